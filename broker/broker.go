@@ -1,0 +1,70 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// DuplicateWindow is how long an idempotency key is remembered (SPEC §6.1).
+const DuplicateWindow = 5 * time.Minute
+
+// MaxPending bounds the publications that wait for Redis; past it Publish fails
+// with ErrUnavailable at once.
+const MaxPending = 65536
+
+// Errors of Publish and Subscribe; match with errors.Is.
+var (
+	// ErrUnavailable: the broker did not confirm in time. The message may or may
+	// not have reached nodes; a retry with the same ID is safe.
+	ErrUnavailable = errors.New("broker: unavailable")
+	// ErrConflict: the ID was used for other content within DuplicateWindow.
+	ErrConflict = errors.New("broker: id was used for other content")
+	// ErrClosed: Close was called.
+	ErrClosed = errors.New("broker: closed")
+)
+
+// Publication is one message to one topic, and what became of it.
+type Publication struct {
+	// Topic is where it goes.
+	Topic string
+	// Payload is handed to the receivers. The caller must not change it
+	// afterwards.
+	Payload []byte
+	// ID is the idempotency key, per topic; "" for none.
+	ID string
+	// Digest tells the content of one ID from another's.
+	Digest uint64
+
+	// Nodes is set by Publish: how many nodes were subscribed.
+	Nodes int
+	// Duplicate is set by Publish: the ID was seen, nothing was sent. Nodes is 0.
+	Duplicate bool
+	// Err is set by Publish: nil, ErrConflict, ErrUnavailable or ErrClosed, or an
+	// error that wraps one of them.
+	Err error
+}
+
+// Receiver takes a message that came for this node. It must not block and must
+// not change payload; it may keep it.
+type Receiver func(topic string, payload []byte)
+
+// Broker is the contract of the memory and the Redis broker.
+type Broker interface {
+	// Start begins to receive. It returns without waiting for Redis, which is
+	// retried until Close. Call it once, before everything else.
+	Start(receive Receiver) error
+	// Publish takes batch in order, waits until every one is confirmed, failed or
+	// ctx ended, and fills in the outcomes. Never longer than 3 s.
+	Publish(ctx context.Context, batch []Publication)
+	// Subscribe returns when this node receives all topics, or with an error when
+	// ctx ends first (the subscription stays wanted and is made when it can be).
+	// Subscribing twice is not counted: one Unsubscribe ends it.
+	Subscribe(ctx context.Context, topics ...string) error
+	// Unsubscribe ends subscriptions; it does not wait.
+	Unsubscribe(topics ...string)
+	// Up says whether the broker is believed to work; the memory broker always is.
+	Up() bool
+	// Close ends all subscriptions and waits for the broker's goroutines.
+	Close() error
+}

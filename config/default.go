@@ -1,0 +1,46 @@
+package config
+
+import "time"
+
+// Default is what an absent key means.
+func Default() Config {
+	return Config{
+		Listen: ":8080",
+		Backend: Backend{
+			ConnectTimeout: 2 * time.Second, ResponseTimeout: 60 * time.Second, IdleTimeout: 90 * time.Second,
+			MaxConnections: 1024, PreserveHost: true,
+		},
+		Client: Client{
+			HeadTimeout: 10 * time.Second, BodyTimeout: 60 * time.Second, SendTimeout: 60 * time.Second,
+			IdleTimeout: 75 * time.Second,
+		},
+		WebSocket: WebSocket{
+			Paths: []string{"/ws"}, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Second,
+			HandshakeTimeout: 10 * time.Second, MaxMessageSize: 64 * KiB, InboundTotal: 128 * MiB,
+			Outbox: Outbox{Messages: 256, Bytes: MiB, Total: 512 * MiB},
+		},
+		Auth: Auth{
+			JWT: JWT{
+				Leeway: 30 * time.Second, UserClaim: "sub", ChannelsClaim: "channels", RequireExp: true,
+				Sources: []string{"header", "query:access_token"},
+			},
+			Forward: Forward{Timeout: 5 * time.Second},
+		},
+		Push: Push{Listen: "127.0.0.1:8081", MaxBody: MiB},
+		Webhook: Webhook{
+			Timeout: 5 * time.Second,
+			ForwardHeaders: ForwardHeaders{
+				Connect: []string{"Cookie", "Authorization", "User-Agent", "Accept-Language"},
+			},
+			Outbox:      WebhookOutbox{Messages: 100_000, Bytes: 64 * MiB},
+			MaxInFlight: 256,
+			OnError:     OnError{Connect: Deny},
+			Retry:       Retry{Min: 500 * time.Millisecond, Max: time.Minute, GiveUpAfter: 24 * time.Hour},
+		},
+		Redis:    Redis{Prefix: "pushcart"},
+		Limits:   Limits{PerUserPolicy: PolicyReject, ChannelsPerConnection: 128},
+		Shutdown: Shutdown{Drain: 20 * time.Second},
+		Admin:    Admin{Listen: "127.0.0.1:8082"},
+		Log:      Log{Level: "info", Format: "text"},
+	}
+}

@@ -1,0 +1,36 @@
+package config
+
+// Redis connects the nodes. Without addresses there is one node, in memory.
+type Redis struct {
+	// Addresses are host:port, redis:// or rediss:// URLs. One, as only
+	// standalone servers are spoken to.
+	Addresses []string `yaml:"addresses"`
+	// Username for ACL AUTH.
+	Username string `yaml:"username"`
+	// Password for AUTH.
+	Password Secret `yaml:"password"`
+	// PasswordFile holds Password; a trailing newline is cut.
+	PasswordFile string `yaml:"password_file"`
+	// Database is the number to SELECT. Default 0.
+	Database int `yaml:"database"`
+	// TLS to Redis.
+	TLS RedisTLS `yaml:"tls"`
+	// Prefix begins every key and channel. Default pushcart.
+	Prefix string `yaml:"prefix"`
+}
+
+// RedisTLS says how Redis is reached over TLS.
+type RedisTLS struct {
+	// Enabled turns TLS on; rediss:// does too.
+	Enabled bool `yaml:"enabled"`
+	// CAFile is a PEM bundle trusted instead of the system's.
+	CAFile string `yaml:"ca_file"`
+	// CertFile and KeyFile are the client certificate.
+	CertFile string `yaml:"cert_file"`
+	// KeyFile is the client certificate's key.
+	KeyFile string `yaml:"key_file"`
+	// ServerName is verified instead of the address's host.
+	ServerName string `yaml:"server_name"`
+	// Insecure skips verification.
+	Insecure bool `yaml:"insecure"`
+}

@@ -1,0 +1,80 @@
+package config
+
+import "time"
+
+// Webhook is where events go (SPEC §5).
+type Webhook struct {
+	// URL takes one POST per event; "{event}" in it is replaced by the event's
+	// name. Empty: no webhooks.
+	URL string `yaml:"url"`
+	// Events are the ones to send: connect, connected, message, disconnected;
+	// ["*"] is all. Required with URL.
+	Events []string `yaml:"events"`
+	// Secrets sign every event, "whsec_<base64>" of 24 to 64 bytes; one signature
+	// each, so that one can be rotated.
+	Secrets []Secret `yaml:"secrets"`
+	// SecretsFile holds one secret a line, added to Secrets.
+	SecretsFile string `yaml:"secrets_file"`
+	// Unsigned sends events without a signature; for a backend that nobody else
+	// can reach. Default false.
+	Unsigned bool `yaml:"unsigned"`
+	// PublicPath lets the webhook's path be reached through the public listener.
+	// Default false: it is 404 there.
+	PublicPath bool `yaml:"public_path"`
+	// Timeout bounds one attempt. Default 5s.
+	Timeout time.Duration `yaml:"timeout"`
+	// ForwardHeaders are the handshake's headers that go with events.
+	ForwardHeaders ForwardHeaders `yaml:"forward_headers"`
+	// Outbox bounds the told events that wait in memory for their delivery.
+	Outbox WebhookOutbox `yaml:"outbox"`
+	// MaxInFlight bounds requests under way at once over all connections;
+	// connect, and all that is told, take at most half each. Default 256.
+	MaxInFlight int `yaml:"max_in_flight"`
+	// OnError says what happens when an asked event gets no answer.
+	OnError OnError `yaml:"on_error"`
+	// Retry paces the attempts of told events.
+	Retry Retry `yaml:"retry"`
+}
+
+// ForwardHeaders are names of handshake headers, by event.
+type ForwardHeaders struct {
+	// Connect go with connect. Default Cookie, Authorization, User-Agent,
+	// Accept-Language.
+	Connect []string `yaml:"connect"`
+	// Message are kept per connection (at most 4 KiB, else the handshake is
+	// 431) and sent with message. Default none.
+	Message []string `yaml:"message"`
+}
+
+// WebhookOutbox bounds told events that wait in memory; past it the oldest are
+// counted and logged as lost.
+type WebhookOutbox struct {
+	// Messages is the number of events. Default 100000.
+	Messages int `yaml:"messages"`
+	// Bytes is their size. Default 64MiB.
+	Bytes Size `yaml:"bytes"`
+}
+
+// OnError is deny or allow for each asked event.
+type OnError struct {
+	// Connect: deny answers the handshake 503; allow, only with auth.anonymous,
+	// lets it in. Default deny.
+	Connect string `yaml:"connect"`
+}
+
+// Values of OnError.
+const (
+	Deny  = "deny"
+	Allow = "allow"
+)
+
+// Retry paces the attempts of told events: exponential with full jitter.
+type Retry struct {
+	// Min is the first pause. Default 500ms.
+	Min time.Duration `yaml:"min"`
+	// Max is the longest pause. Default 1m.
+	Max time.Duration `yaml:"max"`
+	// GiveUpAfter is the age at which an event is dropped, counted and logged.
+	// Default 24h.
+	GiveUpAfter time.Duration `yaml:"give_up_after"`
+}

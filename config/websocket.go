@@ -1,0 +1,42 @@
+package config
+
+import "time"
+
+// WebSocket says which paths end at the sidecar and how connections live.
+type WebSocket struct {
+	// Paths end at the sidecar when a request upgrades to WebSocket: exact, or a
+	// prefix written "/rt/*". Default ["/ws"].
+	Paths []string `yaml:"paths"`
+	// AllowedOrigins are what the Origin header may be: "https://app.example.com",
+	// "https://*.example.com", "*", "null". Empty, the default: its host must
+	// equal Host.
+	AllowedOrigins []string `yaml:"allowed_origins"`
+	// PingInterval is the time between two pings of a connection. Default 25s.
+	PingInterval time.Duration `yaml:"ping_interval"`
+	// PongTimeout is how long to wait for a sign of life after a ping. Must be
+	// shorter than PingInterval. Default 10s.
+	PongTimeout time.Duration `yaml:"pong_timeout"`
+	// HandshakeTimeout bounds a handshake, credentials included. Default 10s.
+	HandshakeTimeout time.Duration `yaml:"handshake_timeout"`
+	// MaxMessageSize bounds a client's message, after inflating. Default 64KiB.
+	MaxMessageSize Size `yaml:"max_message_size"`
+	// InboundTotal bounds the unfinished messages of all connections. Past it no
+	// new one is begun and the largest is closed with 1009. Default 128MiB.
+	InboundTotal Size `yaml:"inbound_total"`
+	// Subprotocols are further names to accept, select and treat as raw.
+	Subprotocols []string `yaml:"subprotocols"`
+	// Outbox bounds what waits for slow clients.
+	Outbox Outbox `yaml:"outbox"`
+}
+
+// Outbox bounds the frames that wait for a connection that does not read fast
+// enough.
+type Outbox struct {
+	// Messages is the bound per connection. Default 256.
+	Messages int `yaml:"messages"`
+	// Bytes is the bound per connection. Default 1MiB.
+	Bytes Size `yaml:"bytes"`
+	// Total is the bound over all connections; past it the connection with the
+	// largest outbox is closed with 4000. Default 512MiB.
+	Total Size `yaml:"total"`
+}

@@ -1,0 +1,92 @@
+// Package clientaddr says who a client is when there may be proxies in front
+// (SPEC §3 trusted_proxies, §4.1). It is pure functions over values.
+package clientaddr
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Origin is where a request came from, as the backend is told in X-Forwarded-*.
+type Origin struct {
+	// IP is the client: the peer, or behind trusted proxies the rightmost
+	// untrusted address of X-Forwarded-For. IPv4-mapped addresses are unmapped.
+	IP netip.Addr
+	// ForwardedFor is the whole X-Forwarded-For to send on.
+	ForwardedFor string
+	// Proto is http or https.
+	Proto string
+	// Host is the Host that the client asked for.
+	Host string
+}
+
+// Proxies are networks whose X-Forwarded-* are believed.
+type Proxies []netip.Prefix
+
+// Trusts says whether ip is one of the proxies.
+func (p Proxies) Trusts(ip netip.Addr) bool {
+	for _, n := range p {
+		if n.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// Forwarded are the X-Forwarded-* values that a request came with, repeated
+// headers joined by ", ".
+type Forwarded struct{ For, Proto, Host string }
+
+// Resolve says who is behind peer. proto and host are what the request itself
+// shows; came counts only if peer is trusted.
+func (p Proxies) Resolve(peer netip.Addr, proto, host string, came Forwarded) Origin {
+	peer = peer.Unmap()
+	o := Origin{IP: peer, ForwardedFor: peer.String(), Proto: proto, Host: host}
+	if len(p) == 0 || !p.Trusts(peer) {
+		return o
+	}
+	if came.Proto != "" {
+		o.Proto = came.Proto
+	}
+	if came.Host != "" {
+		o.Host = came.Host
+	}
+	if came.For == "" {
+		return o
+	}
+	o.ForwardedFor = came.For + ", " + peer.String()
+	hops := strings.Split(came.For, ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		ip, ok := parseHop(strings.TrimSpace(hops[i]))
+		if !ok {
+			break // what stands left of an unreadable hop cannot be trusted
+		}
+		o.IP = ip
+		if !p.Trusts(ip) {
+			break
+		}
+	}
+	return o
+}
+
+// parseHop reads an address as proxies write it: bare, with a port, or an IPv6
+// address in brackets.
+func parseHop(s string) (netip.Addr, bool) {
+	if ip, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		return ip.Unmap(), true
+	}
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.Addr().Unmap(), true
+	}
+	return netip.Addr{}, false
+}
+
+// Key is what limits per address count by: the address, or the /64 of an IPv6
+// address.
+func Key(ip netip.Addr) netip.Addr {
+	if ip.Is6() && !ip.Is4In6() {
+		p, _ := ip.WithZone("").Prefix(64)
+		return p.Addr()
+	}
+	return ip.Unmap()
+}

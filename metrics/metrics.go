@@ -1,0 +1,117 @@
+package metrics
+
+import (
+	"net/http"
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics holds every metric of a process (SPEC §10).
+type Metrics struct {
+	registry *prometheus.Registry
+
+	// Connects counts handshakes by result: ok, bad_request, draining, limit,
+	// rate, origin, unauthenticated, forbidden, rejected, error.
+	Connects *prometheus.CounterVec
+	// Disconnects counts ended connections by cause (SPEC §5 disconnected).
+	Disconnects *prometheus.CounterVec
+	// SlowConsumers counts connections closed because their outbox was full.
+	SlowConsumers prometheus.Counter
+
+	// Pushes counts pushes by target (user, channel, connection, all, mixed) and
+	// result (ok, duplicate, invalid, conflict, unavailable).
+	Pushes *prometheus.CounterVec
+	// PushToWrite is the time from a push being accepted to its frame being
+	// written on a node, over nodes; one observation per push and node.
+	PushToWrite prometheus.Histogram
+	// FanoutDropped counts messages from other nodes that found the delivery
+	// queue full.
+	FanoutDropped prometheus.Counter
+
+	// Webhooks counts finished webhook requests by event and result (ok,
+	// rejected, timeout, unreachable, error, lost).
+	Webhooks *prometheus.CounterVec
+	// WebhookSeconds is the duration of one webhook attempt by event.
+	WebhookSeconds *prometheus.HistogramVec
+
+	// Requests counts pass-through responses by status code.
+	Requests *prometheus.CounterVec
+	// RequestSeconds is the time from a request's head to its response head.
+	RequestSeconds prometheus.Histogram
+
+	// RedisUp is 1 while Redis confirms, 0 while it does not; absent in memory.
+	RedisUp prometheus.Gauge
+}
+
+// New returns the metrics of one process.
+func New(version, commit string) *Metrics {
+	r := prometheus.NewRegistry()
+	m := &Metrics{
+		registry:      r,
+		Connects:      counterVec("pushcart_connects_total", "Handshakes by result.", "result"),
+		Disconnects:   counterVec("pushcart_disconnects_total", "Ended connections by cause.", "cause"),
+		SlowConsumers: counter("pushcart_slow_consumers_total", "Connections closed because their outbox was full."),
+		Pushes:        counterVec("pushcart_pushes_total", "Pushes by target and result.", "target", "result"),
+		PushToWrite: histogram("pushcart_push_to_write_seconds",
+			"Time from a push being accepted to its frame being written, over nodes.", fastBuckets),
+		FanoutDropped: counter("pushcart_fanout_dropped_total", "Messages that found the delivery queue full."),
+		Webhooks:      counterVec("pushcart_webhooks_total", "Webhook requests by event and result.", "event", "result"),
+		WebhookSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "pushcart_webhook_seconds", Help: "Duration of one webhook attempt.", Buckets: slowBuckets,
+		}, []string{"event"}),
+		Requests: counterVec("pushcart_requests_total", "Pass-through responses by status code.", "code"),
+		RequestSeconds: histogram("pushcart_request_seconds",
+			"Time from a request's head to its response head.", slowBuckets),
+		RedisUp: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "pushcart_redis_up", Help: "1 while Redis confirms.",
+		}),
+	}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "pushcart_build_info", Help: "Always 1.",
+		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "go": runtime.Version()},
+	})
+	info.Set(1)
+	r.MustRegister(m.Connects, m.Disconnects, m.SlowConsumers, m.Pushes, m.PushToWrite, m.FanoutDropped,
+		m.Webhooks, m.WebhookSeconds, m.Requests, m.RequestSeconds, info,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+var (
+	fastBuckets = []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5}
+	slowBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
+)
+
+// Gauge shows a value that some package knows, read at each scrape.
+func (m *Metrics) Gauge(name, help string, value func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+}
+
+// Counter shows a count that some package keeps itself, because it does so on a
+// hot path; read at each scrape.
+func (m *Metrics) Counter(name, help string, value func() float64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value))
+}
+
+// ShowRedis registers RedisUp; called only where Redis is configured.
+func (m *Metrics) ShowRedis() { m.registry.MustRegister(m.RedisUp) }
+
+// Handler serves the metrics as Prometheus text.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+func counter(name, help string) prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+}
+
+func counterVec(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+func histogram(name, help string, buckets []float64) prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets})
+}

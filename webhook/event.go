@@ -1,0 +1,72 @@
+package webhook
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+)
+
+// Event names (SPEC §5), as they stand in webhook.events.
+const (
+	Connect      = "connect"
+	Connected    = "connected"
+	Message      = "message"
+	Disconnected = "disconnected"
+)
+
+// Field is one header of the handshake that goes with events.
+type Field struct{ Name, Value string }
+
+// Source is where a connection came from; it is the same for all its events and
+// may be shared.
+type Source struct {
+	// ConnectionID and UserID identify the connection.
+	ConnectionID, UserID string
+	// ForwardedFor, Proto and Host are sent as X-Forwarded-*.
+	ForwardedFor, Proto, Host string
+	// Header are further headers to send as they are.
+	Header []Field
+}
+
+// Event is one fact or question. Its slices must not change while it is under
+// way.
+type Event struct {
+	Source
+	// Name is one of the event names.
+	Name string
+	// Sequence counts the connection's events from 1.
+	Sequence uint64
+	// MessageEvent is ce-event, for message only.
+	MessageEvent string
+	// State is the connection's state, JSON; nil for none.
+	State []byte
+	// ContentType of Body; "" with an empty body.
+	ContentType string
+	// Body is the payload.
+	Body []byte
+}
+
+// Answer is the backend's 2xx or 4xx response to an asked event.
+type Answer struct {
+	// Status is the HTTP status.
+	Status int
+	// ContentType and Body are the response's.
+	ContentType string
+	Body        []byte
+	// State is the ce-state response header, decoded; nil if absent.
+	State []byte
+}
+
+// ConnectAnswer is the body of a 200 to connect. All fields are optional.
+type ConnectAnswer struct {
+	UserID      *string           `json:"user_id"`
+	Channels    []string          `json:"channels"`
+	State       json.RawMessage   `json:"state"`
+	ExpiresAt   *time.Time        `json:"expires_at"`
+	Subprotocol string            `json:"subprotocol"`
+	Messages    []json.RawMessage `json:"messages"`
+}
+
+// ErrUnavailable: no usable answer came: no connection, timeout, 5xx, 3xx, or a
+// body that is not what SPEC §5 asks for. Match with errors.Is.
+var ErrUnavailable = errors.New("webhook: no usable answer")
