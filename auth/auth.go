@@ -1,9 +1,15 @@
 package auth
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
 	"time"
+
+	"github.com/pushcart/pushcart/config"
 )
 
 // Handshake is what of a request auth may look at.
@@ -38,3 +44,77 @@ var (
 	// ErrUnavailable: keys or endpoint cannot be reached (503).
 	ErrUnavailable = errors.New("auth: unavailable")
 )
+
+// Authenticator verifies credentials by the ways in that are configured.
+type Authenticator struct {
+	jwt     config.JWT
+	keys    *keys
+	cache   *tokenCache
+	working chan struct{} // bounds the verifications under way: a storm must leave CPU to others
+	forward *forwarder
+}
+
+// New reads the keys. A JWKS that cannot be fetched is no error: it is tried
+// again. Close ends what New started.
+func New(cfg config.Auth, log *slog.Logger) (*Authenticator, error) {
+	a := &Authenticator{
+		jwt: cfg.JWT, cache: newTokenCache(), working: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	if cfg.JWT.Enabled() {
+		k, err := newKeys(cfg.JWT, log, a.cache.empty)
+		if err != nil {
+			return nil, err
+		}
+		a.keys = k
+	}
+	if cfg.Forward.URL != "" {
+		f, err := newForwarder(cfg.Forward)
+		if err != nil {
+			a.Close()
+			return nil, err
+		}
+		a.forward = f
+	}
+	return a, nil
+}
+
+// HasJWT says whether tokens are verified.
+func (a *Authenticator) HasJWT() bool { return a.keys != nil }
+
+// HasForward says whether an endpoint is asked.
+func (a *Authenticator) HasForward() bool { return a.forward != nil }
+
+// Close stops the refreshing of keys.
+func (a *Authenticator) Close() {
+	if a.keys != nil {
+		a.keys.close()
+	}
+}
+
+// Token verifies a token. Its error wraps ErrUnauthenticated or ErrUnavailable.
+func (a *Authenticator) Token(ctx context.Context, token string) (Identity, error) {
+	if id, ok := a.cache.get(token, time.Now()); ok {
+		return id, nil
+	}
+	select {
+	case a.working <- struct{}{}:
+	case <-ctx.Done():
+		return Identity{}, fmt.Errorf("%w: too many handshakes", ErrUnavailable)
+	}
+	version := a.cache.version()
+	release := func() { <-a.working }
+	id, err := a.verify(ctx, token, release)
+	if err != nil {
+		return Identity{}, err
+	}
+	a.cache.put(token, id, version)
+	return id, nil
+}
+
+// Forward asks the endpoint. Its error wraps ErrUnauthenticated, ErrForbidden or
+// ErrUnavailable.
+func (a *Authenticator) Forward(ctx context.Context, h Handshake) (Identity, error) {
+	return a.forward.ask(ctx, h)
+}
+
+func unauthenticated(reason string) error { return fmt.Errorf("%w: %s", ErrUnauthenticated, reason) }

@@ -20,10 +20,10 @@ const (
 type Conn interface {
 	// Member is the hub's own record of the connection; always the same pointer.
 	Member() *Member
-	// Send queues or writes the message's frame and never blocks. The connection
-	// calls m.Done exactly once per Send, now or later, from any goroutine. The
-	// order of Sends is the order of frames.
-	Send(m *Message)
+	// Send queues or writes the messages' frames, in this order, and never blocks;
+	// several go out in one write. The connection calls Done of each message exactly
+	// once, now or later, from any goroutine. It does not keep the slice.
+	Send(messages []*Message)
 	// Close ends the connection on the backend's behalf (SPEC §6.2 disconnect).
 	// Only the first cause of a connection's end counts.
 	Close(code int, reason string)
@@ -59,20 +59,14 @@ const (
 )
 
 // Protocols is the number of frame encodings that a message may be cached in.
-const Protocols = 4
+const Protocols = 1
 
 // Message is what one push delivers on this node. It is shared by all
 // connections that get it and does not change.
 type Message struct {
-	// ID is the push's id.
-	ID string
 	// Kind and Data are the payload.
 	Kind Kind
 	Data []byte
-	// Event is the push's event name, "" for none.
-	Event string
-	// Channel is the channel it came through, "" otherwise.
-	Channel string
 	// Accepted is when the push was accepted, in Unix nanoseconds.
 	Accepted int64
 

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	secret     = "0123456789abcdef0123456789abcdef"
+	publishers = 16
+	users      = 10_000
+)
+
+// token is a JWT that lets user in, with channels.
+func token(user, channels string) string {
+	enc := base64.RawURLEncoding
+	t := enc.EncodeToString([]byte(`{"alg":"HS256"}`)) + "." + enc.EncodeToString(fmt.Appendf(nil,
+		`{"sub":"%s","exp":%d,"channels":[%s]}`, user, time.Now().Add(time.Hour).Unix(), channels))
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(t))
+	return t + "." + enc.EncodeToString(mac.Sum(nil))
+}
+
+func bearer(user, channels string) string {
+	return "Authorization: Bearer " + token(user, channels) + "\r\n"
+}
+
+// nodes starts one node in memory, or two over Redis.
+func nodes(o options) ([]*server, error) {
+	lines := []string{"auth: {jwt: {secret: " + secret + "}}"}
+	count := 1
+	if o.redis != "" {
+		lines, count = append(lines, "redis: {addresses: ['"+o.redis+"']}"), 2
+	}
+	var all []*server
+	for range count {
+		s, err := start(o, lines...)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+func cpuOf(all []*server) (sum time.Duration) {
+	for _, s := range all {
+		sum += s.cpu()
+	}
+	return sum
+}
+
+func stopAll(all []*server) {
+	for _, s := range all {
+		s.stop()
+	}
+}
+
+// pushes shows what a push to one of 10,000 connected users costs, all in: the
+// POST, the way to the connection's node, the frame.
+func pushes(o options) error {
+	all, err := nodes(o)
+	defer stopAll(all)
+	if err != nil {
+		return err
+	}
+	late := &latencies{}
+	f, err := newFleet(late.frame)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	for i, s := range all {
+		base := i * users / len(all)
+		if err := f.dial(s.public, users/len(all), func(i int) string { return bearer(fmt.Sprint("u", base+i), "") }); err != nil {
+			return err
+		}
+	}
+	var cpu, rate []float64
+	for range o.rounds {
+		const n = 100_000
+		before, frames, began := cpuOf(all), f.frames.Load(), time.Now()
+		if err := publish(all, n, func() []byte {
+			return body(fmt.Sprintf(`{"users":["u%d"]}`, rand.IntN(users)))
+		}); err != nil {
+			return err
+		}
+		if err := wait(func() bool { return f.frames.Load()-frames == n }); err != nil {
+			return fmt.Errorf("%d of %d frames: %w", f.frames.Load()-frames, n, err)
+		}
+		cpu = append(cpu, micros(cpuOf(all)-before)/n)
+		rate = append(rate, n/time.Since(began).Seconds())
+	}
+	fmt.Printf("push to 1 of %d users, %d publishers, %d node(s): %.1f CPU-µs each summed, %.0f/s, p50 %.2f ms p99 %.2f ms (median of %d)\n",
+		users, publishers, len(all), median(cpu), median(rate), late.quantile(.5), late.quantile(.99), o.rounds)
+	return nil
+}
+
+// latencies reads the send time that the payload begins with.
+type latencies struct {
+	mu sync.Mutex
+	ms []float64
+}
+
+func (l *latencies) frame(p []byte) {
+	sent, err := base64.StdEncoding.DecodeString(string(p[1:13]))
+	if err != nil || len(sent) < 8 {
+		return
+	}
+	d := time.Now().UnixNano() - int64(binary.BigEndian.Uint64(sent))
+	l.mu.Lock()
+	if len(l.ms) < 1<<20 {
+		l.ms = append(l.ms, float64(d)/1e6)
+	}
+	l.mu.Unlock()
+}
+
+func (l *latencies) quantile(q float64) float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return quantile(l.ms, q)
+}
+
+var padding = bytes.Repeat([]byte("x"), 180)
+
+// body is a push of 200 bytes to the given target.
+func body(to string) []byte {
+	var now [9]byte
+	binary.BigEndian.PutUint64(now[:], uint64(time.Now().UnixNano()))
+	return fmt.Appendf(nil, `{"to":%s,"data":"%s%s"}`, to, base64.StdEncoding.EncodeToString(now[:]), padding)
+}
+
+// publish makes n pushes from 16 keep-alive connections, over all nodes in turn.
+func publish(all []*server, n int, content func() []byte) error {
+	var next atomic.Int64
+	errs := make(chan error, publishers)
+	var wg sync.WaitGroup
+	for i := range publishers {
+		c := &fasthttp.HostClient{Addr: all[i%len(all)].push, MaxConns: 1}
+		wg.Go(func() {
+			req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+			req.SetRequestURI("http://" + c.Addr + "/v1/push")
+			req.Header.SetMethod(http.MethodPost)
+			req.Header.SetContentType("application/json")
+			for next.Add(1) <= int64(n) {
+				req.SetBody(content())
+				err := c.Do(req, resp)
+				if err == nil && resp.StatusCode() != http.StatusOK {
+					err = errors.New(string(resp.Body()))
+				}
+				if err != nil {
+					errs <- err
+					return
+				}
+			}
+			errs <- nil
+		})
+	}
+	wg.Wait()
+	close(errs)
+	for err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

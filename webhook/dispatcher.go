@@ -1,0 +1,179 @@
+package webhook
+
+import (
+	"container/list"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/valyala/fasthttp"
+
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/metrics"
+)
+
+const (
+	// maxAnswer bounds a response's body.
+	maxAnswer = 1 << 20
+	// idleConnection is below the keep-alive of common app servers (Node: 5 s), so
+	// that a request seldom meets a connection that the backend is closing.
+	idleConnection = 2 * time.Second
+)
+
+// Dispatcher sends events to the backend.
+type Dispatcher struct {
+	cfg     config.Webhook
+	source  string
+	wanted  map[string]bool
+	signer  *signer
+	client  *fasthttp.HostClient
+	metrics *metrics.Metrics
+	log     *slog.Logger
+	refused refusals
+
+	queue *queue
+}
+
+// New returns a dispatcher for a webhook whose URL is set. It holds goroutines
+// only while something is under way; Close waits for them.
+func New(cfg config.Webhook, nodeID string, m *metrics.Metrics, log *slog.Logger) (*Dispatcher, error) {
+	u, err := url.Parse(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("webhook.url: %w", err)
+	}
+	s, err := newSigner(cfg.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dispatcher{
+		cfg: cfg, source: "/nodes/" + nodeID, wanted: map[string]bool{}, signer: s, metrics: m, log: log,
+		client: newClient(cfg, u),
+	}
+	for _, e := range cfg.Events {
+		if e == "*" {
+			for _, all := range []string{Connect, Connected, Message, Disconnected} {
+				d.wanted[all] = true
+			}
+		}
+		d.wanted[e] = true
+	}
+	d.queue = newQueue(d)
+	m.Gauge("pushcart_webhook_outbox", "Told events that wait for their delivery.",
+		func() float64 { return float64(d.queue.waiting()) })
+	return d, nil
+}
+
+func newClient(cfg config.Webhook, u *url.URL) *fasthttp.HostClient {
+	addr, isTLS := u.Host, u.Scheme == "https"
+	if u.Port() == "" {
+		addr = net.JoinHostPort(u.Hostname(), map[bool]string{false: "80", true: "443"}[isTLS])
+	}
+	dialer := &net.Dialer{Timeout: cfg.Timeout}
+	return &fasthttp.HostClient{
+		Addr:                     addr,
+		IsTLS:                    isTLS,
+		TLSConfig:                &tls.Config{MinVersion: tls.VersionTLS12},
+		MaxConns:                 cfg.MaxInFlight,
+		MaxIdleConnDuration:      idleConnection,
+		MaxResponseBodySize:      maxAnswer,
+		ReadTimeout:              cfg.Timeout,
+		WriteTimeout:             cfg.Timeout,
+		NoDefaultUserAgentHeader: true,
+		// What may be sent twice is decided here, by event.
+		MaxIdemponentCallAttempts: 1,
+		RetryIfErr:                func(*fasthttp.Request, int, error) (bool, bool) { return false, false },
+		Dial:                      func(a string) (net.Conn, error) { return dialer.Dial("tcp", a) },
+	}
+}
+
+// Wants says whether webhook.events names the event.
+func (d *Dispatcher) Wants(name string) bool { return d.wanted[name] }
+
+// Connect asks who may come in. It makes one attempt; a 4xx is an Answer, all
+// that is none wraps ErrUnavailable. It waits no longer than ctx.
+func (d *Dispatcher) Connect(ctx context.Context, ev *Event) (Answer, error) {
+	type result struct {
+		a   Answer
+		err error
+	}
+	got := make(chan result, 1)
+	j := newJob(ev, func(a Answer, err error) { got <- result{a, err} })
+	d.queue.ask(j, &d.queue.connects)
+	select {
+	case r := <-got:
+		return r.a, r.err
+	case <-ctx.Done():
+		return Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
+}
+
+// Ask queues a message and returns at once; done is called once, from another
+// goroutine, with the backend's answer, which may be a 4xx, or an error that wraps
+// ErrUnavailable. It is sent after the first attempt of what was told of its
+// connection before.
+func (d *Dispatcher) Ask(ev *Event, done func(Answer, error)) {
+	d.queue.ask(newJob(ev, done), &d.queue.messages)
+}
+
+// Tell queues an event and returns at once. Events of one connection are
+// delivered in order and retried until webhook.retry.give_up_after.
+func (d *Dispatcher) Tell(ev *Event) { d.queue.tell(newJob(ev, nil)) }
+
+// Close makes a last attempt at what waits and returns when nothing is left or
+// ctx ended; then what is left is counted and logged as lost.
+func (d *Dispatcher) Close(ctx context.Context) error {
+	err := d.queue.close(ctx)
+	d.client.CloseIdleConnections()
+	return err
+}
+
+// job is one event on its way.
+type job struct {
+	event *Event
+	id    string
+	born  time.Time
+	done  func(Answer, error) // nil for what is told
+	tries int
+	due   time.Time // of the next try, while in the heap
+	class *class
+	place *list.Element // in queue.outbox, of what is told
+	sent  bool          // a try is under way
+	gone  bool          // given up while it was
+}
+
+func newJob(ev *Event, done func(Answer, error)) *job {
+	id, err := uuid.NewV7()
+	if err != nil { // crypto/rand never fails
+		id = uuid.New()
+	}
+	return &job{event: ev, id: id.String(), born: time.Now(), done: done}
+}
+
+func (j *job) size() int { return 256 + len(j.event.Body) + len(j.event.State) }
+
+// refusals limits the log line about events that the backend does not take to one
+// per event and minute.
+type refusals struct {
+	mu   sync.Mutex // guards last
+	last map[string]time.Time
+}
+
+func (r *refusals) shouldLog(event string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if now.Sub(r.last[event]) < time.Minute {
+		return false
+	}
+	if r.last == nil {
+		r.last = map[string]time.Time{}
+	}
+	r.last[event] = now
+	return true
+}

@@ -1,0 +1,175 @@
+package ws
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
+
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/clientaddr"
+)
+
+// admission counts connections against the limits of SPEC §3. What is not
+// limited is not counted, but for the total.
+type admission struct {
+	limits config.Limits
+	max    int64
+	total  atomic.Int64
+
+	mu    sync.Mutex // guards all below
+	byIP  map[netip.Addr]*address
+	users map[string][]*Conn // oldest first
+	swept time.Time
+}
+
+// address is what one IP address (IPv6: /64) has and may have.
+type address struct {
+	connections int
+	rate        *rate.Limiter // nil: not limited
+}
+
+// burstSeconds: limits.connect_rate_per_ip allows bursts of so many seconds'
+// worth (SPEC §3).
+const burstSeconds = 10
+
+func newAdmission(l config.Limits) *admission {
+	a := &admission{limits: l, max: int64(l.Connections), byIP: map[netip.Addr]*address{}, users: map[string][]*Conn{}}
+	if a.max == 0 {
+		a.max = fileLimit() * 8 / 10
+	}
+	return a
+}
+
+func fileLimit() int64 {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil || r.Cur > 1<<40 {
+		return 1 << 40
+	}
+	return int64(r.Cur)
+}
+
+func (a *admission) count() int { return int(a.total.Load()) }
+
+// enter counts a new connection; false: the node is full.
+func (a *admission) enter() bool {
+	if a.total.Add(1) > a.max {
+		a.total.Add(-1)
+		return false
+	}
+	return true
+}
+
+// enterIP counts it for its address, after enter; false: the address has or does
+// too much.
+func (a *admission) enterIP(ip netip.Addr) bool {
+	if a.limits.ConnectionsPerIP == 0 && a.limits.ConnectRatePerIP == 0 {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sweepLocked()
+	key := clientaddr.Key(ip)
+	of := a.byIP[key]
+	if of == nil {
+		of = &address{}
+		if r := a.limits.ConnectRatePerIP; r > 0 {
+			of.rate = rate.NewLimiter(rate.Limit(r), max(1, int(r*burstSeconds)))
+		}
+		a.byIP[key] = of
+	}
+	if of.rate != nil && !of.rate.Allow() {
+		return false
+	}
+	if n := a.limits.ConnectionsPerIP; n > 0 && of.connections >= n {
+		return false
+	}
+	of.connections++
+	return true
+}
+
+// sweepLocked forgets, once a minute, addresses that have no connection and whose
+// rate is not used up.
+func (a *admission) sweepLocked() {
+	now := time.Now()
+	if now.Sub(a.swept) < time.Minute {
+		return
+	}
+	a.swept = now
+	for key, of := range a.byIP {
+		if of.connections == 0 && (of.rate == nil || of.rate.TokensAt(now) >= float64(of.rate.Burst())) {
+			delete(a.byIP, key)
+		}
+	}
+}
+
+// exit undoes enter.
+func (a *admission) exit() { a.total.Add(-1) }
+
+// release undoes enter and enterIP.
+func (a *admission) release(ip netip.Addr) {
+	a.exit()
+	if a.limits.ConnectionsPerIP == 0 && a.limits.ConnectRatePerIP == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	key := clientaddr.Key(ip)
+	if of := a.byIP[key]; of != nil {
+		of.connections--
+		if of.connections == 0 && of.rate == nil {
+			delete(a.byIP, key)
+		}
+	}
+}
+
+// join gives c a seat among its user's connections; false: the user has all that
+// it may have. With the replace policy the oldest makes room.
+func (a *admission) join(c *Conn, user string) bool {
+	most := a.limits.ConnectionsPerUser
+	if most == 0 || user == "" {
+		return true
+	}
+	a.mu.Lock()
+	seats := a.users[user]
+	var out []*Conn
+	if over := len(seats) + 1 - most; over > 0 {
+		if a.limits.PerUserPolicy != config.PolicyReplace {
+			a.mu.Unlock()
+			return false
+		}
+		out = append(out, seats[:over]...)
+		seats = append([]*Conn(nil), seats[over:]...)
+	}
+	a.users[user] = append(seats, c)
+	a.mu.Unlock()
+	for _, old := range out {
+		old.end(endReplaced)
+	}
+	return true
+}
+
+// leave gives the seat back.
+func (a *admission) leave(c *Conn) {
+	if a.limits.ConnectionsPerUser == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	user := c.member.User()
+	seats := a.users[user]
+	for i, other := range seats {
+		if other != c {
+			continue
+		}
+		if len(seats) == 1 {
+			delete(a.users, user)
+		} else {
+			a.users[user] = append(append([]*Conn(nil), seats[:i]...), seats[i+1:]...)
+		}
+		return
+	}
+}

@@ -1,0 +1,182 @@
+package ws
+
+import (
+	"encoding/json"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"unique"
+
+	"golang.org/x/time/rate"
+
+	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/webhook"
+)
+
+// phase is how far a connection's life is; it only grows.
+type phase uint8
+
+const (
+	phaseOpening phase = iota // registered, the 101 is not written: frames queue
+	phaseOpen
+	phaseClosing   // ended; the Close frame is on its way, or the peer's awaited
+	phaseLingering // FIN sent; what still comes is thrown away
+	phaseClosed
+)
+
+// Conn is one client's WebSocket. Its size is the product's promise: what only
+// some connections have is behind a pointer.
+type Conn struct {
+	member push.Member
+	srv    *Server
+	loop   *loop
+	sock   socket
+	slot   uint32 // in loop, with gen; set once by loop.add
+	gen    uint32
+
+	remote netip.Addr
+	host   unique.Handle[string] // few hosts, many connections
+	tls    bool
+
+	// Of the reader only.
+	in     *inbound
+	failed bool // the peer broke the protocol: nothing it says counts any more
+
+	seen     atomic.Uint32 // tick of the last sign of life
+	inSize   atomic.Int32  // bytes of in, as charged
+	outSize  atomic.Int32  // bytes of out
+	inFrames atomic.Uint64 // messages that came
+	inBytes  atomic.Uint64
+
+	mu        sync.Mutex // guards all below
+	phase     phase
+	busy      bool // a message is with the backend: nothing is read
+	held      bool // too many messages: nothing is read until wakeAt
+	rest      bool // in.raw waits to be parsed once neither busy nor held
+	gone      bool // the socket is dead or at its end
+	left      bool // hub and backend know that the connection ended
+	peerDone  bool // the peer's Close came, or will not be waited for
+	pinged    bool // pingAt is the pong's deadline
+	pingAt    tick
+	pingSent  tick
+	expires   tick // 0: never
+	wakeAt    tick // with held
+	closeBy   tick // from phaseClosing
+	out       *outbox
+	more      *extras // nil for most
+	ended     *ending
+	sequence  uint64 // of the connection's last event
+	outFrames uint64
+	outBytes  uint64
+}
+
+// extras is what only some connections have.
+type extras struct {
+	forwardedFor string          // where it is more than the remote address
+	header       []webhook.Field // kept for message events
+	limiter      *rate.Limiter   // with limits.message_rate
+	state        json.RawMessage
+}
+
+var _ push.Conn = (*Conn)(nil)
+
+// Member implements push.Conn.
+func (c *Conn) Member() *push.Member { return &c.member }
+
+// Info implements push.Conn.
+func (c *Conn) Info() push.Info {
+	i := push.Info{
+		ConnectionID: c.member.ID(), UserID: c.member.User(), NodeID: c.srv.hub.NodeID(),
+		Since: c.member.Since(), RemoteIP: c.remote.String(), Channels: c.member.Channels(),
+		MessagesIn: c.inFrames.Load(), BytesIn: c.inBytes.Load(),
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i.MessagesOut, i.BytesOut = c.outFrames, c.outBytes
+	if c.more != nil {
+		i.State = c.more.state
+	}
+	return i
+}
+
+// SetState implements push.Conn.
+func (c *Conn) SetState(state json.RawMessage) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.more == nil {
+		c.more = &extras{}
+	}
+	c.more.state = state
+}
+
+// end begins the end of the connection, for the reason e, unless it has one
+// already. The loop does the rest. Safe from any goroutine, also under the hub's
+// fan-out.
+func (c *Conn) end(e *ending) {
+	c.mu.Lock()
+	given := c.endLocked(e)
+	c.mu.Unlock()
+	c.giveUp(given, e)
+}
+
+// endLocked does what must be in step with the outbox; the messages that it
+// returns were given up, which the caller reports after unlocking.
+func (c *Conn) endLocked(e *ending) (given []*push.Message) {
+	if c.ended != nil {
+		return nil
+	}
+	c.ended = e
+	opening := c.phase == phaseOpening
+	if e.dropQueue && c.out != nil {
+		given = c.out.drop(nil)
+		c.sized()
+	}
+	if !opening {
+		c.phase = phaseClosing
+	}
+	c.closeBy = c.loop.now() + ticks(closeWait)
+	c.peerDone = c.peerDone || e.final
+	if c.busy || c.held { // to see the peer's Close, reading goes on
+		c.busy, c.held = false, false
+		c.resumeLocked()
+	}
+	if e.abrupt {
+		c.gone = true
+	} else {
+		c.queueLocked(item{frame: closeFrame(e)})
+	}
+	c.loop.post(c)
+	return given
+}
+
+// giveUp reports messages that will not be written because of e.
+func (c *Conn) giveUp(given []*push.Message, e *ending) {
+	o := push.Gone
+	if e == endSlow {
+		o = push.Slow
+	}
+	for _, m := range given {
+		m.Done(o)
+	}
+}
+
+// Close implements push.Conn.
+func (c *Conn) Close(code int, reason string) {
+	c.end(&ending{code: code, reason: reason, cause: CauseBackend})
+}
+
+// dead notes that the socket failed or came to its end. Safe from any goroutine.
+func (c *Conn) dead() {
+	c.mu.Lock()
+	c.deadLocked()
+	c.mu.Unlock()
+}
+
+func (c *Conn) deadLocked() {
+	if c.gone {
+		return
+	}
+	c.gone = true
+	c.endLocked(endGone) // a no-op where there is a cause already
+	c.loop.post(c)
+}

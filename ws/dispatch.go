@@ -1,0 +1,138 @@
+package ws
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pushcart/pushcart/webhook"
+)
+
+const (
+	contentJSON   = "application/json"
+	contentText   = "text/plain; charset=utf-8"
+	contentBinary = "application/octet-stream"
+)
+
+// message takes a whole message of the client: it goes to the backend, and until
+// that answered nothing more of this connection is read (SPEC §5 Order and
+// back-pressure). p is not kept.
+func (c *Conn) message(op byte, p []byte) *ending {
+	s := c.srv
+	c.inFrames.Add(1)
+	c.inBytes.Add(uint64(len(p)))
+	s.counts.messages.Add(1)
+	ask := s.wants(webhook.Message)
+	c.mu.Lock()
+	if c.ended != nil {
+		c.mu.Unlock()
+		return nil
+	}
+	c.limitLocked()
+	if !ask {
+		c.sequence++
+		c.mu.Unlock()
+		return nil
+	}
+	ev := c.eventLocked(webhook.Message)
+	c.busy = true
+	c.mu.Unlock()
+	ev.ContentType = contentText
+	if op == opBinary {
+		ev.ContentType = contentBinary
+	}
+	ev.Body = bytes.Clone(p)
+	s.hooks.Ask(ev, c.answered)
+	return nil
+}
+
+// limitLocked stops reading while the client is over limits.message_rate.
+func (c *Conn) limitLocked() {
+	if c.more == nil || c.more.limiter == nil {
+		return
+	}
+	if wait := c.more.limiter.Reserve().Delay(); wait > 0 {
+		c.held, c.wakeAt = true, c.loop.at(time.Now().Add(wait))
+		c.loop.post(c)
+	}
+}
+
+// eventLocked is the connection's next event.
+func (c *Conn) eventLocked(name string) *webhook.Event {
+	c.sequence++
+	ev := &webhook.Event{
+		Source: webhook.Source{
+			ConnectionID: c.member.ID(), UserID: c.member.User(),
+			ForwardedFor: c.remote.String(), Proto: "http", Host: c.host.Value(),
+		},
+		Name: name, Sequence: c.sequence,
+	}
+	if c.tls {
+		ev.Proto = "https"
+	}
+	if m := c.more; m != nil {
+		ev.State = m.state
+		if m.forwardedFor != "" {
+			ev.ForwardedFor = m.forwardedFor
+		}
+		if name == webhook.Message {
+			ev.Header = m.header
+		}
+	}
+	return ev
+}
+
+// answered does what the backend said to a message (SPEC §5). The dispatcher
+// calls it from its own goroutine.
+func (c *Conn) answered(a webhook.Answer, err error) {
+	if err == nil && a.State != nil && a.Status/100 == 2 {
+		c.SetState(a.State)
+	}
+	switch {
+	case err != nil:
+		c.end(endNoAnswer)
+	case a.Status == http.StatusOK:
+		op := byte(opBinary)
+		if isText(a.ContentType) && utf8.Valid(a.Body) {
+			op = opText
+		}
+		c.reply(newFrame(op, a.Body))
+	case a.Status == http.StatusGone:
+		c.end(endRefused)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = false
+	if !c.held {
+		c.seen.Store(uint32(c.loop.now())) // its pong deadline stood still
+		c.resumeLocked()
+	}
+}
+
+// resumeLocked goes on reading: first what was kept, then what comes.
+func (c *Conn) resumeLocked() {
+	if c.phase == phaseClosed || c.phase == phaseOpening {
+		return
+	}
+	if c.rest {
+		c.loop.post(c)
+	}
+	c.sock.wantRead(true)
+}
+
+// isText says which kind of frame a reply of this Content-Type is; without one
+// it is text, as what a REST app says usually is.
+func isText(contentType string) bool {
+	t, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+	t = strings.TrimSpace(t)
+	switch {
+	case t == "", strings.HasPrefix(t, "text/"):
+		return true
+	case strings.HasSuffix(t, "+json"), strings.HasSuffix(t, "+xml"):
+		return true
+	}
+	return t == contentJSON || t == "application/xml" || t == "application/javascript" ||
+		t == "application/x-www-form-urlencoded"
+}

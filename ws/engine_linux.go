@@ -1,0 +1,60 @@
+package ws
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
+)
+
+// engine owns the loops and says which one a new connection belongs to.
+type engine struct {
+	pollers []*poller
+	goLoop  *goLoop
+	running sync.WaitGroup
+}
+
+func newEngine(log *slog.Logger) (*engine, error) {
+	e := &engine{goLoop: newGoLoop()}
+	for range runtime.GOMAXPROCS(0) {
+		p, err := newPoller(log)
+		if err != nil {
+			for _, made := range e.pollers {
+				made.free()
+			}
+			return nil, fmt.Errorf("start poller: %w", err)
+		}
+		e.pollers = append(e.pollers, p)
+	}
+	for _, p := range e.pollers {
+		e.running.Go(p.run)
+	}
+	e.running.Go(e.goLoop.run)
+	return e, nil
+}
+
+// attach gives c a socket over conn. On error conn is closed.
+func (e *engine) attach(c *Conn, conn net.Conn, number uint64) error {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		c.loop, c.sock = e.goLoop.loop, newGoSocket(c, e.goLoop, conn)
+		return nil
+	}
+	p := e.pollers[number%uint64(len(e.pollers))]
+	s, err := newFDSocket(c, p, tcp)
+	if err != nil {
+		_ = conn.Close()
+		return err
+	}
+	c.loop, c.sock = p.loop, s
+	return nil
+}
+
+func (e *engine) loops() []*loop {
+	all := []*loop{e.goLoop.loop}
+	for _, p := range e.pollers {
+		all = append(all, p.loop)
+	}
+	return all
+}

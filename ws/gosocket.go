@@ -1,0 +1,223 @@
+package ws
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/pushcart/pushcart/push"
+)
+
+// goReadBuffer is small because every connection of this path has one; a TLS
+// connection holds buffers of its own besides.
+const goReadBuffer = 512
+
+// goWriteTimeout bounds one blocking write; a peer that does not read for so
+// long is found by the ping before.
+const goWriteTimeout = time.Minute
+
+// goLoop runs a loop for connections that read and write in goroutines of their
+// own: TLS, and systems without epoll.
+type goLoop struct {
+	*loop
+	wakeup chan struct{}
+	conns  sync.WaitGroup // readers and writers
+}
+
+func newGoLoop() *goLoop {
+	g := &goLoop{loop: newLoop(), wakeup: make(chan struct{}, 1)}
+	g.wake = func() {
+		select {
+		case g.wakeup <- struct{}{}:
+		default:
+		}
+	}
+	return g
+}
+
+// run returns when the loop is stopped, holds no connection, and the goroutines
+// of all are over.
+func (g *goLoop) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var due []*Conn
+	for {
+		var wait time.Duration
+		var end bool
+		due, wait, end = g.take(due[:0])
+		for _, c := range due {
+			c.attend()
+		}
+		clear(due)
+		if end {
+			g.conns.Wait()
+			return
+		}
+		if wait < 0 {
+			wait = time.Hour
+		}
+		timer.Reset(wait)
+		select {
+		case <-g.wakeup:
+		case <-timer.C:
+		}
+		g.woken()
+	}
+}
+
+// goSocket is a net.Conn with a goroutine that reads, and one that writes while
+// something waits.
+type goSocket struct {
+	c    *Conn
+	loop *goLoop
+	conn net.Conn
+
+	reading bool // guarded by Conn.mu, as are all below
+	writing bool
+	resume  sync.Cond // reading turned on, or the end; on Conn.mu
+	fin     bool      // closeWrite was called
+}
+
+func newGoSocket(c *Conn, g *goLoop, conn net.Conn) *goSocket {
+	s := &goSocket{c: c, loop: g, conn: conn, reading: true}
+	s.resume.L = &c.mu
+	return s
+}
+
+// write takes nothing: a net.Conn has no way to say how much it would take
+// without blocking.
+func (s *goSocket) write([]byte) (int, error) { return 0, errAgain }
+
+func (s *goSocket) wantWrite(on bool) {
+	if !on || s.writing {
+		return
+	}
+	s.writing = true
+	s.loop.conns.Go(s.writeLoop)
+}
+
+func (s *goSocket) wantRead(on bool) {
+	s.reading = on
+	if on {
+		s.resume.Broadcast()
+	}
+}
+
+func (s *goSocket) start() { s.loop.conns.Go(s.readLoop) }
+
+func (s *goSocket) readLoop() {
+	defer s.c.dropInput()
+	buf := make([]byte, goReadBuffer)
+	for s.mayRead() {
+		if s.c.takeRest() {
+			s.c.feed(nil)
+			continue
+		}
+		n, err := s.conn.Read(buf)
+		if n > 0 {
+			s.c.received(buf[:n])
+		}
+		if err != nil {
+			s.c.dead()
+			return
+		}
+	}
+}
+
+// mayRead waits until the connection is to be read; false: it is over.
+func (s *goSocket) mayRead() bool {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for (c.busy || c.held) && c.phase != phaseClosed && !c.gone {
+		s.resume.Wait()
+	}
+	return c.phase != phaseClosed && !c.gone
+}
+
+func (s *goSocket) writeLoop() {
+	c := s.c
+	scratch := make([]byte, 0, keptBuffer)
+	var done []*push.Message
+	for {
+		chunk := s.next(scratch)
+		if chunk == nil {
+			return
+		}
+		_ = s.conn.SetWriteDeadline(time.Now().Add(goWriteTimeout))
+		n, err := s.conn.Write(chunk)
+		c.mu.Lock()
+		done = c.wroteLocked(n, done[:0])
+		if err != nil {
+			c.deadLocked()
+		}
+		c.mu.Unlock()
+		report(done)
+	}
+}
+
+// next returns what to write now; nil: nothing, and the writer ends.
+func (s *goSocket) next(scratch []byte) []byte {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out == nil || c.gone || c.phase == phaseClosed {
+		s.writing = false
+		if s.fin && !c.gone {
+			s.finish()
+		}
+		return nil
+	}
+	return c.out.chunk(scratch)
+}
+
+func (s *goSocket) closeWrite() {
+	s.fin = true
+	if !s.writing {
+		s.finish()
+	}
+}
+
+// finish sends the FIN, or TLS's close_notify, which may block on a peer that
+// does not read.
+func (s *goSocket) finish() {
+	half, ok := s.conn.(interface{ CloseWrite() error })
+	if !ok {
+		s.c.deadLocked() // a pipe has no half; what was written is read already
+		return
+	}
+	s.loop.conns.Go(func() {
+		_ = s.conn.SetWriteDeadline(time.Now().Add(lingerWait))
+		_ = half.CloseWrite()
+	})
+}
+
+func (s *goSocket) close() {
+	s.c.mu.Lock()
+	s.resume.Broadcast()
+	s.c.mu.Unlock()
+	// Closing a tls.Conn writes close_notify, for up to 5 s on a stuck peer.
+	s.loop.conns.Go(func() {
+		if t, ok := s.conn.(interface{ NetConn() net.Conn }); ok {
+			_ = t.NetConn().Close()
+		}
+		_ = s.conn.Close()
+	})
+}
+
+// stopped returns when the loop's goroutine and those of its connections ended,
+// or ctx did.
+func stopped(ctx context.Context, wg *sync.WaitGroup) error {
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,249 @@
+package ws
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+	"unique"
+
+	"golang.org/x/time/rate"
+
+	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/clientaddr"
+	"github.com/pushcart/pushcart/internal/http1"
+	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/webhook"
+)
+
+// registerWait is how long a handshake waits for the broker's confirmation that
+// the user's pushes reach this node (SPEC §11 Handshake).
+const registerWait = time.Second
+
+// handshake is one request to become a WebSocket, in the order of SPEC §4.1.
+type handshake struct {
+	srv    *Server
+	head   *http1.Request
+	from   clientaddr.Origin
+	member push.Member
+	offers []string // of Sec-WebSocket-Protocol
+}
+
+// Serve takes over conn, on which head was read, and early after it: it answers
+// the handshake and returns; what is let in lives on in the server. The memory of
+// head and early is not kept.
+func (s *Server) Serve(conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
+	entered := &entry{}
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("panic in a handshake", "err", fmt.Sprint(r), "stack", string(debug.Stack()))
+			entered.leave(s, from)
+			_ = conn.Close()
+		}
+	}()
+	h := &handshake{srv: s, head: head, from: from, offers: splitList(head.Joined("Sec-WebSocket-Protocol"))}
+	if r := h.run(conn, early, entered); r != nil {
+		entered.leave(s, from)
+		s.metrics.Connects.WithLabelValues(r.result).Inc()
+		r.send(conn)
+		return
+	}
+	s.metrics.Connects.WithLabelValues("ok").Inc()
+}
+
+// entry is what a handshake holds of the limits until its connection does.
+type entry struct{ total, ip bool }
+
+func (e *entry) leave(s *Server, from clientaddr.Origin) {
+	switch {
+	case e.ip:
+		s.admission.release(from.IP)
+	case e.total:
+		s.admission.exit()
+	}
+	*e = entry{}
+}
+
+func (h *handshake) run(conn net.Conn, early []byte, entered *entry) *refusal {
+	if r := h.checkRequest(); r != nil {
+		return r
+	}
+	if r := h.enter(entered); r != nil {
+		return r
+	}
+	if !h.srv.origins.allow(string(h.head.Get("Origin")), h.from.Host) {
+		return refuse("origin", apierror.Forbidden, "Origin is not allowed")
+	}
+	h.member = h.srv.hub.NewMember()
+	id, r := h.identify()
+	if r != nil {
+		return r
+	}
+	return h.upgrade(conn, early, id, entered)
+}
+
+// checkRequest is step 1: RFC 6455 §4.2.1.
+func (h *handshake) checkRequest() *refusal {
+	bad := func(message string) *refusal { return refuse("bad_request", apierror.InvalidArgument, message) }
+	r := h.head
+	switch {
+	case string(r.Method) != http.MethodGet:
+		return bad("a WebSocket handshake is a GET")
+	case r.Minor != 1:
+		return bad("a WebSocket handshake is HTTP/1.1")
+	case !r.HasToken("Upgrade", "websocket"):
+		return bad("Upgrade must be websocket")
+	case !r.HasToken("Connection", "upgrade"):
+		return bad("Connection must be upgrade")
+	case r.ContentLength > 0 || r.Chunked:
+		return bad("a WebSocket handshake has no body")
+	case r.Count("Sec-WebSocket-Version") != 1:
+		return bad("one Sec-WebSocket-Version is wanted")
+	case string(r.Get("Sec-WebSocket-Version")) != "13":
+		v := bad("Sec-WebSocket-Version must be 13")
+		v.status, v.header = http.StatusUpgradeRequired, "Sec-WebSocket-Version: 13\r\n"
+		return v
+	case r.Count("Sec-WebSocket-Key") != 1 || !goodKey(r.Get("Sec-WebSocket-Key")):
+		return bad("one Sec-WebSocket-Key of 16 bytes in base64 is wanted")
+	}
+	return nil
+}
+
+func goodKey(key []byte) bool {
+	var raw [18]byte
+	if len(key) != 24 {
+		return false
+	}
+	n, err := base64.StdEncoding.Strict().Decode(raw[:], key)
+	return err == nil && n == 16
+}
+
+// enter is step 2: draining, and the limits that need no user.
+func (h *handshake) enter(entered *entry) *refusal {
+	s := h.srv
+	if s.draining.Load() {
+		return refuse("draining", apierror.Unavailable, "the node is going away").after(1)
+	}
+	if entered.total = s.admission.enter(); !entered.total {
+		return refuse("limit", apierror.Unavailable, "the node is full").after(5)
+	}
+	if entered.ip = s.admission.enterIP(h.from.IP); !entered.ip {
+		return refuse("rate", apierror.RateLimited, "too many connections from this address").after(1)
+	}
+	return nil
+}
+
+// upgrade is steps 5 and 6: the connection is registered, then the 101 goes out.
+func (h *handshake) upgrade(conn net.Conn, early []byte, id *identity, entered *entry) *refusal {
+	s := h.srv
+	protocol, r := h.subprotocol(id)
+	if r != nil {
+		return r
+	}
+	more, r := h.extras(id)
+	if r != nil {
+		return r
+	}
+	_, overTLS := conn.(interface{ NetConn() net.Conn })
+	c := &Conn{
+		member: h.member, srv: s, remote: h.from.IP, host: unique.Make(h.from.Host),
+		tls: overTLS || h.from.Proto == "https", more: more, sequence: 1, // the first is connect
+	}
+	if !s.admission.join(c, id.user) {
+		return refuse("limit", apierror.RateLimited, "too many connections of this user").after(5)
+	}
+	if err := s.engine.attach(c, conn, s.opened.Add(1)); err != nil {
+		s.admission.leave(c)
+		return refuse("error", apierror.Internal, "the connection could not be taken over")
+	}
+	*entered = entry{} // from here on release gives it back
+	if !id.expires.IsZero() {
+		c.expires = c.loop.at(id.expires)
+	}
+	c.loop.add(c, never)
+	ctx, cancel := context.WithTimeout(context.Background(), registerWait)
+	if err := s.hub.Join(ctx, c, id.user, id.channels); err != nil {
+		s.log.Debug("connection registered without the broker", "conn", c.member.ID(), "err", err)
+	}
+	cancel()
+	h.begin(c, id, early, protocol)
+	return nil
+}
+
+// begin lets the registered connection live.
+func (h *handshake) begin(c *Conn, id *identity, early []byte, protocol string) {
+	for _, m := range id.messages {
+		c.reply(newFrame(opText, m))
+	}
+	if len(early) > 0 {
+		c.keep(early)
+		c.rest = true
+	}
+	if h.srv.wants(webhook.Connected) {
+		c.mu.Lock()
+		ev := c.eventLocked(webhook.Connected)
+		c.mu.Unlock()
+		ev.ContentType, ev.Body = contentJSON, []byte(`{"connection_id":"`+c.member.ID()+`"}`)
+		h.srv.hooks.Tell(ev)
+	} else {
+		c.sequence++
+	}
+	c.open(switching(h.head.Get("Sec-WebSocket-Key"), protocol))
+}
+
+// extras is what this connection has beyond others.
+func (h *handshake) extras(id *identity) (*extras, *refusal) {
+	s := h.srv
+	m := &extras{state: id.state}
+	if h.from.ForwardedFor != h.from.IP.String() {
+		m.forwardedFor = h.from.ForwardedFor
+	}
+	var size int
+	m.header, size = h.forwardHeaders(s.cfg.Webhook.ForwardHeaders.Message)
+	if size > maxKeptHeaders {
+		r := refuse("bad_request", apierror.TooLarge, "the headers to keep for the backend are larger than 4 KiB")
+		r.status = http.StatusRequestHeaderFieldsTooLarge
+		return nil, r
+	}
+	if r := s.cfg.Limits.MessageRate; r > 0 {
+		m.limiter = rate.NewLimiter(rate.Limit(r), max(1, int(2*r)))
+	}
+	if m.forwardedFor == "" && m.header == nil && m.limiter == nil && m.state == nil {
+		return nil, nil
+	}
+	return m, nil
+}
+
+// maxKeptHeaders bounds webhook.forward_headers.message per connection (SPEC §3).
+const maxKeptHeaders = 4 << 10
+
+func (h *handshake) forwardHeaders(wanted []string) (fields []webhook.Field, size int) {
+	for _, name := range wanted {
+		for _, f := range h.head.Fields {
+			if http1.EqualFold(f.Name, name) {
+				fields = append(fields, webhook.Field{Name: name, Value: string(f.Value)})
+				size += len(name) + len(f.Value)
+			}
+		}
+	}
+	return fields, size
+}
+
+// acceptGUID is RFC 6455 §1.3's.
+const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+func switching(key []byte, protocol string) []byte {
+	var in [24 + len(acceptGUID)]byte
+	sum := sha1.Sum(append(append(in[:0], key...), acceptGUID...))
+	b := make([]byte, 0, 192)
+	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	b = base64.StdEncoding.AppendEncode(b, sum[:])
+	if protocol != "" {
+		b = append(append(b, "\r\nSec-WebSocket-Protocol: "...), protocol...)
+	}
+	return append(b, "\r\n\r\n"...)
+}

@@ -1,0 +1,190 @@
+package ws
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"time"
+
+	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/webhook"
+)
+
+// open lets frames out: the 101 first, then what was pushed meanwhile.
+func (c *Conn) open(response []byte) {
+	c.mu.Lock()
+	now := c.loop.now()
+	c.seen.Store(uint32(now))
+	// The first ping comes at a random point of the interval, so that the pings of
+	// a storm of connects are spread evenly for good.
+	c.pingAt = now + 1 + tick(rand.Uint32N(uint32(c.srv.pingEvery)))
+	queued := c.out
+	c.out = nil
+	if c.ended == nil {
+		c.phase = phaseOpen
+	} else {
+		c.phase = phaseClosing
+	}
+	c.writeLocked(item{frame: response})
+	if queued != nil {
+		c.appendLocked(queued)
+	}
+	c.mu.Unlock()
+	c.loop.post(c)
+	c.sock.start()
+}
+
+// appendLocked moves what was queued while opening behind the 101.
+func (c *Conn) appendLocked(queued *outbox) {
+	if c.out == nil {
+		c.out = queued
+	} else {
+		for _, it := range queued.items[queued.head:] {
+			c.out.push(it)
+		}
+		queued.items = queued.items[:0]
+		queued.release(nil)
+	}
+	c.sized()
+	c.sock.wantWrite(true)
+}
+
+// attend does what is due on the connection's loop: heartbeats, expiry, the end.
+// Only the goroutine that runs the loop calls it.
+func (c *Conn) attend() {
+	c.mu.Lock()
+	if c.phase == phaseOpening || c.phase == phaseClosed {
+		c.mu.Unlock() // the handshake posts again when it is done
+		return
+	}
+	now := c.loop.now()
+	given := c.keepAliveLocked(now)
+	e := c.ended
+	leave := e != nil && !c.left
+	c.left = c.left || leave
+	release := c.settleLocked(now)
+	due := c.dueLocked()
+	c.mu.Unlock()
+
+	c.giveUp(given, e)
+	if leave {
+		c.leave(e)
+	}
+	if release {
+		c.release()
+		return
+	}
+	c.loop.schedule(c, due)
+}
+
+// keepAliveLocked sends the ping that is due, and ends a connection that did not
+// answer one or whose token expired.
+func (c *Conn) keepAliveLocked(now tick) []*push.Message {
+	if c.ended != nil {
+		return nil
+	}
+	if c.held && now >= c.wakeAt {
+		c.held = false
+		c.seen.Store(uint32(now))
+		c.resumeLocked()
+	}
+	switch {
+	case c.expires != 0 && now >= c.expires:
+		return c.endLocked(endExpired)
+	case now < c.pingAt:
+	case c.busy || c.held: // not read, so its pong could not be seen (SPEC §5)
+		c.pinged, c.pingAt = false, now+c.srv.pingEvery
+	case !c.pinged:
+		c.pinged, c.pingSent, c.pingAt = true, now, now+c.srv.pongWait
+		if c.out == nil { // else it would wait behind what is not read anyway
+			c.queueLocked(item{frame: pingFrame})
+		}
+	case tick(c.seen.Load()) < c.pingSent:
+		return c.endLocked(endNoPong)
+	default:
+		c.pinged, c.pingAt = false, max(now+1, c.pingSent+c.srv.pingEvery)
+	}
+	return nil
+}
+
+var pingFrame = newFrame(opPing, nil)
+
+// settleLocked takes the end one step further; true: the socket can go.
+func (c *Conn) settleLocked(now tick) (release bool) {
+	if c.gone {
+		return true
+	}
+	switch {
+	case c.phase < phaseClosing:
+		return false
+	case c.phase == phaseClosing && c.out == nil && (c.peerDone || now >= c.closeBy):
+		// close(2) with unread input would send RST and destroy our Close frame, so
+		// the FIN goes first and the peer's is awaited.
+		c.sock.closeWrite()
+		c.phase, c.closeBy = phaseLingering, now+ticks(lingerWait)
+		return false
+	}
+	return now >= c.closeBy
+}
+
+func (c *Conn) dueLocked() tick {
+	switch {
+	case c.ended != nil:
+		return c.closeBy
+	case c.held:
+		return min(c.pingAt, c.wakeAt)
+	case c.expires != 0:
+		return min(c.pingAt, c.expires)
+	}
+	return c.pingAt
+}
+
+// leave tells hub and backend that the connection ended.
+func (c *Conn) leave(e *ending) {
+	s := c.srv
+	s.hub.Leave(c)
+	s.admission.leave(c)
+	s.metrics.Disconnects.WithLabelValues(string(e.cause)).Inc()
+	if e == endSlow {
+		s.metrics.SlowConsumers.Inc()
+	}
+	if !s.wants(webhook.Disconnected) {
+		return
+	}
+	body, err := json.Marshal(disconnected{
+		Code: e.code, Reason: e.reason, Cause: e.cause, DurationMS: time.Since(c.member.Since()).Milliseconds(),
+	})
+	if err != nil { // numbers and strings only: cannot happen
+		return
+	}
+	c.mu.Lock()
+	ev := c.eventLocked(webhook.Disconnected)
+	c.mu.Unlock()
+	ev.ContentType, ev.Body = contentJSON, body
+	s.hooks.Tell(ev)
+}
+
+// disconnected is the body of that event (SPEC §5).
+type disconnected struct {
+	Code       int    `json:"code"`
+	Reason     string `json:"reason"`
+	Cause      Cause  `json:"cause"`
+	DurationMS int64  `json:"duration_ms"`
+}
+
+// release gives everything back. The loop calls it once.
+func (c *Conn) release() {
+	c.mu.Lock()
+	c.phase = phaseClosed
+	var given []*push.Message
+	if c.out != nil {
+		given = c.out.release(nil)
+		c.out = nil
+		c.sized()
+	}
+	e := c.ended
+	c.mu.Unlock()
+	c.giveUp(given, e)
+	c.loop.remove(c)
+	c.sock.close()
+	c.srv.forget(c)
+}

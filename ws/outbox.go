@@ -1,0 +1,113 @@
+package ws
+
+import (
+	"sync"
+
+	"github.com/pushcart/pushcart/push"
+)
+
+// item is a frame on its way out. msg is nil for what is not a push.
+type item struct {
+	frame []byte
+	msg   *push.Message
+}
+
+// outbox is the queue of frames of a connection that did not take them at once.
+// A connection has one only while something waits.
+type outbox struct {
+	items  []item
+	head   int // first item not wholly written
+	offset int // bytes of it that are written
+	pinned int // items from head that a writer holds copies of
+	bytes  int // unwritten bytes
+}
+
+var outboxes = sync.Pool{New: func() any { return new(outbox) }}
+
+func (o *outbox) len() int { return len(o.items) - o.head }
+
+func (o *outbox) push(it item) {
+	if o.head > 64 && o.head*2 >= len(o.items) {
+		n := copy(o.items, o.items[o.head:])
+		clear(o.items[n:])
+		o.items, o.head = o.items[:n], 0
+	}
+	o.items = append(o.items, it)
+	o.bytes += len(it.frame)
+}
+
+// chunk returns the next bytes to write: the head frame itself when it is alone
+// or large, else as many frames as fit, joined in scratch; one write for many
+// frames is cheaper than one each, and than writev.
+func (o *outbox) chunk(scratch []byte) []byte {
+	first := o.items[o.head].frame[o.offset:]
+	if o.len() == 1 || len(first) >= cap(scratch) {
+		o.pinned = 1
+		return first
+	}
+	b := append(scratch[:0], first...)
+	n := 1
+	for _, it := range o.items[o.head+1:] {
+		if len(b)+len(it.frame) > cap(scratch) {
+			break
+		}
+		b = append(b, it.frame...)
+		n++
+	}
+	o.pinned = n
+	return b
+}
+
+// advance notes that n bytes of the last chunk are written and appends the
+// messages that are thereby whole to done.
+func (o *outbox) advance(n int, done []*push.Message) (frames int, _ []*push.Message) {
+	o.bytes -= n
+	o.pinned = 0
+	for n > 0 {
+		it := &o.items[o.head]
+		left := len(it.frame) - o.offset
+		if n < left {
+			o.offset += n
+			return frames, done
+		}
+		n -= left
+		if it.msg != nil {
+			done = append(done, it.msg)
+		}
+		*it = item{}
+		o.head++
+		o.offset = 0
+		frames++
+	}
+	return frames, done
+}
+
+// drop gives up all that is not on its way already; a frame of which the peer
+// has a part must be finished, or nothing after it can be read.
+func (o *outbox) drop(given []*push.Message) []*push.Message {
+	keep := o.head + o.pinned
+	if o.pinned == 0 && o.offset > 0 {
+		keep++
+	}
+	for i := keep; i < len(o.items); i++ {
+		o.bytes -= len(o.items[i].frame)
+		if m := o.items[i].msg; m != nil {
+			given = append(given, m)
+		}
+	}
+	clear(o.items[keep:])
+	o.items = o.items[:keep]
+	return given
+}
+
+// release gives up everything and returns the outbox to the pool.
+func (o *outbox) release(given []*push.Message) []*push.Message {
+	o.pinned, o.offset = 0, 0
+	given = o.drop(given)
+	if cap(o.items) <= 1024 {
+		clear(o.items[:cap(o.items)])
+		*o = outbox{items: o.items[:0]}
+		outboxes.Put(o)
+	}
+	return given
+}

@@ -1,0 +1,285 @@
+package ws
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pushcart/pushcart/push"
+)
+
+const (
+	readBuffer   = 64 << 10
+	sendBuffer   = 64 << 10
+	eventsAtOnce = 256
+	wakeSlot     = -1
+)
+
+// poller runs a loop whose connections are descriptors in one epoll set: a
+// goroutine in a blocking epoll_wait, with one read buffer for all of them. A
+// set inside Go's own netpoller, or a goroutine per connection, was measured to
+// have 40 times the p99 when all cores are busy.
+type poller struct {
+	*loop
+	log    *slog.Logger
+	epfd   int
+	wakefd int
+	buf    []byte          // what is read, parsed in place
+	join   []byte          // frames joined for one write
+	done   []*push.Message // written by one flush
+	due    []*Conn
+}
+
+func newPoller(log *slog.Logger) (*poller, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create: %w", err)
+	}
+	wakefd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		_ = unix.Close(epfd)
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	p := &poller{
+		loop: newLoop(), log: log, epfd: epfd, wakefd: wakefd,
+		buf: make([]byte, readBuffer), join: make([]byte, 0, readBuffer),
+	}
+	p.wake = func() { _, _ = unix.Write(wakefd, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeSlot}
+	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, wakefd, &ev); err != nil {
+		p.free()
+		return nil, fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return p, nil
+}
+
+func (p *poller) free() {
+	_ = unix.Close(p.epfd)
+	_ = unix.Close(p.wakefd)
+}
+
+// run is the poller's goroutine; it returns when the loop is stopped and holds
+// no connection.
+func (p *poller) run() {
+	defer p.free()
+	events := make([]unix.EpollEvent, eventsAtOnce)
+	for {
+		due, wait, end := p.take(p.due[:0])
+		for i, c := range due {
+			p.guard(c, p.attend)
+			due[i] = nil
+		}
+		p.due = due
+		if end {
+			return
+		}
+		n, err := unix.EpollWait(p.epfd, events, waitMillis(wait))
+		p.woken()
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			panic("ws: epoll_wait: " + err.Error()) // cannot happen with a valid descriptor
+		}
+		for i := range max(n, 0) {
+			p.event(&events[i])
+		}
+	}
+}
+
+func waitMillis(d time.Duration) int {
+	if d < 0 {
+		return -1
+	}
+	return int(min(d.Milliseconds(), 1<<30))
+}
+
+func (p *poller) event(ev *unix.EpollEvent) {
+	if ev.Fd == wakeSlot {
+		var count [8]byte
+		_, _ = unix.Read(p.wakefd, count[:])
+		return
+	}
+	c := p.lookup(uint32(ev.Fd), uint32(ev.Pad))
+	if c == nil {
+		return
+	}
+	if ev.Events&unix.EPOLLOUT != 0 {
+		p.guard(c, p.flush)
+	}
+	if ev.Events&^unix.EPOLLOUT != 0 {
+		p.guard(c, p.read)
+	}
+}
+
+// guard keeps one connection's panic from ending the others'.
+func (p *poller) guard(c *Conn, f func(*Conn)) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.log.Error("panic on a connection", "conn", c.member.ID(), "err", fmt.Sprint(r), "stack", string(debug.Stack()))
+			c.failed = true
+			c.end(endInternal)
+		}
+	}()
+	f(c)
+}
+
+func (p *poller) attend(c *Conn) {
+	c.attend()
+	if c.takeRest() {
+		c.feed(nil)
+	}
+}
+
+func (p *poller) flush(c *Conn) {
+	p.done = c.writable(p.join, p.done[:0])
+	report(p.done)
+}
+
+// read takes what is there, once; a connection with more is reported again, so
+// that none keeps the poller to itself.
+func (p *poller) read(c *Conn) {
+	s := c.sock.(*fdSocket)
+	if s.paused() {
+		return
+	}
+	n, err := unix.Read(s.fd, p.buf)
+	switch {
+	case n > 0:
+		c.received(p.buf[:n])
+	case err == unix.EAGAIN || err == unix.EINTR:
+	default: // end of the stream, or an error: both mean the peer is gone
+		c.dead()
+	}
+}
+
+// fdSocket is a non-blocking descriptor in a poller.
+type fdSocket struct {
+	c       *Conn
+	poller  *poller
+	fd      int // changed under Conn.mu
+	started bool
+	reading bool
+	writing bool
+}
+
+// newFDSocket duplicates the descriptor of a TCP connection, so that Go's
+// netpoller can forget it, and closes the original.
+func newFDSocket(c *Conn, p *poller, conn *net.TCPConn) (*fdSocket, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("take over socket: %w", err)
+	}
+	fd, dupErr := -1, error(nil)
+	err = raw.Control(func(old uintptr) {
+		fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err = errors.Join(err, dupErr); err != nil {
+		return nil, fmt.Errorf("take over socket: %w", err)
+	}
+	_ = conn.Close()
+	// Without a bound of its own the kernel would take megabytes for a reader that
+	// is dead, before the outbox sees it.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
+	return &fdSocket{c: c, poller: p, fd: fd, reading: true}, nil
+}
+
+func (s *fdSocket) write(b []byte) (int, error) {
+	if s.fd < 0 {
+		return 0, net.ErrClosed
+	}
+	for {
+		n, err := unix.Write(s.fd, b)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN, err == nil && n < len(b):
+			return max(n, 0), errAgain
+		case err != nil:
+			return 0, os.NewSyscallError("write", err)
+		}
+		return n, nil
+	}
+}
+
+func (s *fdSocket) wantWrite(on bool) {
+	if s.writing != on {
+		s.writing = on
+		s.watch(unix.EPOLL_CTL_MOD)
+	}
+}
+
+func (s *fdSocket) wantRead(on bool) {
+	if s.reading != on {
+		s.reading = on
+		s.watch(unix.EPOLL_CTL_MOD)
+	}
+}
+
+// watch tells epoll what to report. The end of the peer is noticed also while
+// nothing is read.
+func (s *fdSocket) watch(op int) {
+	if s.fd < 0 || !s.started {
+		return
+	}
+	ev := unix.EpollEvent{Events: unix.EPOLLRDHUP, Fd: int32(s.c.slot), Pad: int32(s.c.gen)}
+	if s.reading {
+		ev.Events |= unix.EPOLLIN
+	}
+	if s.writing {
+		ev.Events |= unix.EPOLLOUT
+	}
+	if err := unix.EpollCtl(s.poller.epfd, op, s.fd, &ev); err != nil {
+		s.c.deadLocked()
+	}
+}
+
+func (s *fdSocket) start() {
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	s.started = true
+	s.watch(unix.EPOLL_CTL_ADD)
+}
+
+// paused stops reading where the connection is not to be read, unless the peer
+// is gone, which ends it at once.
+func (s *fdSocket) paused() bool {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.busy && !c.held {
+		return s.fd < 0 || c.gone
+	}
+	if peerEnded(s.fd) {
+		c.deadLocked()
+	} else {
+		s.wantRead(false)
+	}
+	return true
+}
+
+// peerEnded asks the kernel, as event flags may be of a moment ago.
+func peerEnded(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	_, err := unix.Poll(fds, 0)
+	return err == nil && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+}
+
+func (s *fdSocket) closeWrite() { _ = unix.Shutdown(s.fd, unix.SHUT_WR) }
+
+// close runs on the poller, which alone closes descriptors, under the lock that
+// every other user of s.fd holds.
+func (s *fdSocket) close() {
+	s.c.dropInput()
+	s.c.mu.Lock()
+	fd := s.fd
+	s.fd = -1
+	s.c.mu.Unlock()
+	if s.started {
+		_ = unix.EpollCtl(s.poller.epfd, unix.EPOLL_CTL_DEL, fd, nil)
+	}
+	_ = unix.Close(fd)
+}

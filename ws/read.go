@@ -1,0 +1,262 @@
+package ws
+
+import (
+	"unicode/utf8"
+)
+
+// received takes what a read of the socket gave. b may be changed and is not
+// kept.
+func (c *Conn) received(b []byte) {
+	c.seen.Store(uint32(c.loop.now()))
+	c.feed(b)
+}
+
+// feed parses b after what was kept. Only the reader calls it.
+func (c *Conn) feed(b []byte) {
+	if c.in != nil && len(c.in.raw) > 0 {
+		b = append(c.in.raw, b...)
+		c.in.raw = b[:0]
+	}
+	if c.inSize.Load() == shed {
+		c.failed = true
+	}
+	for len(b) > 0 && !c.failed {
+		if c.halted() {
+			c.keep(b)
+			break
+		}
+		n, fault := c.step(b)
+		if fault != nil {
+			c.failed = true
+			c.end(fault)
+			break
+		}
+		if n == 0 {
+			c.keep(b)
+			break
+		}
+		b = b[n:]
+	}
+	c.tidy()
+}
+
+// halted says whether nothing may be parsed now; then what is left will be
+// parsed when that is over.
+func (c *Conn) halted() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.busy && !c.held {
+		return false
+	}
+	c.rest = true
+	return true
+}
+
+// takeRest says whether kept bytes may be parsed now.
+func (c *Conn) takeRest() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.rest || c.busy || c.held {
+		return false
+	}
+	c.rest = false
+	return true
+}
+
+// keep stores bytes that cannot be parsed yet.
+func (c *Conn) keep(b []byte) {
+	c.input().raw = append(c.in.raw[:0], b...)
+}
+
+func (c *Conn) input() *inbound {
+	if c.in == nil {
+		c.in = inbounds.Get().(*inbound)
+	}
+	return c.in
+}
+
+// tidy gives back buffers that hold nothing and charges for those that do.
+func (c *Conn) tidy() {
+	if c.in != nil && (c.failed || c.in.empty()) {
+		c.in.release()
+		c.in = nil
+	}
+	c.charge()
+}
+
+// shed is the inSize of a connection that was picked to make room.
+const shed = -1
+
+// charge keeps the node's sum of unfinished input in step with c.in.
+func (c *Conn) charge() {
+	n := int32(0)
+	if c.in != nil {
+		n = int32(c.in.size())
+	}
+	old := c.inSize.Load()
+	if old == n || old == shed || !c.inSize.CompareAndSwap(old, n) {
+		return
+	}
+	if c.srv.inboundBytes.Add(int64(n-old)) > c.srv.inboundTotal && n > old {
+		c.srv.shedInbound()
+	}
+}
+
+// dropInput gives back what the reader holds; the connection is over.
+func (c *Conn) dropInput() {
+	c.failed = true
+	c.tidy()
+}
+
+// step takes one frame, or what is there of it, from the start of b, and returns
+// how many bytes it used; 0: more are needed.
+func (c *Conn) step(b []byte) (int, *ending) {
+	if c.in != nil && c.in.busy {
+		return c.payload(b)
+	}
+	h, ok, err := parseHeader(b)
+	if err != nil {
+		return 0, protocolError("bad frame length")
+	}
+	if !ok {
+		return 0, nil
+	}
+	if fault := c.check(h); fault != nil {
+		return 0, fault
+	}
+	rest := b[h.size:]
+	if int64(len(rest)) < h.length {
+		in := c.input()
+		in.head, in.got, in.busy = h, 0, true
+		if h.op < opClose && h.op != opContinuation {
+			in.op = h.op
+		}
+		return h.size, nil
+	}
+	p := rest[:h.length]
+	unmask(p, h.key, 0)
+	return h.size + len(p), c.frame(h, p)
+}
+
+// check refuses a frame head that RFC 6455 §5 forbids, before any of its payload
+// is kept.
+func (c *Conn) check(h header) *ending {
+	begun := c.in != nil && c.in.op != 0
+	switch {
+	case h.rsv != 0:
+		return protocolError("reserved bits set")
+	case !h.masked:
+		return protocolError("frame not masked")
+	case h.op > opPong, h.op > opBinary && h.op < opClose:
+		return protocolError("unknown opcode")
+	case h.op >= opClose && !h.fin:
+		return protocolError("fragmented control frame")
+	case h.op >= opClose && h.length > maxControl:
+		return protocolError("control frame too long")
+	case h.op >= opClose:
+		return nil
+	case h.op == opContinuation && !begun:
+		return protocolError("continuation of nothing")
+	case h.op != opContinuation && begun:
+		return protocolError("message inside a message")
+	}
+	have := int64(0)
+	if begun {
+		have = int64(len(c.in.message))
+	}
+	if h.length > c.srv.maxMessage-have {
+		return endTooBig
+	}
+	return nil
+}
+
+// payload takes bytes of the frame that is arriving.
+func (c *Conn) payload(b []byte) (int, *ending) {
+	in := c.in
+	n := int(min(int64(len(b)), in.head.length-in.got))
+	p := b[:n]
+	unmask(p, in.head.key, int(in.got&3))
+	in.got += int64(n)
+	whole := in.got == in.head.length
+	in.busy = !whole
+	if in.head.op >= opClose {
+		in.control = append(in.control, p...)
+		if !whole {
+			return n, nil
+		}
+		fault := c.control(in.head.op, in.control)
+		in.control = in.control[:0]
+		return n, fault
+	}
+	return n, c.fragment(p, whole && in.head.fin)
+}
+
+// frame takes a whole frame.
+func (c *Conn) frame(h header, p []byte) *ending {
+	switch {
+	case h.op >= opClose:
+		return c.control(h.op, p)
+	case h.fin && h.op != opContinuation:
+		if h.op == opText && !utf8.Valid(p) {
+			return endUTF8
+		}
+		return c.message(h.op, p)
+	}
+	in := c.input()
+	if h.op != opContinuation {
+		in.op = h.op
+	}
+	return c.fragment(p, h.fin)
+}
+
+// fragment adds to the message that is arriving; last ends it.
+func (c *Conn) fragment(p []byte, last bool) *ending {
+	in := c.in
+	if in.op == opText && !in.text.feed(p) {
+		return endUTF8
+	}
+	in.message = append(in.message, p...)
+	if !last {
+		return nil
+	}
+	if in.op == opText && !in.text.done() {
+		return endUTF8
+	}
+	fault := c.message(in.op, in.message)
+	in.endMessage()
+	return fault
+}
+
+// control answers a control frame (RFC 6455 §5.5). A pong needs nothing: that
+// something came at all is the sign of life.
+func (c *Conn) control(op byte, p []byte) *ending {
+	switch op {
+	case opPing:
+		c.reply(newFrame(opPong, p))
+	case opClose:
+		return c.peerClose(p)
+	}
+	return nil
+}
+
+// peerClose answers the peer's Close with the same code.
+func (c *Conn) peerClose(p []byte) *ending {
+	e := &ending{code: CodeNoStatus, cause: CauseClient, final: true}
+	switch {
+	case len(p) == 1:
+		return protocolError("bad close frame")
+	case len(p) >= 2:
+		e.code, e.reason = int(p[0])<<8|int(p[1]), string(p[2:])
+		if !validPeerCode(e.code) {
+			return protocolError("bad close code")
+		}
+		if !utf8.ValidString(e.reason) {
+			return endUTF8
+		}
+	}
+	c.mu.Lock()
+	c.peerDone = true
+	c.loop.post(c)
+	c.mu.Unlock()
+	return e
+}

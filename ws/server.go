@@ -1,0 +1,171 @@
+package ws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pushcart/pushcart/auth"
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/metrics"
+	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/webhook"
+)
+
+// Options are what a Server is built from.
+type Options struct {
+	// Config is read for WebSocket, Auth.Anonymous, Webhook, Limits and Shutdown.
+	Config config.Config
+	// Hub is this node's table of connections.
+	Hub *push.Hub
+	// Auth verifies credentials.
+	Auth *auth.Authenticator
+	// Webhooks is nil where no webhook is configured.
+	Webhooks *webhook.Dispatcher
+	Metrics  *metrics.Metrics
+	Log      *slog.Logger
+}
+
+// Server owns all WebSocket connections of a node.
+type Server struct {
+	cfg       config.Config
+	hub       *push.Hub
+	auth      *auth.Authenticator
+	hooks     *webhook.Dispatcher
+	metrics   *metrics.Metrics
+	log       *slog.Logger
+	engine    *engine
+	admission *admission
+	origins   origins
+
+	box          config.Outbox
+	maxMessage   int64
+	inboundTotal int64
+	pingEvery    tick
+	pongWait     tick
+
+	draining     atomic.Bool
+	opened       atomic.Uint64 // connections ever begun; spreads them over pollers
+	outboxBytes  atomic.Int64
+	inboundBytes atomic.Int64
+	counts       counts
+	shedding     sync.Mutex // one search for the largest at a time
+}
+
+// counts are kept here and not in Prometheus counters, as they are of the hot
+// path.
+type counts struct {
+	frames   atomic.Uint64 // frames written whole
+	writes   atomic.Uint64 // system calls that wrote them
+	bytes    atomic.Uint64
+	messages atomic.Uint64 // messages of clients
+}
+
+// New starts the server's pollers. It takes connections through Serve.
+func New(o Options) (*Server, error) {
+	e, err := newEngine(o.Log)
+	if err != nil {
+		return nil, err
+	}
+	ws := o.Config.WebSocket
+	s := &Server{
+		cfg: o.Config, hub: o.Hub, auth: o.Auth, hooks: o.Webhooks, metrics: o.Metrics, log: o.Log, engine: e,
+		admission: newAdmission(o.Config.Limits), origins: newOrigins(ws.AllowedOrigins),
+		box: ws.Outbox, maxMessage: int64(ws.MaxMessageSize), inboundTotal: int64(ws.InboundTotal),
+		pingEvery: max(1, ticks(ws.PingInterval)), pongWait: max(1, ticks(ws.PongTimeout)),
+	}
+	s.show()
+	return s, nil
+}
+
+func (s *Server) show() {
+	load := func(v *atomic.Uint64) func() float64 { return func() float64 { return float64(v.Load()) } }
+	m := s.metrics
+	m.Gauge("pushcart_connections", "WebSocket connections of this node.",
+		func() float64 { return float64(s.Connections()) })
+	m.Gauge("pushcart_outbox_bytes", "Bytes that wait for slow connections.",
+		func() float64 { return float64(s.outboxBytes.Load()) })
+	m.Gauge("pushcart_inbound_bytes", "Bytes of unfinished client messages.",
+		func() float64 { return float64(s.inboundBytes.Load()) })
+	m.Counter("pushcart_client_messages_total", "Messages received from clients.", load(&s.counts.messages))
+	m.Counter("pushcart_deliveries_total", "Frames written to connections.", load(&s.counts.frames))
+	m.Counter("pushcart_delivered_bytes_total", "Bytes written to connections.", load(&s.counts.bytes))
+	m.Counter("pushcart_socket_writes_total", "Writes to sockets; frames are joined where several wait.",
+		load(&s.counts.writes))
+}
+
+// Connections is how many WebSockets the node holds, those that are just being
+// let in included.
+func (s *Server) Connections() int { return s.admission.count() }
+
+func (s *Server) wants(event string) bool { return s.hooks != nil && s.hooks.Wants(event) }
+
+// forget is called when a connection's socket is gone.
+func (s *Server) forget(c *Conn) { s.admission.release(c.remote) }
+
+// relieve closes the connection with the largest outbox while all outboxes
+// together are over websocket.outbox.total.
+func (s *Server) relieve() {
+	if s.outboxBytes.Load() <= int64(s.box.Total) || !s.shedding.TryLock() {
+		return
+	}
+	defer s.shedding.Unlock()
+	for s.outboxBytes.Load() > int64(s.box.Total) {
+		c := s.largest(func(c *Conn) int32 { return c.outSize.Load() })
+		if c == nil {
+			return
+		}
+		before := c.outSize.Load()
+		c.end(endSlow)
+		if c.outSize.Load() >= before {
+			return // it is closing already and its last frame is all there is
+		}
+	}
+}
+
+// shedInbound closes the connection with the largest unfinished message while
+// all together are over websocket.inbound_total.
+func (s *Server) shedInbound() {
+	if !s.shedding.TryLock() {
+		return
+	}
+	defer s.shedding.Unlock()
+	for s.inboundBytes.Load() > s.inboundTotal {
+		c := s.largest(func(c *Conn) int32 { return c.inSize.Load() })
+		if c == nil {
+			return
+		}
+		s.inboundBytes.Add(-int64(max(0, c.inSize.Swap(shed))))
+		c.end(endTooBig)
+	}
+}
+
+func (s *Server) largest(size func(*Conn) int32) *Conn {
+	var found *Conn
+	best := int32(0)
+	for _, l := range s.engine.loops() {
+		l.each(func(c *Conn) {
+			if n := size(c); n > best {
+				found, best = c, n
+			}
+		})
+	}
+	return found
+}
+
+// Close ends what is left with 1001 and waits for the server's goroutines, at
+// most until ctx ends.
+func (s *Server) Close(ctx context.Context) error {
+	s.draining.Store(true)
+	for _, l := range s.engine.loops() {
+		l.each(func(c *Conn) { c.end(endAway) })
+		l.stop()
+	}
+	if err := stopped(ctx, &s.engine.running); err != nil {
+		return fmt.Errorf("close connections: %w", errors.Join(err, ctx.Err()))
+	}
+	return nil
+}

@@ -1,0 +1,263 @@
+package ws
+
+import (
+	"sync"
+	"time"
+
+	"github.com/pushcart/pushcart/push"
+)
+
+// closeWait is how long the peer has to answer a Close frame, lingerWait how
+// long it has to end TCP after our FIN.
+const (
+	closeWait  = 5 * time.Second
+	lingerWait = 2 * time.Second
+)
+
+// protoRaw is the index of raw frames in a message's cache of encodings.
+const protoRaw = 0
+
+func rawFrame(m *push.Message) []byte {
+	op := byte(opText)
+	if m.Kind == push.Binary {
+		op = opBinary
+	}
+	return newFrame(op, m.Data)
+}
+
+// sent is what became of a frame that was handed to the outbox.
+type sent uint8
+
+const (
+	sentWhole sent = iota
+	sentQueued
+	sentNothing // the connection is at its end
+	sentFull    // the outbox is full
+)
+
+// Send implements push.Conn: frames are written at once if nothing waits and the
+// socket takes them, which is the common case and allocates nothing.
+func (c *Conn) Send(batch []*push.Message) {
+	if len(batch) == 1 {
+		c.sendOne(batch[0])
+		return
+	}
+	c.sendAll(batch)
+}
+
+func (c *Conn) sendOne(m *push.Message) {
+	frame := m.Frame(protoRaw, rawFrame)
+	c.mu.Lock()
+	s := sentNothing
+	if c.ended == nil {
+		s = c.queueLocked(item{frame: frame, msg: m})
+	}
+	var given []*push.Message
+	if s == sentFull {
+		given = c.endLocked(endSlow)
+	}
+	c.mu.Unlock()
+	switch s {
+	case sentWhole:
+		m.Done(push.Written)
+	case sentQueued:
+		c.srv.relieve()
+	case sentNothing:
+		m.Done(push.Gone)
+	case sentFull:
+		m.Done(push.Slow)
+		c.giveUp(given, endSlow)
+	}
+}
+
+// joiner is what joining frames into one write needs; pooled.
+type joiner struct {
+	scratch []byte
+	done    []*push.Message
+}
+
+var joiners = sync.Pool{New: func() any { return &joiner{scratch: make([]byte, 0, joinSize)} }}
+
+// joinSize is how many bytes of frames are joined into one write.
+const joinSize = 32 << 10
+
+// sendAll queues several frames and writes them together.
+func (c *Conn) sendAll(batch []*push.Message) {
+	j := joiners.Get().(*joiner)
+	var given []*push.Message
+	var full *ending
+	c.mu.Lock()
+	idle := c.out == nil
+	sent := 0
+	for ; sent < len(batch) && c.ended == nil && !c.gone; sent++ {
+		it := item{frame: batch[sent].Frame(protoRaw, rawFrame), msg: batch[sent]}
+		if c.fullLocked(it) {
+			full = endSlow
+			given = c.endLocked(endSlow)
+			break
+		}
+		c.waitLocked(it, 0)
+	}
+	if idle && c.phase == phaseOpen {
+		j.done = c.flushLocked(j.scratch, j.done[:0])
+	}
+	c.mu.Unlock()
+	report(j.done)
+	joiners.Put(j)
+	c.giveUp(given, full)
+	c.giveUp(batch[sent:], full)
+	c.srv.relieve()
+}
+
+// reply sends a frame that is no push, unless the connection is at its end.
+func (c *Conn) reply(frame []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended == nil && c.queueLocked(item{frame: frame}) == sentFull {
+		c.endLocked(endSlow) // replies are not counted: nobody waits for them
+	}
+}
+
+// queueLocked writes or queues a frame.
+func (c *Conn) queueLocked(it item) sent {
+	if c.gone || c.phase > phaseClosing {
+		return sentNothing
+	}
+	if c.phase != phaseOpening && c.out == nil {
+		return c.writeLocked(it)
+	}
+	if c.fullLocked(it) {
+		return sentFull
+	}
+	c.waitLocked(it, 0)
+	return sentQueued
+}
+
+// fullLocked says whether the outbox has no room for a frame. A frame that finds
+// it empty always has, and so has the Close frame.
+func (c *Conn) fullLocked(it item) bool {
+	o, box := c.out, &c.srv.box
+	return o != nil && c.ended == nil && (o.len() >= box.Messages || o.bytes+len(it.frame) > int(box.Bytes))
+}
+
+// writeLocked writes a frame past an empty outbox; what the socket does not take
+// begins one.
+func (c *Conn) writeLocked(it item) sent {
+	n, err := c.sock.write(it.frame)
+	if n == len(it.frame) {
+		c.countLocked(1, n)
+		return sentWhole
+	}
+	if err != nil && err != errAgain {
+		c.deadLocked()
+		return sentNothing
+	}
+	c.waitLocked(it, n)
+	c.countLocked(0, n)
+	c.sock.wantWrite(true)
+	return sentQueued
+}
+
+// waitLocked puts a frame of which written bytes are out into the outbox.
+func (c *Conn) waitLocked(it item, written int) {
+	if c.out == nil {
+		c.out = outboxes.Get().(*outbox)
+		c.out.offset = written
+	}
+	c.out.push(it)
+	if written > 0 {
+		c.out.bytes -= written
+	}
+	c.sized()
+}
+
+// sized keeps the node's sum of outbox bytes in step with c.out.
+func (c *Conn) sized() {
+	n := 0
+	if c.out != nil {
+		n = c.out.bytes
+	}
+	if old := c.outSize.Swap(int32(n)); int(old) != n {
+		c.srv.outboxBytes.Add(int64(n) - int64(old))
+	}
+}
+
+func (c *Conn) countLocked(frames, bytes int) {
+	c.outFrames += uint64(frames)
+	c.outBytes += uint64(bytes)
+	c.srv.counts.writes.Add(1)
+	c.srv.counts.frames.Add(uint64(frames))
+	c.srv.counts.bytes.Add(uint64(bytes))
+}
+
+// writable goes on writing what waits, with scratch to join frames in, until
+// the socket is full again. For sockets that never block.
+func (c *Conn) writable(scratch []byte, done []*push.Message) []*push.Message {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.flushLocked(scratch, done)
+}
+
+func (c *Conn) flushLocked(scratch []byte, done []*push.Message) []*push.Message {
+	for c.out != nil && !c.gone {
+		chunk := c.out.chunk(scratch)
+		n, err := c.sock.write(chunk)
+		done = c.wroteLocked(n, done)
+		if err == errAgain {
+			c.sock.wantWrite(true)
+			break
+		}
+		if err != nil {
+			c.deadLocked()
+		}
+	}
+	return done
+}
+
+// wroteLocked notes that n bytes of the outbox's last chunk are out.
+func (c *Conn) wroteLocked(n int, done []*push.Message) []*push.Message {
+	if c.out == nil {
+		return done
+	}
+	frames, done := c.out.advance(n, done)
+	c.countLocked(frames, n)
+	if n > 0 {
+		c.seen.Store(uint32(c.loop.now())) // a peer that reads is alive
+	}
+	if c.out.len() == 0 {
+		c.out.release(nil)
+		c.out = nil
+		c.sock.wantWrite(false)
+		if c.phase == phaseClosing {
+			c.loop.post(c)
+		}
+	}
+	c.sized()
+	return done
+}
+
+func report(done []*push.Message) {
+	for i, m := range done {
+		m.Done(push.Written)
+		done[i] = nil
+	}
+}
+
+func closeFrame(e *ending) []byte {
+	if e.code == CodeNoStatus {
+		return newFrame(opClose, nil)
+	}
+	p := append(make([]byte, 0, 2+len(e.reason)), byte(e.code>>8), byte(e.code))
+	return newFrame(opClose, append(p, cut(e.reason, maxControl-2)...))
+}
+
+// cut shortens s to at most n bytes without splitting a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xc0 == 0x80 {
+		n--
+	}
+	return s[:n]
+}
