@@ -1,0 +1,369 @@
+package config
+
+import (
+	"encoding/base64"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// check finds what is wrong with the values, each by itself and together. It
+// only reads.
+func (c *Config) check(p *Problems) {
+	c.checkListeners(p)
+	c.checkBackend(p)
+	c.checkClient(p)
+	c.checkWebSocket(p)
+	c.checkJWT(p)
+	c.checkForward(p)
+	c.checkWebhook(p)
+	c.checkRedis(p)
+	c.checkRest(p)
+}
+
+func (c *Config) checkListeners(p *Problems) {
+	checkAddress(p, "listen", c.Listen)
+	checkAddress(p, "admin.listen", c.Admin.Listen)
+	if path, ok := strings.CutPrefix(c.Push.Listen, "unix:"); ok {
+		if path == "" {
+			p.add("push.listen", "unix: without a path")
+		}
+	} else if checkAddress(p, "push.listen", c.Push.Listen) && len(c.Push.Tokens) == 0 && !loopback(c.Push.Listen) {
+		p.add("push.listen", "%q is neither loopback nor a unix socket; set push.tokens to open it", c.Push.Listen)
+	}
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		p.add("tls", "cert_file and key_file go together")
+	}
+	for path, tokens := range map[string][]Secret{"push.tokens": c.Push.Tokens, "admin.tokens": c.Admin.Tokens} {
+		if slices.Contains(tokens, "") {
+			p.add(path, "a token must not be empty")
+		}
+	}
+	positive(p, "push.max_body", int64(c.Push.MaxBody))
+}
+
+// checkAddress wants host:port.
+func checkAddress(p *Problems, path, addr string) bool {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil || port == "" {
+		p.add(path, "want host:port, got %q", addr)
+		return false
+	}
+	return true
+}
+
+func loopback(addr string) bool {
+	host, _, _ := net.SplitHostPort(addr)
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+func (c *Config) checkBackend(p *Problems) {
+	b := c.Backend
+	switch u, err := url.Parse(b.URL); {
+	case b.URL == "":
+		p.add("backend.url", "is required: the app's address, like http://127.0.0.1:3000")
+	case strings.HasPrefix(b.URL, "unix:"):
+		if b.URL == "unix:" {
+			p.add("backend.url", "unix: without a path")
+		}
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		p.add("backend.url", "want http://, https:// or unix:, got %q", b.URL)
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil || u.Fragment != "":
+		p.add("backend.url", "want no path, query or user, got %q", b.URL)
+	}
+	duration(p, "backend.connect_timeout", b.ConnectTimeout)
+	duration(p, "backend.response_timeout", b.ResponseTimeout)
+	duration(p, "backend.idle_timeout", b.IdleTimeout)
+	positive(p, "backend.max_connections", int64(b.MaxConnections))
+	notNegative(p, "backend.max_streams", float64(b.MaxStreams))
+}
+
+func (c *Config) checkClient(p *Problems) {
+	duration(p, "client.head_timeout", c.Client.HeadTimeout)
+	duration(p, "client.body_timeout", c.Client.BodyTimeout)
+	duration(p, "client.send_timeout", c.Client.SendTimeout)
+	duration(p, "client.idle_timeout", c.Client.IdleTimeout)
+	notNegative(p, "client.max_connections", float64(c.Client.MaxConnections))
+}
+
+func (c *Config) checkWebSocket(p *Problems) {
+	w := c.WebSocket
+	for i, path := range w.Paths {
+		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?# ") || strings.Contains(strings.TrimSuffix(path, "/*"), "*") {
+			p.add(item("websocket.paths", i), `want a path like "/ws" or "/rt/*", got %q`, path)
+		}
+	}
+	for i, o := range w.AllowedOrigins {
+		if !goodOrigin(o) {
+			p.add(item("websocket.allowed_origins", i),
+				`want "https://app.example.com", "https://*.example.com", "null" or "*", got %q`, o)
+		}
+	}
+	for i, s := range w.Subprotocols {
+		if !token(s) || strings.HasPrefix(s, "pushcart.") || strings.HasPrefix(s, "bearer.") {
+			p.add(item("websocket.subprotocols", i), "want a name of your own, got %q", s)
+		}
+	}
+	duration(p, "websocket.ping_interval", w.PingInterval)
+	duration(p, "websocket.pong_timeout", w.PongTimeout)
+	duration(p, "websocket.handshake_timeout", w.HandshakeTimeout)
+	if w.PongTimeout >= w.PingInterval {
+		p.add("websocket.pong_timeout", "%v must be shorter than ping_interval (%v)", w.PongTimeout, w.PingInterval)
+	}
+	positive(p, "websocket.max_message_size", int64(w.MaxMessageSize))
+	positive(p, "websocket.inbound_total", int64(w.InboundTotal))
+	if w.MaxMessageSize > w.InboundTotal {
+		p.add("websocket.max_message_size", "%v is more than inbound_total (%v)", w.MaxMessageSize, w.InboundTotal)
+	}
+	positive(p, "websocket.outbox.messages", int64(w.Outbox.Messages))
+	positive(p, "websocket.outbox.bytes", int64(w.Outbox.Bytes))
+	positive(p, "websocket.outbox.total", int64(w.Outbox.Total))
+	if most := GiB; w.Outbox.Bytes > most || w.MaxMessageSize > most {
+		p.add("websocket", "max_message_size and outbox.bytes must not be more than %v", most)
+	}
+}
+
+func goodOrigin(o string) bool {
+	if o == "*" || o == "null" {
+		return true
+	}
+	u, err := url.Parse(strings.Replace(o, "://*.", "://", 1))
+	return err == nil && u.Scheme != "" && u.Host != "" && u.Path == "" && u.RawQuery == "" && !strings.Contains(u.Host, "*")
+}
+
+var algorithms = []string{
+	"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+}
+
+// minSecret is what an HMAC secret must have at least, in bytes (SPEC §11).
+const minSecret = 32
+
+func (c *Config) checkJWT(p *Problems) {
+	j := c.Auth.JWT
+	public := j.PublicKeyFile != "" || j.JWKSURL != ""
+	if j.Secret != "" && len(j.Secret) < minSecret {
+		p.add("auth.jwt.secret", "has %d bytes; an HMAC secret needs at least %d", len(j.Secret), minSecret)
+	}
+	if public && len(j.Algorithms) == 0 {
+		p.add("auth.jwt.algorithms", "is required with public keys, like [RS256]")
+	}
+	for i, a := range j.Algorithms {
+		switch hmac := strings.HasPrefix(a, "HS"); {
+		case !slices.Contains(algorithms, a):
+			p.add(item("auth.jwt.algorithms", i), "want one of %s, got %q", strings.Join(algorithms, ", "), a)
+		case hmac && j.Secret == "":
+			p.add(item("auth.jwt.algorithms", i), "%s needs auth.jwt.secret", a)
+		case !hmac && !public:
+			p.add(item("auth.jwt.algorithms", i), "%s needs auth.jwt.public_key_file or jwks_url", a)
+		}
+	}
+	checkURL(p, "auth.jwt.jwks_url", j.JWKSURL)
+	notNegative(p, "auth.jwt.leeway", float64(j.Leeway))
+	if j.UserClaim == "" {
+		p.add("auth.jwt.user_claim", "must not be empty")
+	}
+	for i, s := range j.Sources {
+		kind, name, named := strings.Cut(s, ":")
+		if s != "header" && s != "protocol" && (kind != "query" && kind != "cookie" || !named || name == "") {
+			p.add(item("auth.jwt.sources", i), `want header, "query:NAME", "cookie:NAME" or protocol, got %q`, s)
+		}
+	}
+}
+
+func (c *Config) checkForward(p *Problems) {
+	f := c.Auth.Forward
+	checkURL(p, "auth.forward.url", f.URL)
+	duration(p, "auth.forward.timeout", f.Timeout)
+	name, header := strings.CutPrefix(f.User, "header:")
+	switch {
+	case f.URL != "" && f.User == "":
+		p.add("auth.forward.user", "is required with auth.forward.url")
+	case header && !token(name), !header && f.User != "" && !strings.HasPrefix(f.User, "/"):
+		p.add("auth.forward.user", `want a JSON pointer like "/user/id" or "header:X-User-Id", got %q`, f.User)
+	}
+}
+
+func checkURL(p *Problems, path, s string) {
+	if s == "" {
+		return
+	}
+	if u, err := url.Parse(s); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		p.add(path, "want an http:// or https:// URL, got %q", s)
+	}
+}
+
+var eventNames = []string{"connect", "connected", "message", "disconnected"}
+
+// laterEvents are those of the specification that this version does not send.
+var laterEvents = []string{
+	"subscribe", "publish", "user.online", "user.offline", "channel.occupied", "channel.vacated",
+	"presence.join", "presence.leave",
+}
+
+func (c *Config) checkWebhook(p *Problems) {
+	w := c.Webhook
+	checkURL(p, "webhook.url", w.URL)
+	if w.URL != "" {
+		c.checkWebhookUse(p)
+	}
+	for i, e := range w.Events {
+		switch {
+		case slices.Contains(laterEvents, e):
+			p.add(item("webhook.events", i), "%s is not available in this version", e)
+		case e != "*" && !slices.Contains(eventNames, e):
+			p.add(item("webhook.events", i), `want one of %s or "*", got %q`, strings.Join(eventNames, ", "), e)
+		}
+	}
+	for i, s := range w.Secrets {
+		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(string(s), "whsec_"))
+		if !strings.HasPrefix(string(s), "whsec_") || err != nil || len(key) < 24 || len(key) > 64 {
+			p.add(item("webhook.secrets", i), "want whsec_ and the base64 of 24 to 64 bytes")
+		}
+	}
+	duration(p, "webhook.timeout", w.Timeout)
+	positive(p, "webhook.max_in_flight", int64(w.MaxInFlight))
+	positive(p, "webhook.outbox.messages", int64(w.Outbox.Messages))
+	positive(p, "webhook.outbox.bytes", int64(w.Outbox.Bytes))
+	duration(p, "webhook.retry.min", w.Retry.Min)
+	duration(p, "webhook.retry.give_up_after", w.Retry.GiveUpAfter)
+	if w.Retry.Max < w.Retry.Min {
+		p.add("webhook.retry.max", "%v is less than min (%v)", w.Retry.Max, w.Retry.Min)
+	}
+	switch w.OnError.Connect {
+	case Deny:
+	case Allow:
+		if !c.Auth.Anonymous {
+			p.add("webhook.on_error.connect", "allow lets anybody in while the backend is down; it needs auth.anonymous: true")
+		}
+	default:
+		p.add("webhook.on_error.connect", "want deny or allow, got %q", w.OnError.Connect)
+	}
+}
+
+// checkWebhookUse is what a webhook that is on needs.
+func (c *Config) checkWebhookUse(p *Problems) {
+	w := c.Webhook
+	if len(w.Secrets) == 0 && !w.Unsigned {
+		p.add("webhook.secrets", "is required with webhook.url; or set webhook.unsigned: true where nobody else reaches the backend")
+	}
+	if len(w.Events) == 0 {
+		p.add("webhook.events", `is required with webhook.url, like [connect, message] or ["*"]`)
+	}
+	if w.PublicPath {
+		return
+	}
+	if strings.Contains(w.URL, "?") {
+		p.add("webhook.url", "has a query, which no wall can protect; set webhook.public_path: true to allow it")
+	}
+	if c.WebhookWall() == "/" {
+		p.add("webhook.url", "would close the whole public listener; give it a path of its own, or set webhook.public_path: true")
+	}
+}
+
+// WebhookWall is the path of webhook.url up to {event}: it, and what is below, is
+// not reachable through the public listener (SPEC §7). "" where there is no wall.
+func (c *Config) WebhookWall() string {
+	if c.Webhook.URL == "" || c.Webhook.PublicPath {
+		return ""
+	}
+	before, _, _ := strings.Cut(c.Webhook.URL, "{event}")
+	u, err := url.Parse(before)
+	if err != nil {
+		return "/"
+	}
+	path := strings.TrimRight(u.EscapedPath(), "/")
+	if path == "" {
+		return "/"
+	}
+	return path
+}
+
+func (c *Config) checkRedis(p *Problems) {
+	r := c.Redis
+	for i, a := range r.Addresses {
+		bare := strings.TrimPrefix(strings.TrimPrefix(a, "redis://"), "rediss://")
+		if bare == a {
+			checkAddress(p, item("redis.addresses", i), a)
+		} else if u, err := url.Parse(a); err != nil || u.Host == "" {
+			p.add(item("redis.addresses", i), "want host:port or a redis:// URL")
+		}
+	}
+	if len(r.Addresses) > 1 {
+		p.add("redis.addresses", "Sentinel and Cluster are not available in this version; give one address")
+	}
+	notNegative(p, "redis.database", float64(r.Database))
+	if (r.TLS.CertFile == "") != (r.TLS.KeyFile == "") {
+		p.add("redis.tls", "cert_file and key_file go together")
+	}
+	if r.Prefix == "" || strings.ContainsAny(r.Prefix, "{} \t\r\n*") {
+		p.add("redis.prefix", "must not be empty or contain braces, stars or white space, got %q", r.Prefix)
+	}
+	if len(r.Addresses) > 0 && c.Limits.ConnectionsPerUser > 0 {
+		p.add("limits.connections_per_user", "is not available together with redis.addresses in this version")
+	}
+}
+
+func (c *Config) checkRest(p *Problems) {
+	l := c.Limits
+	notNegative(p, "limits.connections", float64(l.Connections))
+	notNegative(p, "limits.connections_per_ip", float64(l.ConnectionsPerIP))
+	notNegative(p, "limits.connections_per_user", float64(l.ConnectionsPerUser))
+	notNegative(p, "limits.connect_rate_per_ip", l.ConnectRatePerIP)
+	notNegative(p, "limits.message_rate", l.MessageRate)
+	notNegative(p, "limits.channels_per_connection", float64(l.ChannelsPerConnection))
+	oneOf(p, "limits.per_user_policy", l.PerUserPolicy, PolicyReject, PolicyReplace)
+	notNegative(p, "shutdown.delay", float64(c.Shutdown.Delay))
+	notNegative(p, "shutdown.drain", float64(c.Shutdown.Drain))
+	oneOf(p, "log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf(p, "log.format", c.Log.Format, "text", "json")
+}
+
+// item is the path of one list item.
+func item(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+func oneOf(p *Problems, path, got string, want ...string) {
+	if !slices.Contains(want, got) {
+		p.add(path, "want %s, got %q", strings.Join(want, " or "), got)
+	}
+}
+
+func duration(p *Problems, path string, d time.Duration) {
+	if d <= 0 {
+		p.add(path, "must be more than 0, got %v", d)
+	}
+}
+
+func positive(p *Problems, path string, n int64) {
+	if n <= 0 {
+		p.add(path, "must be more than 0, got %d", n)
+	}
+}
+
+func notNegative(p *Problems, path string, n float64) {
+	if !(n >= 0) { // NaN too
+		p.add(path, "must not be negative")
+	}
+}
+
+// token says whether s is one in the sense of RFC 9110 §5.6.2.
+func token(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		alnum := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
