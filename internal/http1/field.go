@@ -1,0 +1,263 @@
+package http1
+
+import "bytes"
+
+// Field is one header line. Name and Value alias the head's bytes; Value has no
+// surrounding white space.
+type Field struct {
+	Name, Value []byte
+	// Start and End are where the whole line is in the head, its CRLF included.
+	Start, End int
+	// Kind tells the names that an intermediary has to know.
+	Kind Kind
+}
+
+// Kind is a header name that an intermediary treats in its own way.
+type Kind uint8
+
+// The kinds. Every other name is Ordinary.
+const (
+	Ordinary Kind = iota
+	Host
+	Connection
+	ContentLength
+	TransferEncoding
+	Upgrade
+	TE
+	Expect
+	KeepAlive
+	ProxyConnection
+	ProxyAuthenticate
+	ProxyAuthorization
+	XForwardedFor
+	XForwardedProto
+	XForwardedHost
+)
+
+// kindOf looks at the length first: most names are decided by it.
+func kindOf(name []byte) Kind {
+	var is string
+	var kind Kind
+	switch len(name) {
+	case 2:
+		is, kind = "te", TE
+	case 4:
+		is, kind = "host", Host
+	case 6:
+		is, kind = "expect", Expect
+	case 7:
+		is, kind = "upgrade", Upgrade
+	case 10:
+		if lower(name[0]) == 'k' {
+			is, kind = "keep-alive", KeepAlive
+		} else {
+			is, kind = "connection", Connection
+		}
+	case 14:
+		is, kind = "content-length", ContentLength
+	case 15:
+		is, kind = "x-forwarded-for", XForwardedFor
+	case 16:
+		if lower(name[0]) == 'p' {
+			is, kind = "proxy-connection", ProxyConnection
+		} else {
+			is, kind = "x-forwarded-host", XForwardedHost
+		}
+	case 17:
+		if lower(name[0]) == 't' {
+			is, kind = "transfer-encoding", TransferEncoding
+		} else {
+			is, kind = "x-forwarded-proto", XForwardedProto
+		}
+	case 18:
+		is, kind = "proxy-authenticate", ProxyAuthenticate
+	case 19:
+		is, kind = "proxy-authorization", ProxyAuthorization
+	default:
+		return Ordinary
+	}
+	if is == "x-forwarded-host" && !EqualFold(name, is) {
+		return Ordinary
+	}
+	if EqualFold(name, is) {
+		return kind
+	}
+	return Ordinary
+}
+
+// Fields are the header lines of a head, in order.
+type Fields []Field
+
+// Get returns the first value of the named header (any case), nil if absent.
+func (fs Fields) Get(name string) []byte {
+	for i := range fs {
+		if EqualFold(fs[i].Name, name) {
+			return fs[i].Value
+		}
+	}
+	return nil
+}
+
+// HasToken says whether the comma-separated lists of the named header contain
+// token, in any case.
+func (fs Fields) HasToken(name, token string) bool {
+	for i := range fs {
+		if EqualFold(fs[i].Name, name) && listHas(fs[i].Value, token) {
+			return true
+		}
+	}
+	return false
+}
+
+// Has is HasToken for a header that has a kind.
+func (fs Fields) Has(kind Kind, token string) bool {
+	for i := range fs {
+		if fs[i].Kind == kind && listHas(fs[i].Value, token) {
+			return true
+		}
+	}
+	return false
+}
+
+func listHas(list []byte, token string) bool {
+	for len(list) > 0 {
+		var item []byte
+		item, list = NextItem(list)
+		if EqualFold(item, token) {
+			return true
+		}
+	}
+	return false
+}
+
+// NextItem cuts the first item off a comma-separated list; it may be empty.
+func NextItem(list []byte) (item, rest []byte) {
+	if i := bytes.IndexByte(list, ','); i >= 0 {
+		return trimSpace(list[:i]), list[i+1:]
+	}
+	return trimSpace(list), nil
+}
+
+// framing is what a head says about the body after it.
+type framing struct {
+	length  int64
+	chunked bool
+	coding  error
+	lengths int
+	codings int
+	hosts   int
+}
+
+// parseFields reads the header lines at the end of head, from at on, up to the
+// blank line.
+func parseFields(head []byte, at int, into Fields) (Fields, framing, error) {
+	fr := framing{length: -1}
+	for {
+		line, n, err := cutLine(head[at:])
+		if err != nil {
+			return into, fr, err
+		}
+		if len(line) == 0 {
+			if at+n != len(head) {
+				return into, fr, ErrLineEnd
+			}
+			return into, fr, nil
+		}
+		name, value, err := parseField(line)
+		if err != nil {
+			return into, fr, err
+		}
+		f := Field{Name: name, Value: value, Start: at, End: at + n, Kind: kindOf(name)}
+		if f.Kind != Ordinary {
+			if err := fr.see(&f); err != nil {
+				return into, fr, err
+			}
+		}
+		into = append(into, f)
+		at += n
+	}
+}
+
+func parseField(line []byte) (name, value []byte, err error) {
+	i := 0
+	for i < len(line) && classes[line[i]]&isToken != 0 {
+		i++
+	}
+	if i == 0 || i == len(line) || line[i] != ':' {
+		if line[0] == ' ' || line[0] == '\t' {
+			return nil, nil, ErrFold
+		}
+		return nil, nil, ErrName
+	}
+	if !isFieldText(line[i+1:]) {
+		return nil, nil, ErrControlByte
+	}
+	return line[:i], trimSpace(line[i+1:]), nil
+}
+
+func (fr *framing) see(f *Field) error {
+	switch f.Kind {
+	case Host:
+		fr.hosts++
+	case ContentLength:
+		fr.lengths++
+		n, ok := parseLength(f.Value)
+		if !ok {
+			return ErrLength
+		}
+		fr.length = n
+	case TransferEncoding:
+		fr.codings++
+		fr.coding = checkCoding(f.Value)
+		fr.chunked = fr.coding == nil
+	}
+	return nil
+}
+
+// check applies RFC 9112 §6.3 as an intermediary that refuses all doubt.
+func (fr *framing) check(minor int) error {
+	switch {
+	case fr.codings > 0 && fr.lengths > 0:
+		return ErrLengthAndTE
+	case fr.lengths > 1:
+		return ErrTwoLengths
+	case fr.codings > 1:
+		return ErrCodingTwice
+	case fr.codings > 0 && minor == 0:
+		return ErrCodingInOld
+	}
+	return fr.coding
+}
+
+// checkCoding accepts "chunked" alone.
+func checkCoding(value []byte) error {
+	if EqualFold(value, "chunked") {
+		return nil
+	}
+	last := []byte(nil)
+	for rest := value; len(rest) > 0; {
+		last, rest = NextItem(rest)
+		if !IsToken(last) {
+			return ErrCodingTwice
+		}
+	}
+	if EqualFold(last, "chunked") || last != nil && !listHas(value, "chunked") {
+		return ErrUnknownCoding
+	}
+	return ErrCodingTwice
+}
+
+// parseLength reads digits alone; what would overflow is refused.
+func parseLength(v []byte) (int64, bool) {
+	if len(v) == 0 || len(v) > 18 {
+		return 0, false
+	}
+	n := int64(0)
+	for _, c := range v {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, true
+}

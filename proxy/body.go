@@ -1,0 +1,40 @@
+package proxy
+
+import (
+	"github.com/pushcart/pushcart/internal/http1"
+)
+
+// body follows a message's body as it passes.
+type body struct {
+	left    int64 // of a stated length
+	chunked bool
+	chunks  http1.Chunks
+	toClose bool // until the connection ends
+}
+
+func newBody(length int64, chunked bool) body { return body{left: max(0, length), chunked: chunked} }
+
+// done says whether all of it passed.
+func (b *body) done() bool {
+	switch {
+	case b.chunked:
+		return b.chunks.Done()
+	case b.toClose:
+		return false
+	}
+	return b.left == 0
+}
+
+// scan returns how many of p belong to the body.
+func (b *body) scan(p []byte) (int, error) {
+	switch {
+	case b.chunked:
+		n, _, err := b.chunks.Scan(p)
+		return n, err
+	case b.toClose:
+		return len(p), nil
+	}
+	n := min(int64(len(p)), b.left)
+	b.left -= n
+	return int(n), nil
+}

@@ -1,0 +1,253 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/http1"
+)
+
+// exchange is one request and its response. What is needed of the request's head
+// is copied out, as its bytes give way to the body.
+type exchange struct {
+	req   http1.Request
+	resp  http1.Response
+	out   []byte // bytes of the next write
+	begin time.Time
+
+	isHead     bool
+	minor      int
+	keep       bool // the client's connection may go on
+	idempotent bool
+	expects    bool // Expect: 100-continue
+	tunnel     bool
+	fromClient bool // the request's body was found malformed before it was sent
+	body       body // of the request
+	responded  atomic.Bool
+
+	up *upload // nil unless the body is still coming
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+func (e *exchange) release() {
+	fields, respFields, out := e.req.Fields, e.resp.Fields, e.out
+	clear(fields)
+	clear(respFields)
+	e.req, e.resp = http1.Request{}, http1.Response{}
+	e.out, e.up, e.body = nil, nil, body{}
+	e.fromClient, e.expects, e.tunnel = false, false, false
+	e.responded.Store(false)
+	if cap(out) <= copyBuffer {
+		e.out = out[:0]
+	}
+	e.req.Fields, e.resp.Fields = fields[:0], respFields[:0]
+	exchanges.Put(e)
+}
+
+// describe copies what is needed later.
+func (e *exchange) describe(r *http1.Request, wants upgrade) {
+	e.minor = r.Minor
+	e.isHead = string(r.Method) == http.MethodHead
+	e.keep = r.Minor == 1 && !r.HasToken("Connection", "close") ||
+		r.Minor == 0 && r.HasToken("Connection", "keep-alive")
+	e.body = newBody(r.ContentLength, r.Chunked)
+	switch string(r.Method) {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
+		e.idempotent = true
+	}
+	if r.Get("Expect") != nil {
+		e.expects = r.HasToken("Expect", "100-continue")
+	}
+	upgrading := wants == toWebSocket || wants == toOther
+	e.tunnel = upgrading && r.Minor == 1 && e.body.done() && r.HasToken("Connection", "upgrade")
+}
+
+func (e *exchange) hasBody() bool { return !e.body.done() }
+
+var errClientGone = errors.New("client went away")
+
+// exchange sends the request, whose head is in e.out, and passes the response
+// back. False: the client's connection ends.
+func (c *clientConn) exchange(e *exchange) bool {
+	up := c.s.up
+	if err := up.enter(); err != nil {
+		return c.fail(e, err)
+	}
+	waiting := true
+	leave := func() {
+		if waiting {
+			up.leave()
+		}
+		waiting = false
+	}
+	defer leave()
+	bodyless := !e.hasBody()
+	b, err := c.send(e)
+	if err != nil {
+		return c.fail(e, err)
+	}
+	defer c.detach()
+	err = c.readResponse(e, b)
+	if err != nil && b.reused && bodyless && e.idempotent && isStale(err) && !c.away.Load() {
+		// The kept-alive connection closed before any byte of the answer: the one case
+		// in which a request is sent twice (SPEC §7).
+		c.detach()
+		up.discard(b)
+		if b, err = up.get(true); err != nil {
+			return c.fail(e, err)
+		}
+		c.attach(b)
+		if _, err = b.conn.Write(e.out); err == nil {
+			err = c.readResponse(e, b)
+		}
+	}
+	if err != nil {
+		return c.broken(e, b, err)
+	}
+	leave()
+	c.s.o.Metrics.RequestSeconds.Observe(time.Since(e.begin).Seconds())
+	return c.respond(e, b)
+}
+
+// send gets a connection and writes the head with what of the body is there; the
+// rest goes up beside the response.
+func (c *clientConn) send(e *exchange) (*backendConn, error) {
+	if err := e.firstBody(c.src); err != nil {
+		return nil, err
+	}
+	b, err := c.s.up.get(false)
+	if err != nil {
+		return nil, err
+	}
+	c.attach(b)
+	c.s.watch.arm(b.watched, c.s.cfg.Backend.ResponseTimeout)
+	_, err = b.conn.Write(e.out)
+	if err != nil && b.reused && !e.hasBody() && len(c.src.unread()) == 0 && e.idempotent {
+		c.s.up.discard(b)
+		if b, err = c.s.up.get(true); err != nil {
+			return nil, err
+		}
+		c.attach(b)
+		c.s.watch.arm(b.watched, c.s.cfg.Backend.ResponseTimeout)
+		_, err = b.conn.Write(e.out)
+	}
+	if err != nil {
+		// A backend may have answered and closed before it took all; its answer counts.
+		return b, nil
+	}
+	if e.hasBody() {
+		e.up = newUpload(c, e, b)
+	}
+	return b, nil
+}
+
+// attach makes b the connection that works for this client.
+func (c *clientConn) attach(b *backendConn) {
+	c.away.Store(false)
+	c.backend.Store(b)
+	c.s.watch.guard(c.watched, &c.onGone)
+}
+
+func (c *clientConn) detach() {
+	c.s.watch.unguard(c.watched)
+	c.backend.Store(nil)
+}
+
+// isStale: the connection ended before any byte came.
+func isStale(err error) bool {
+	var malformed *http1.Error
+	return !errors.As(err, &malformed) && !errors.Is(err, errPartial)
+}
+
+var errPartial = errors.New("backend broke off")
+
+// readResponse reads the final response's head, passing 1xx on.
+func (c *clientConn) readResponse(e *exchange, b *backendConn) error {
+	for {
+		c.s.watch.arm(b.watched, c.s.cfg.Backend.ResponseTimeout)
+		head, err := b.src.head()
+		if err != nil {
+			if len(b.src.unread()) > 0 {
+				return errors.Join(errPartial, err)
+			}
+			return err
+		}
+		if err := http1.ParseResponse(head, &e.resp); err != nil {
+			return err
+		}
+		r := &e.resp
+		if r.Status == http.StatusSwitchingProtocols && !e.tunnel {
+			return &http1.Error{Status: http.StatusBadGateway, Reason: "101 that nobody asked for"}
+		}
+		if r.Status >= 200 || r.Status == http.StatusSwitchingProtocols {
+			e.responded.Store(true)
+			c.s.watch.arm(b.watched, 0)
+			return nil
+		}
+		if r.Status == http.StatusContinue {
+			e.expects = false
+		}
+		if e.minor == 1 {
+			if err := c.write(appendResponse(nil, head, r, "", true)); err != nil {
+				return errors.Join(errPartial, errClientGone)
+			}
+		}
+		b.src.take(len(head))
+	}
+}
+
+// broken answers for a backend that gave no response. b is given up.
+func (c *clientConn) broken(e *exchange, b *backendConn, err error) bool {
+	timedOut := b.watched.expired.Load()
+	fault := e.stopUpload(c)
+	c.detach()
+	c.s.up.discard(b)
+	switch {
+	case c.away.Load(), errors.Is(err, errClientGone):
+		return false
+	case fault != nil:
+		return c.refuseBody(fault)
+	case timedOut:
+		return c.fail(e, errTimeout)
+	}
+	return c.fail(e, err)
+}
+
+var errTimeout = errors.New("backend took too long")
+
+// fail answers in place of the backend.
+func (c *clientConn) fail(e *exchange, err error) bool {
+	a := &errorAnswer{code: apierror.BackendError, message: "the backend cannot be reached", head: e.isHead, close: !e.keep || e.hasBody()}
+	var malformed *http1.Error
+	switch {
+	case errors.Is(err, errNoConnection), errors.Is(err, errStreams):
+		a.code, a.message = apierror.Unavailable, "too many requests wait for the backend"
+	case errors.Is(err, errTimeout):
+		a.code, a.message = apierror.BackendTimeout, "the backend did not answer in time"
+	case errors.As(err, &malformed) && e.up == nil && e.fromClient:
+		return c.refuseBody(err)
+	case errors.As(err, &malformed):
+		a.message = "the backend's answer cannot be read"
+	}
+	c.s.o.Log.Warn("request failed", "err", err)
+	return c.answer(a)
+}
+
+// refuseBody answers a request whose body is malformed, or came too slowly, or
+// stopped.
+func (c *clientConn) refuseBody(err error) bool {
+	var malformed *http1.Error
+	switch {
+	case errors.As(err, &malformed):
+		return c.answer(&errorAnswer{status: malformed.Status, code: apierror.InvalidArgument, message: malformed.Reason, close: true})
+	case c.watched.expired.Load():
+		return c.answer(&errorAnswer{status: http.StatusRequestTimeout, code: apierror.InvalidArgument,
+			message: "the request body took too long", close: true})
+	}
+	return false
+}

@@ -1,0 +1,203 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/pushcart/pushcart/internal/http1"
+)
+
+// spliceFrom is from how many bytes left on a body is moved by the kernel, and
+// spliceStep how many at a time, between two looks at the deadlines.
+const (
+	spliceFrom = 256 << 10
+	spliceStep = 4 << 20
+)
+
+// respond passes a final response on. False: the client's connection ends.
+func (c *clientConn) respond(e *exchange, b *backendConn) bool {
+	r := &e.resp
+	if r.Status == http.StatusSwitchingProtocols {
+		return c.tunnel(e, b)
+	}
+	down := responseBody(e, r)
+	backendKeep := !down.toClose && (r.Minor == 1 && !r.Fields.HasToken("Connection", "close") ||
+		r.Minor == 0 && r.Fields.HasToken("Connection", "keep-alive"))
+	// What a client sends that was not asked to go on is not known: RFC 9110 §10.1.1.
+	refusedBody := e.expects && !e.uploaded()
+	keep := e.keep && !down.toClose && !refusedBody && !c.s.isDraining()
+	dechunk := down.chunked && e.minor == 0
+	keep = keep && !dechunk
+	c.s.count(r.Status)
+
+	streams := false
+	err := c.responseHead(e, b, &down, keep, dechunk)
+	if err == nil && !down.done() {
+		if err = c.s.up.enterStream(); err == nil {
+			streams = true
+			err = c.relay(e, b, &down, dechunk)
+		}
+	}
+	if streams {
+		c.s.up.leaveStream()
+	}
+	return c.settle(e, b, err, keep, backendKeep)
+}
+
+// responseBody says how the response's body ends (RFC 9112 §6.3).
+func responseBody(e *exchange, r *http1.Response) body {
+	switch {
+	case e.isHead || r.Status == http.StatusNoContent || r.Status == http.StatusNotModified:
+		return body{}
+	case r.Chunked || r.ContentLength >= 0:
+		return newBody(r.ContentLength, r.Chunked)
+	}
+	return body{toClose: true}
+}
+
+// responseHead writes the head and what of the body is there in one write.
+func (c *clientConn) responseHead(e *exchange, b *backendConn, down *body, keep, dechunk bool) error {
+	connection := ""
+	switch {
+	case !keep:
+		connection = "close"
+	case e.minor == 0:
+		connection = "keep-alive"
+	}
+	e.out = appendResponse(e.out[:0], b.src.lastHead(), &e.resp, connection, !dechunk)
+	b.src.takeHead()
+	if err := e.moreBody(b.src, down, dechunk); err != nil {
+		return err
+	}
+	if err := c.write(e.out); err != nil {
+		return errClientGone
+	}
+	return nil
+}
+
+// moreBody appends the unread bytes of the body to e.out. A chunk that is
+// malformed ends the response; what came before it is passed on.
+func (e *exchange) moreBody(src *source, down *body, dechunk bool) error {
+	p := src.unread()
+	if len(p) == 0 || down.done() {
+		return nil
+	}
+	if dechunk {
+		return e.dechunk(src, down)
+	}
+	n, err := down.scan(p)
+	e.out = append(e.out, p[:n]...)
+	src.take(n)
+	return err
+}
+
+// dechunk appends the payload of the unread chunks, for a client of HTTP/1.0.
+func (e *exchange) dechunk(src *source, down *body) error {
+	p := src.unread()
+	for used := 0; used < len(p) && !down.done(); {
+		n, isData, err := down.chunks.Step(p[used:])
+		if err != nil {
+			return err
+		}
+		if isData {
+			e.out = append(e.out, p[used:used+n]...)
+		}
+		used += n
+		if used == len(p) || down.done() {
+			src.take(used)
+			return nil
+		}
+	}
+	return nil
+}
+
+// relay passes the rest of the body, as it comes.
+func (c *clientConn) relay(e *exchange, b *backendConn, down *body, dechunk bool) error {
+	for !down.done() {
+		if len(b.src.unread()) == 0 {
+			if moved, err := c.splice(b, down); err != nil || moved {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+			err := b.src.fill()
+			if errors.Is(err, io.EOF) && down.toClose {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if dechunk {
+			e.out = e.out[:0]
+			if err := e.moreBody(b.src, down, true); err != nil {
+				return err
+			}
+			if err := c.write(e.out); err != nil {
+				return errClientGone
+			}
+			continue
+		}
+		p := b.src.unread()
+		n, err := down.scan(p)
+		if err != nil {
+			return err
+		}
+		if c.write(p[:n]) != nil {
+			return errClientGone
+		}
+		b.src.take(n)
+	}
+	return nil
+}
+
+// splice lets the kernel move a part of a long body between two plain sockets.
+func (c *clientConn) splice(b *backendConn, down *body) (moved bool, err error) {
+	if down.chunked || down.toClose || down.left < spliceFrom {
+		return false, nil
+	}
+	to, ok := c.conn.(*net.TCPConn)
+	from, isTCP := b.conn.(*net.TCPConn)
+	if !ok || !isTCP {
+		return false, nil
+	}
+	step := min(down.left, spliceStep)
+	c.s.watch.armSend(c.watched, c.s.cfg.Client.SendTimeout+c.s.cfg.Backend.ResponseTimeout)
+	n, err := to.ReadFrom(&io.LimitedReader{R: from, N: step})
+	c.s.watch.armSend(c.watched, 0)
+	down.left -= n
+	if err == nil && n < step {
+		err = io.ErrUnexpectedEOF
+	}
+	return true, err
+}
+
+// settle decides what becomes of both connections.
+func (c *clientConn) settle(e *exchange, b *backendConn, err error, keep, backendKeep bool) bool {
+	whole := e.uploaded()
+	if !whole {
+		_ = e.stopUpload(c)
+	}
+	c.detach()
+	if err == nil && whole && backendKeep && len(b.src.unread()) == 0 && !b.watched.expired.Load() {
+		c.s.up.put(b)
+	} else {
+		c.s.up.discard(b)
+	}
+	switch {
+	case errors.Is(err, errClientGone), c.away.Load():
+		return false
+	case err != nil:
+		c.s.o.Log.Debug("response broke off", "err", err)
+		c.reset()
+		return false
+	case !whole || !keep:
+		c.revive()
+		c.finish()
+		return false
+	}
+	return true
+}

@@ -1,0 +1,242 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
+
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/clientaddr"
+	"github.com/pushcart/pushcart/internal/http1"
+	"github.com/pushcart/pushcart/metrics"
+)
+
+// Options are what a Server is built from.
+type Options struct {
+	// Config is read for TLS, Backend, Client, TrustedProxies, WebSocket.Paths and
+	// the webhook's wall.
+	Config config.Config
+	// Upgrade takes over a connection whose request asks for a WebSocket on one of
+	// the paths. It is called in the connection's goroutine; what head and early
+	// point to is valid until it returns.
+	Upgrade func(conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin)
+	// Upgraded counts the connections that Upgrade took and still holds.
+	Upgraded func() int
+	Metrics  *metrics.Metrics
+	Log      *slog.Logger
+}
+
+// Server is the public listener.
+type Server struct {
+	o        Options
+	cfg      config.Config
+	up       *upstream
+	watch    *watcher
+	routes   *routes
+	trusted  clientaddr.Proxies
+	tls      *tls.Config
+	max      int64
+	codes    [1000]atomic.Pointer[prometheus.Counter]
+	draining atomic.Bool
+	open     atomic.Int64
+
+	mu       sync.Mutex // guards all below
+	conns    map[*clientConn]struct{}
+	listener net.Listener
+	closed   bool
+	work     sync.WaitGroup // connections
+	expiring chan struct{}
+}
+
+// New returns a server; Serve makes it listen.
+func New(o Options) (*Server, error) {
+	w := newWatcher()
+	up, err := newUpstream(o.Config.Backend, w)
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	s := &Server{
+		o: o, cfg: o.Config, up: up, watch: w,
+		routes:  newRoutes(o.Config.WebSocket.Paths, o.Config.WebhookWall()),
+		trusted: o.Config.TrustedProxies, max: int64(o.Config.Client.MaxConnections),
+		conns: map[*clientConn]struct{}{}, expiring: make(chan struct{}),
+	}
+	if s.max == 0 {
+		s.max = fileLimit() * 8 / 10
+	}
+	if s.tls, err = serverTLS(o.Config.TLS); err != nil {
+		w.close()
+		return nil, err
+	}
+	o.Metrics.Gauge("pushcart_client_connections", "HTTP connections of clients, WebSockets not included.",
+		func() float64 { return float64(s.open.Load()) })
+	o.Metrics.Gauge("pushcart_backend_streams", "Tunnels and responses under way.",
+		func() float64 { return float64(s.up.streams.Load()) })
+	s.work.Go(s.expire)
+	return s, nil
+}
+
+func fileLimit() int64 {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil || r.Cur > 1<<40 {
+		return 1 << 40
+	}
+	return int64(r.Cur)
+}
+
+// Serve takes connections from ln until Shutdown; then it returns nil.
+func (s *Server) Serve(ln net.Listener) error {
+	s.mu.Lock()
+	s.listener = ln
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return ln.Close()
+	}
+	pause := time.Millisecond
+	for {
+		conn, err := ln.Accept()
+		switch {
+		case err == nil:
+			pause = time.Millisecond
+			s.take(conn)
+		case s.isClosed():
+			return nil
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ECONNABORTED),
+			errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+			s.o.Log.Warn("connections cannot be accepted", "err", err)
+			time.Sleep(pause) // nothing else can be done until descriptors are free
+			pause = min(2*pause, time.Second)
+		default:
+			return fmt.Errorf("public listener: %w", err)
+		}
+	}
+}
+
+func (s *Server) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+func (s *Server) take(conn net.Conn) {
+	c := &clientConn{s: s, conn: conn}
+	if ap, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+		c.peer = ap.Addr().Unmap()
+	}
+	if s.open.Add(1)+int64(s.o.Upgraded()) > s.max {
+		s.open.Add(-1)
+		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = conn.Write(overfull)
+		_ = conn.Close()
+		return
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		s.open.Add(-1)
+		_ = conn.Close()
+		return
+	}
+	s.conns[c] = struct{}{}
+	s.work.Add(1)
+	s.mu.Unlock()
+	go c.serve()
+}
+
+// forget takes a connection out of the registry; its goroutine goes on for a
+// moment.
+func (s *Server) forget(c *clientConn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	s.open.Add(-1)
+}
+
+// expire closes idle connections to the backend in time.
+func (s *Server) expire() {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			s.up.expire(false)
+		case <-s.expiring:
+			s.up.expire(true)
+			return
+		}
+	}
+}
+
+// BeginDrain makes every response from now on the last of its connection.
+func (s *Server) BeginDrain() { s.draining.Store(true) }
+
+// Shutdown stops accepting and lets requests in flight finish until ctx ends, then
+// cuts what is left. It returns when all goroutines are over.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.BeginDrain()
+	s.mu.Lock()
+	already := s.closed
+	s.closed = true
+	ln := s.listener
+	s.mu.Unlock()
+	if already {
+		return nil
+	}
+	if ln != nil {
+		_ = ln.Close()
+	}
+	t := time.NewTicker(watchStep / 4)
+	defer t.Stop()
+	var err error
+	for s.each(func(c *clientConn) { c.endIdle() }) > 0 && err == nil {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			err = fmt.Errorf("public listener: requests cut: %w", ctx.Err())
+			s.each(func(c *clientConn) { c.cut() })
+		}
+	}
+	close(s.expiring)
+	s.work.Wait()
+	s.watch.close()
+	return err
+}
+
+// each calls f for every connection and returns how many there are.
+func (s *Server) each(f func(*clientConn)) int {
+	s.mu.Lock()
+	all := make([]*clientConn, 0, len(s.conns))
+	for c := range s.conns {
+		all = append(all, c)
+	}
+	s.mu.Unlock()
+	for _, c := range all {
+		f(c)
+	}
+	return len(all)
+}
+
+// count is on every response's path: the counter of a code is looked up once.
+func (s *Server) count(code int) {
+	p := &s.codes[min(max(code, 0), 999)]
+	c := p.Load()
+	if c == nil {
+		found := s.o.Metrics.Requests.WithLabelValues(fmt.Sprint(code))
+		c = &found
+		p.Store(c)
+	}
+	(*c).Inc()
+}

@@ -1,0 +1,212 @@
+package proxy
+
+import (
+	"io"
+	"net"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pushcart/pushcart/internal/http1"
+)
+
+const (
+	smallBuffer = 8 << 10
+	copyBuffer  = 32 << 10
+)
+
+var (
+	small = sync.Pool{New: func() any { b := make([]byte, smallBuffer); return &b }}
+	large = sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }}
+)
+
+// source reads from a connection. While it has nothing and waits, it holds no
+// buffer: the buffer is taken in the moment there is something to read.
+type source struct {
+	conn net.Conn
+	raw  syscall.RawConn // nil where the descriptor cannot be read directly (TLS)
+	try  func(fd uintptr) bool
+
+	buf     *[]byte // of pool; nil while nothing is held
+	pool    *sync.Pool
+	r, w    int // unread bytes are (*buf)[r:w]
+	headLen int // of the head that was found last, still unread
+
+	n   int // of the last read
+	err error
+}
+
+func newSource(conn net.Conn, pool *sync.Pool) *source {
+	s := &source{conn: conn, pool: pool}
+	if _, isTCP := conn.(*net.TCPConn); isTCP {
+		s.raw = rawConn(conn)
+	} else if _, isUnix := conn.(*net.UnixConn); isUnix {
+		s.raw = rawConn(conn)
+	}
+	s.try = s.tryRead
+	return s
+}
+
+// rawConn gives access to the descriptor under conn, through TLS if need be.
+func rawConn(conn net.Conn) syscall.RawConn {
+	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = t.NetConn()
+	}
+	sc, ok := conn.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+// unread are the bytes that were read and not taken.
+func (s *source) unread() []byte {
+	if s.buf == nil {
+		return nil
+	}
+	return (*s.buf)[s.r:s.w]
+}
+
+// take marks n unread bytes as used and gives the buffer back when none is left.
+func (s *source) take(n int) {
+	s.r += n
+	if s.r == s.w {
+		s.release()
+	}
+}
+
+func (s *source) release() {
+	if s.buf != nil {
+		if len(*s.buf) == s.size() {
+			s.pool.Put(s.buf)
+		}
+		s.buf = nil
+	}
+	s.r, s.w = 0, 0
+}
+
+func (s *source) size() int {
+	if s.pool == &large {
+		return copyBuffer
+	}
+	return smallBuffer
+}
+
+// fill reads more behind what is unread, waiting for it. It fails with
+// http1.ErrHeadTooLong when a head's worth of bytes is unread already.
+func (s *source) fill() error {
+	if err := s.room(); err != nil {
+		return err
+	}
+	if s.raw == nil {
+		s.hold()
+		n, err := s.conn.Read((*s.buf)[s.w:])
+		s.w += n
+		if n > 0 {
+			return nil
+		}
+		return s.failed(err)
+	}
+	if err := s.raw.Read(s.try); err != nil {
+		return s.failed(err)
+	}
+	if s.n > 0 {
+		s.w += s.n
+		return nil
+	}
+	if s.err == nil {
+		s.err = io.EOF
+	}
+	return s.failed(s.err)
+}
+
+func (s *source) failed(err error) error {
+	if s.r == s.w {
+		s.release()
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// tryRead is one read that does not wait; false: nothing is there yet.
+func (s *source) tryRead(fd uintptr) bool {
+	s.hold()
+	for {
+		s.n, s.err = unix.Read(int(fd), (*s.buf)[s.w:])
+		switch s.err {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			if s.w == s.r {
+				s.release()
+			}
+			return false
+		}
+		return true
+	}
+}
+
+func (s *source) hold() {
+	if s.buf == nil {
+		s.buf = s.pool.Get().(*[]byte)
+		s.r, s.w = 0, 0
+	}
+}
+
+// room makes space behind the unread bytes.
+func (s *source) room() error {
+	if s.buf == nil || s.w < len(*s.buf) {
+		return nil
+	}
+	unread := s.unread()
+	if s.r > 0 {
+		s.w = copy(*s.buf, unread)
+		s.r = 0
+		return nil
+	}
+	if len(unread) > http1.MaxHead {
+		return http1.ErrHeadTooLong
+	}
+	grown := make([]byte, min(2*len(unread), http1.MaxHead+1))
+	n := copy(grown, unread)
+	s.release()
+	s.buf, s.w = &grown, n
+	return nil
+}
+
+// head reads until a whole head is unread and returns it.
+func (s *source) head() ([]byte, error) {
+	seen := 0
+	for {
+		b := s.unread()
+		n, err := http1.HeadLen(b, seen)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			s.headLen = n
+			return b[:n], nil
+		}
+		seen = len(b)
+		if err := s.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// lastHead is the head that was found last; its fields point into it by offsets,
+// as bytes that came behind it may have moved it.
+func (s *source) lastHead() []byte { return s.unread()[:s.headLen] }
+
+// takeHead marks the head that was found last as used.
+func (s *source) takeHead() {
+	s.take(s.headLen)
+	s.headLen = 0
+}

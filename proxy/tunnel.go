@@ -1,0 +1,60 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"time"
+)
+
+// tunnel passes bytes both ways after a 101, each direction until its own end.
+func (c *clientConn) tunnel(e *exchange, b *backendConn) bool {
+	up := c.s.up
+	if err := up.enterStream(); err != nil {
+		c.detach()
+		up.discard(b)
+		return c.fail(e, err)
+	}
+	defer up.leaveStream()
+	c.s.count(e.resp.Status)
+	// From here on the end of one direction is not the end of the client.
+	c.s.watch.unguard(c.watched)
+	e.out = appendResponse(e.out[:0], b.src.lastHead(), &e.resp, "", true)
+	b.src.takeHead()
+	if c.write(e.out) == nil {
+		uphill := make(chan struct{})
+		go func() {
+			defer close(uphill)
+			pipe(b.conn, c.src, c.conn)
+		}()
+		pipe(c.conn, b.src, b.conn)
+		<-uphill
+	}
+	c.detach()
+	up.discard(b)
+	return false
+}
+
+// pipe copies src to dst until src ends, and passes the end on. A fault of either
+// ends both directions.
+func pipe(dst net.Conn, src *source, from net.Conn) {
+	for {
+		if p := src.unread(); len(p) > 0 {
+			if _, err := dst.Write(p); err != nil {
+				break
+			}
+			src.take(len(p))
+		}
+		err := src.fill()
+		if errors.Is(err, io.EOF) {
+			if half, ok := dst.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+				return
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	_ = dst.SetDeadline(time.Unix(1, 0))
+	_ = from.SetDeadline(time.Unix(1, 0))
+}

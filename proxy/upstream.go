@@ -1,0 +1,219 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pushcart/pushcart/config"
+)
+
+var (
+	errNoConnection = errors.New("no backend connection is free")
+	errStreams      = errors.New("too many streams")
+)
+
+// upstream is the backend: where it is, its idle connections, and how many
+// requests wait for it.
+type upstream struct {
+	cfg     config.Backend
+	network string
+	addr    string
+	host    string // for the Host header where preserve_host is off
+	tls     *tls.Config
+	watch   *watcher
+
+	slots   chan struct{} // one for each request without a response head
+	streams atomic.Int64
+
+	mu   sync.Mutex // guards idle
+	idle []*backendConn
+}
+
+// backendConn is a connection to the backend, used by one exchange at a time.
+type backendConn struct {
+	conn    net.Conn
+	raw     syscall.RawConn
+	src     *source
+	watched *watched
+	reused  bool
+	since   int64 // idle, in the watcher's milliseconds
+	peek    func(fd uintptr)
+	alive   bool
+}
+
+func newUpstream(cfg config.Backend, w *watcher) (*upstream, error) {
+	u := &upstream{cfg: cfg, watch: w, slots: make(chan struct{}, cfg.MaxConnections)}
+	if path, ok := strings.CutPrefix(cfg.URL, "unix:"); ok {
+		u.network, u.addr, u.host = "unix", path, "localhost"
+		return u, nil
+	}
+	parsed, err := url.Parse(cfg.URL)
+	if err != nil {
+		return nil, fmt.Errorf("backend.url: %w", err)
+	}
+	u.network, u.host = "tcp", parsed.Host
+	port := parsed.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[parsed.Scheme]
+	}
+	u.addr = net.JoinHostPort(parsed.Hostname(), port)
+	if parsed.Scheme == "https" {
+		u.tls, err = backendTLS(cfg.TLS, parsed.Hostname())
+	}
+	return u, err
+}
+
+func backendTLS(cfg config.BackendTLS, host string) (*tls.Config, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, InsecureSkipVerify: cfg.Insecure}
+	if cfg.ServerName != "" {
+		t.ServerName = cfg.ServerName
+	}
+	if cfg.CAFile != "" {
+		pem, err := os.ReadFile(cfg.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("backend.tls.ca_file: %w", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, errors.New("backend.tls.ca_file: no certificate in it")
+		}
+	}
+	return t, nil
+}
+
+// enter takes a place among the requests that wait for a response head, waiting
+// up to connect_timeout; leave gives it back.
+func (u *upstream) enter() error {
+	select {
+	case u.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	t := time.NewTimer(u.cfg.ConnectTimeout)
+	defer t.Stop()
+	select {
+	case u.slots <- struct{}{}:
+		return nil
+	case <-t.C:
+		return errNoConnection
+	}
+}
+
+func (u *upstream) leave() { <-u.slots }
+
+// enterStream counts a tunnel or a response under way.
+func (u *upstream) enterStream() error {
+	if n := u.streams.Add(1); u.cfg.MaxStreams > 0 && n > int64(u.cfg.MaxStreams) {
+		u.streams.Add(-1)
+		return errStreams
+	}
+	return nil
+}
+
+func (u *upstream) leaveStream() { u.streams.Add(-1) }
+
+// get returns an idle connection that is alive, the last one used first, or a new
+// one.
+func (u *upstream) get(fresh bool) (*backendConn, error) {
+	for !fresh {
+		u.mu.Lock()
+		n := len(u.idle)
+		if n == 0 {
+			u.mu.Unlock()
+			break
+		}
+		b := u.idle[n-1]
+		u.idle[n-1] = nil
+		u.idle = u.idle[:n-1]
+		u.mu.Unlock()
+		if b.usable() {
+			b.reused = true
+			return b, nil
+		}
+		u.discard(b)
+	}
+	return u.dial()
+}
+
+func (u *upstream) dial() (*backendConn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), u.cfg.ConnectTimeout)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, u.network, u.addr)
+	if err != nil {
+		return nil, fmt.Errorf("dial backend: %w", err)
+	}
+	if u.tls != nil {
+		t := tls.Client(conn, u.tls)
+		if err := t.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return nil, fmt.Errorf("dial backend: %w", err)
+		}
+		conn = t
+	}
+	b := &backendConn{conn: conn, raw: rawConn(conn), src: newSource(conn, &large), watched: u.watch.add(conn)}
+	b.peek = b.peekFD
+	return b, nil
+}
+
+// usable says whether an idle connection is still open and silent.
+func (b *backendConn) usable() bool {
+	b.alive = false
+	return b.raw != nil && b.raw.Control(b.peek) == nil && b.alive
+}
+
+func (b *backendConn) peekFD(fd uintptr) {
+	var one [1]byte
+	_, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	b.alive = err == unix.EAGAIN // 0 is the end; bytes that nobody asked for are no good either
+}
+
+// put keeps a connection for the next request.
+func (u *upstream) put(b *backendConn) {
+	u.watch.arm(b.watched, 0)
+	b.src.release()
+	b.since = u.watch.now.Load()
+	u.mu.Lock()
+	u.idle = append(u.idle, b)
+	u.mu.Unlock()
+}
+
+// discard closes a connection that cannot be used again.
+func (u *upstream) discard(b *backendConn) {
+	u.watch.remove(b.watched)
+	b.src.release()
+	if t, ok := b.conn.(*tls.Conn); ok {
+		_ = t.NetConn().Close() // no goodbye to a peer that may not read
+		return
+	}
+	_ = b.conn.Close()
+}
+
+// expire closes connections that were idle too long.
+func (u *upstream) expire(all bool) {
+	limit := u.watch.now.Load() - u.cfg.IdleTimeout.Milliseconds()
+	u.mu.Lock()
+	n := 0 // the oldest are first
+	for n < len(u.idle) && (all || u.idle[n].since < limit) {
+		n++
+	}
+	old := append([]*backendConn(nil), u.idle[:n]...)
+	u.idle = append(u.idle[:0], u.idle[n:]...)
+	u.mu.Unlock()
+	for _, b := range old {
+		u.discard(b)
+	}
+}

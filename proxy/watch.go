@@ -1,0 +1,158 @@
+package proxy
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// watchStep is the resolution of all timeouts, and how soon a client that went
+// away is noticed.
+const watchStep = 100 * time.Millisecond
+
+// watcher ends connections whose deadline passed, and requests whose client went
+// away. Arming costs two atomic stores, where a SetDeadline is a system timer.
+type watcher struct {
+	now   atomic.Int64 // milliseconds since begin
+	begin time.Time
+	stop  chan struct{}
+	done  sync.WaitGroup
+
+	mu  sync.Mutex // guards all
+	all map[*watched]struct{}
+}
+
+// watched is one connection under watch.
+type watched struct {
+	conn net.Conn
+	// deadline and sendBy, for reading and for writing, are in the watcher's
+	// milliseconds; 0: none.
+	deadline atomic.Int64
+	sendBy   atomic.Int64
+	// expired says that the watcher cut the connection off, not the peer.
+	expired atomic.Bool
+	// waiting, if not 0, is since when a backend works for this client, who is
+	// looked after meanwhile.
+	waiting atomic.Int64
+	onGone  atomic.Pointer[func()]
+}
+
+func newWatcher() *watcher {
+	w := &watcher{begin: time.Now(), stop: make(chan struct{}), all: map[*watched]struct{}{}}
+	w.now.Store(1)
+	w.done.Go(w.run)
+	return w
+}
+
+func (w *watcher) run() {
+	t := time.NewTicker(watchStep)
+	defer t.Stop()
+	for round := 0; ; round++ {
+		select {
+		case <-w.stop:
+			return
+		case <-t.C:
+		}
+		w.now.Store(time.Since(w.begin).Milliseconds() + 1)
+		w.look(round)
+	}
+}
+
+func (w *watcher) close() {
+	close(w.stop)
+	w.done.Wait()
+}
+
+// slowRound: clients of requests that take long are looked after once a second.
+const slowRound = 10
+
+func (w *watcher) look(round int) {
+	now := w.now.Load()
+	var late, ask []*watched
+	w.mu.Lock()
+	for x := range w.all {
+		if past(&x.deadline, now) || past(&x.sendBy, now) {
+			late = append(late, x)
+			continue
+		}
+		if since := x.waiting.Load(); since != 0 && now-since >= watchStep.Milliseconds() {
+			if now-since < time.Second.Milliseconds() || round%slowRound == 0 {
+				ask = append(ask, x)
+			}
+		}
+	}
+	w.mu.Unlock()
+	for _, x := range late {
+		x.expired.Store(true)
+		_ = x.conn.SetDeadline(time.Unix(1, 0)) // whoever waits on it goes on and cleans up
+	}
+	for _, x := range ask {
+		if f := x.onGone.Load(); f != nil && peerGone(x.conn) {
+			(*f)()
+		}
+	}
+}
+
+func past(deadline *atomic.Int64, now int64) bool {
+	d := deadline.Load()
+	return d != 0 && now >= d
+}
+
+func (w *watcher) add(conn net.Conn) *watched {
+	x := &watched{conn: conn}
+	w.mu.Lock()
+	w.all[x] = struct{}{}
+	w.mu.Unlock()
+	return x
+}
+
+func (w *watcher) remove(x *watched) {
+	w.mu.Lock()
+	delete(w.all, x)
+	w.mu.Unlock()
+}
+
+// arm bounds the reading from a connection to d from now; 0: no bound.
+func (w *watcher) arm(x *watched, d time.Duration) { w.set(&x.deadline, d) }
+
+// armSend bounds the writing to it.
+func (w *watcher) armSend(x *watched, d time.Duration) { w.set(&x.sendBy, d) }
+
+func (w *watcher) set(deadline *atomic.Int64, d time.Duration) {
+	if d == 0 {
+		deadline.Store(0)
+		return
+	}
+	deadline.Store(w.now.Load() + d.Milliseconds() + 1)
+}
+
+// guard calls gone, at most once a second, while the client is away; unguard ends
+// it.
+func (w *watcher) guard(x *watched, gone *func()) {
+	x.onGone.Store(gone)
+	x.waiting.Store(w.now.Load())
+}
+
+func (w *watcher) unguard(x *watched) {
+	x.waiting.Store(0)
+	x.onGone.Store(nil)
+}
+
+// peerGone asks the kernel whether the peer closed; what it sent before may be
+// unread still.
+func peerGone(conn net.Conn) bool {
+	raw := rawConn(conn)
+	if raw == nil {
+		return false
+	}
+	gone := false
+	_ = raw.Control(func(fd uintptr) {
+		fds := []unix.PollFd{{Fd: int32(fd), Events: pollHangup}}
+		_, err := unix.Poll(fds, 0)
+		gone = err == nil && fds[0].Revents != 0
+	})
+	return gone
+}
