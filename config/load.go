@@ -54,8 +54,8 @@ func Load(path string, env Env) (Config, error) {
 }
 
 // Parse is Load for what was read already. Files that the configuration names
-// (secrets) are read.
-func Parse(data []byte, env Env) (Config, error) {
+// (secrets) are read. The overrides are applied before anything is judged.
+func Parse(data []byte, env Env, overrides ...func(*Config)) (Config, error) {
 	c := Default()
 	var problems Problems
 	data = expand(data, env, &problems)
@@ -71,6 +71,9 @@ func Parse(data []byte, env Env) (Config, error) {
 			problems.add("", "more than one YAML document")
 		}
 		decodeInto(doc.Content[0], &c, &problems)
+	}
+	for _, f := range overrides {
+		f(&c)
 	}
 	c.readSecretFiles(&problems)
 	c.check(&problems)

@@ -1,0 +1,7 @@
+// Package admin is the listener for health, readiness and metrics (SPEC §2, §8,
+// §11). It is a plain net/http server: it is not on a hot path, and the metrics
+// and pprof handlers are made for it.
+//
+// It never changes anything, and shows nothing of users or payloads. Its methods
+// may be called concurrently.
+package admin

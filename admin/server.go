@@ -1,0 +1,188 @@
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/apierror"
+)
+
+// Options are what a Server is built from.
+type Options struct {
+	Config config.Admin
+	// Metrics serves /metrics.
+	Metrics http.Handler
+	// RedisUp says whether the broker works; nil where there is no Redis.
+	RedisUp func() bool
+}
+
+// Server is the admin listener.
+type Server struct {
+	o      Options
+	http   *http.Server
+	ready  atomic.Bool
+	tokens [][sha256.Size]byte
+	hosts  map[string]bool
+	local  bool
+}
+
+// New returns a server that is not ready; Serve makes it listen.
+func New(o Options) *Server {
+	s := &Server{o: o, hosts: map[string]bool{}, local: loopback(o.Config.Listen)}
+	for _, t := range o.Config.Tokens {
+		s.tokens = append(s.tokens, sha256.Sum256([]byte(t)))
+	}
+	for _, h := range o.Config.Hosts {
+		s.hosts[strings.ToLower(h)] = true
+	}
+	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	return s
+}
+
+func loopback(addr string) bool {
+	host, _, _ := net.SplitHostPort(addr)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+func (s *Server) routes() http.Handler {
+	open := http.NewServeMux() // for probes, from wherever they come
+	open.HandleFunc("GET /healthz", s.healthz)
+	open.HandleFunc("GET /readyz", s.readyz)
+	open.Handle("GET /metrics", s.o.Metrics)
+	guarded := http.NewServeMux()
+	guarded.HandleFunc("GET /{$}", s.index)
+	if s.o.Config.Pprof {
+		guarded.HandleFunc("/debug/pprof/", pprof.Index)
+		guarded.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		guarded.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		guarded.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		guarded.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+	guarded.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		fail(w, apierror.New(apierror.NotFound, "no such page"))
+	})
+	open.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if err := s.guard(r); err != nil {
+			fail(w, err)
+			return
+		}
+		guarded.ServeHTTP(w, r)
+	})
+	return open
+}
+
+// guard is SPEC §11 Push and admin listeners.
+func (s *Server) guard(r *http.Request) *apierror.Error {
+	name := r.Host
+	if h, _, err := net.SplitHostPort(name); err == nil {
+		name = h
+	}
+	name = strings.ToLower(strings.Trim(name, "[]"))
+	if _, err := netip.ParseAddr(name); err != nil && name != "localhost" && !s.hosts[name] {
+		return apierror.New(apierror.Forbidden, "Host must be an IP address, localhost or one of admin.hosts")
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "none" && site != "same-origin" {
+		return apierror.New(apierror.Forbidden, "not for pages of other sites")
+	}
+	switch {
+	case len(s.tokens) > 0 && !s.goodToken(r.Header.Get("Authorization")):
+		return apierror.New(apierror.Unauthenticated, "Authorization: Bearer with one of admin.tokens is wanted")
+	case len(s.tokens) == 0 && !s.local:
+		return apierror.New(apierror.Forbidden, "set admin.tokens to open this beyond loopback")
+	}
+	return nil
+}
+
+func (s *Server) goodToken(header string) bool {
+	scheme, token, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return false
+	}
+	sum, good := sha256.Sum256([]byte(token)), 0
+	for i := range s.tokens {
+		good |= subtle.ConstantTimeCompare(sum[:], s.tokens[i][:])
+	}
+	return good == 1
+}
+
+func fail(w http.ResponseWriter, e *apierror.Error) {
+	w.Header().Set("Content-Type", "application/json")
+	if e.Code == apierror.Unauthenticated {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	w.WriteHeader(e.Code.Status())
+	_, _ = w.Write(e.AsJSON())
+}
+
+// SetReady is what /readyz says from now on: true once the listeners are open,
+// false while draining.
+func (s *Server) SetReady(ready bool) { s.ready.Store(ready) }
+
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+// readyz does not depend on Redis, whose outage must not take the app's HTTP out
+// of service, unless it is asked to.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	body := struct {
+		Ready bool   `json:"ready"`
+		Redis string `json:"redis"`
+	}{s.ready.Load(), "none"}
+	up := true
+	if s.o.RedisUp != nil {
+		if up = s.o.RedisUp(); up {
+			body.Redis = "up"
+		} else {
+			body.Redis = "down"
+		}
+	}
+	if r.URL.Query().Get("require") == "redis" {
+		body.Ready = body.Ready && up
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if !body.Ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	text := "pushcart admin\n\n/healthz  is the process alive\n/readyz   should it get traffic (?require=redis: also Redis)\n/metrics  Prometheus metrics\n"
+	if s.o.Config.Pprof {
+		text += "/debug/pprof/\n"
+	}
+	_, _ = w.Write([]byte(text))
+}
+
+// Serve takes requests from ln until Shutdown; then it returns nil.
+func (s *Server) Serve(ln net.Listener) error {
+	if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin listener: %w", err)
+	}
+	return nil
+}
+
+// Shutdown lets requests in flight finish until ctx ends, then cuts them.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		_ = s.http.Close()
+		return fmt.Errorf("admin listener: %w", err)
+	}
+	return nil
+}

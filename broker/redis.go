@@ -1,0 +1,157 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/metrics"
+)
+
+const (
+	// redisTimeout bounds one command; a publish is given up after publishTimeout
+	// in all, which is below the 3 s that a push may take while Redis hangs.
+	redisTimeout   = 1500 * time.Millisecond
+	publishTimeout = 2500 * time.Millisecond
+	poolSize       = 4
+)
+
+// Redis is the broker over a standalone Redis 7.0 or newer, or Valkey.
+type Redis struct {
+	prefix  string
+	client  *redis.Client
+	metrics *metrics.Metrics
+	log     *slog.Logger
+	canary  string // this node's own topic
+	receive Receiver
+
+	publisher  publisher
+	subscriber subscriber
+
+	up     atomic.Bool
+	failed atomic.Bool  // that Redis was never there is logged once
+	heard  atomic.Int64 // number of the last probe that came back
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+}
+
+var (
+	_ Broker = (*Memory)(nil)
+	_ Broker = (*Redis)(nil)
+)
+
+// NewRedis returns a broker that connects at Start.
+func NewRedis(cfg config.Redis, nodeID string, m *metrics.Metrics, log *slog.Logger) (*Redis, error) {
+	o, err := redisOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	o.ClientName = "pushcart-" + nodeID
+	b := &Redis{
+		prefix: cfg.Prefix + ":", client: redis.NewClient(o), metrics: m, log: log, canary: "canary:" + nodeID,
+	}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	b.publisher.init()
+	b.subscriber.init()
+	m.Gauge("pushcart_redis_publish_queue", "Publications that wait for Redis.",
+		func() float64 { return float64(b.publisher.waiting()) })
+	return b, nil
+}
+
+func redisOptions(cfg config.Redis) (*redis.Options, error) {
+	address := cfg.Addresses[0]
+	o := &redis.Options{Addr: address}
+	if strings.Contains(address, "://") {
+		var err error
+		if o, err = redis.ParseURL(address); err != nil {
+			return nil, errors.New("redis.addresses[0]: not a redis:// URL") // the cause may quote a password
+		}
+	}
+	if cfg.Username != "" {
+		o.Username = cfg.Username
+	}
+	if cfg.Password != "" {
+		o.Password = string(cfg.Password)
+	}
+	if cfg.Database != 0 {
+		o.DB = cfg.Database
+	}
+	o.ContextTimeoutEnabled = true
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = redisTimeout, redisTimeout, redisTimeout
+	o.MaxRetries = -1 // a publish that is sent twice would be delivered twice
+	o.DialerRetries = 1
+	o.PoolSize = poolSize
+	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	var err error
+	if cfg.TLS.Enabled || o.TLSConfig != nil {
+		o.TLSConfig, err = redisTLS(cfg.TLS, o.Addr)
+	}
+	return o, err
+}
+
+func redisTLS(cfg config.RedisTLS, address string) (*tls.Config, error) {
+	host, _, _ := strings.Cut(address, ":")
+	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, InsecureSkipVerify: cfg.Insecure}
+	if cfg.ServerName != "" {
+		t.ServerName = cfg.ServerName
+	}
+	if cfg.CAFile != "" {
+		pem, err := os.ReadFile(cfg.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("redis.tls.ca_file: %w", err)
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, errors.New("redis.tls.ca_file: no certificate in it")
+		}
+	}
+	if cfg.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("redis.tls.cert_file: %w", err)
+		}
+		t.Certificates = []tls.Certificate{pair}
+	}
+	return t, nil
+}
+
+// Start implements Broker.
+func (b *Redis) Start(receive Receiver) error {
+	b.receive = receive
+	b.subscriber.want(b.canary)
+	b.work.Go(b.publishLoop)
+	b.work.Go(b.subscribeLoop)
+	b.work.Go(b.watch)
+	return nil
+}
+
+// Up implements Broker: the last probe came back.
+func (b *Redis) Up() bool { return b.up.Load() }
+
+func (b *Redis) firstFailure() bool { return !b.failed.Swap(true) }
+
+// Close implements Broker.
+func (b *Redis) Close() error {
+	b.cancel()
+	b.publisher.close()
+	b.subscriber.interrupt()
+	b.work.Wait()
+	if err := b.client.Close(); err != nil {
+		return fmt.Errorf("close redis: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/pushcart/pushcart/config"
+)
+
+//go:embed demo/index.html
+var demoFiles embed.FS
+
+// demo is pushcart demo: the sidecar in front of a small app, in one process.
+func (p *process) demo(ctx context.Context, args []string) error {
+	f := p.flags("demo")
+	listen := f.String("listen", "127.0.0.1:8080", "public `address`")
+	pushListen := f.String("push-listen", "127.0.0.1:8081", "`address` of the push API")
+	adminListen := f.String("admin-listen", "127.0.0.1:8082", "admin `address`")
+	if err := p.parse(f, args); err != nil {
+		return err
+	}
+	app, err := newDemoApp()
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	cfg := config.Default()
+	cfg.Listen, cfg.Push.Listen, cfg.Admin.Listen = *listen, *pushListen, *adminListen
+	cfg.Backend.URL = "http://" + app.listener.Addr().String()
+	cfg.Auth.Anonymous = true
+	cfg.Webhook.URL = cfg.Backend.URL + "/hooks/push"
+	cfg.Webhook.Events = []string{"connect", "connected", "message", "disconnected"}
+	cfg.Webhook.Unsigned = true
+	cfg.Shutdown.Drain = time.Second
+	cfg.Log.Level = "warn"
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	n, err := newNode(ctx, cfg, newLog(p.stderr, cfg.Log))
+	if err != nil {
+		return err
+	}
+	pushAddr := n.pushListener.Addr().String()
+	app.start(pushAddr)
+	fmt.Fprintf(p.stdout, demoText, n.public.Addr(), pushAddr, n.adminListener.Addr())
+	return n.run(ctx, p.signals)
+}
+
+const demoText = `
+pushcart demo: the sidecar and a small app behind it, in one process.
+
+  1. Open http://%[1]s/ in two tabs and chat.
+  2. Push to both from another terminal:
+
+     curl -d '{"to":{"all":true},"text":"hello from curl"}' http://%[2]s/v1/push
+
+  Metrics: http://%[3]s/metrics    Stop: Ctrl-C
+
+`
+
+// demoApp is a backend as one finds it: it knows HTTP and nothing of WebSockets.
+// What it was given for push is one route and one POST.
+type demoApp struct {
+	listener net.Listener
+	http     *http.Server
+	done     sync.WaitGroup
+	push     string
+	client   http.Client
+
+	mu     sync.Mutex // guards guests
+	guests int
+}
+
+func newDemoApp() (*demoApp, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("demo app: %w", err)
+	}
+	return &demoApp{listener: ln, client: http.Client{Timeout: 5 * time.Second}}, nil
+}
+
+func (a *demoApp) start(push string) {
+	a.push = push
+	routes := http.NewServeMux()
+	routes.HandleFunc("GET /{$}", a.page)
+	routes.HandleFunc("GET /demo.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]string{"push": push})
+	})
+	routes.HandleFunc("POST /hooks/push", a.hook)
+	a.http = &http.Server{Handler: routes, ReadHeaderTimeout: 5 * time.Second}
+	a.done.Go(func() { _ = a.http.Serve(a.listener) })
+}
+
+func (a *demoApp) close() {
+	if a.http == nil {
+		_ = a.listener.Close()
+		return
+	}
+	_ = a.http.Close()
+	a.done.Wait()
+}
+
+func (a *demoApp) page(w http.ResponseWriter, _ *http.Request) {
+	page, err := demoFiles.ReadFile("demo/index.html")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(page)
+}
+
+// hook takes the sidecar's events. A name is given at connect and comes back with
+// every event, as the user.
+func (a *demoApp) hook(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	user := r.Header.Get("ce-userid")
+	switch r.Header.Get("ce-type") {
+	case "pushcart.connect":
+		a.mu.Lock()
+		a.guests++
+		name := "guest-" + strconv.Itoa(a.guests)
+		a.mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"user_id": name, "messages": []any{map[string]string{"you": name}},
+		})
+		return
+	case "pushcart.connected":
+		err = a.say(r.Context(), map[string]string{"note": user + " came in"})
+	case "pushcart.message":
+		if err = a.say(r.Context(), map[string]string{"from": user, "text": string(body)}); err == nil {
+			w.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(w).Encode(map[string]string{"sent": time.Now().Format(time.TimeOnly)})
+			return
+		}
+	case "pushcart.disconnected":
+		err = a.say(r.Context(), map[string]string{"note": user + " left"})
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// say pushes to everybody: one POST.
+func (a *demoApp) say(ctx context.Context, what map[string]string) error {
+	body, err := json.Marshal(map[string]any{"to": map[string]bool{"all": true}, "data": what})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+a.push+"/v1/push", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := a.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
+}

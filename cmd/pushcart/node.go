@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pushcart/pushcart/admin"
+	"github.com/pushcart/pushcart/auth"
+	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/metrics"
+	"github.com/pushcart/pushcart/proxy"
+	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/webhook"
+	"github.com/pushcart/pushcart/ws"
+)
+
+// node is everything that one configuration needs, built and wired. It is the
+// composition root: nothing else knows more than its own part.
+type node struct {
+	cfg    config.Config
+	log    *slog.Logger
+	broker broker.Broker
+	hub    *push.Hub
+	hooks  *webhook.Dispatcher // nil without webhook.url
+	auth   *auth.Authenticator
+	ws     *ws.Server
+	proxy  *proxy.Server
+	api    *push.API
+	admin  *admin.Server
+
+	public, pushListener, adminListener net.Listener
+}
+
+// newNode builds everything and opens the listeners, but serves nothing yet.
+func newNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, error) {
+	id := push.NewNodeID()
+	n := &node{cfg: cfg, log: log.With("node", id)}
+	if err := n.build(ctx, id); err != nil {
+		return nil, errors.Join(err, n.discard())
+	}
+	if err := n.listen(); err != nil {
+		return nil, errors.Join(err, n.discard())
+	}
+	return n, nil
+}
+
+func (n *node) build(ctx context.Context, id string) (err error) {
+	m := metrics.New(version, commit)
+	var redisUp func() bool
+	if len(n.cfg.Redis.Addresses) > 0 {
+		if n.broker, err = broker.NewRedis(n.cfg.Redis, id, m, n.log); err != nil {
+			return err
+		}
+		m.ShowRedis()
+		redisUp = n.broker.Up
+	} else {
+		n.broker = broker.NewMemory()
+	}
+	n.hub = push.NewHub(n.broker, id, m, n.log)
+	n.hub.SetVersion(version)
+	if n.cfg.Webhook.URL != "" {
+		if n.hooks, err = webhook.New(n.cfg.Webhook, id, m, n.log); err != nil {
+			return err
+		}
+	}
+	if n.auth, err = auth.New(n.cfg.Auth, n.log); err != nil {
+		return err
+	}
+	n.ws, err = ws.New(ws.Options{
+		Config: n.cfg, Hub: n.hub, Auth: n.auth, Webhooks: n.hooks, Metrics: m, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.proxy, err = proxy.New(proxy.Options{
+		Config: n.cfg, Upgrade: n.ws.Serve, Upgraded: n.ws.Connections, Metrics: m, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.api = push.NewAPI(push.APIOptions{
+		Config: n.cfg.Push, Hub: n.hub, ChannelsPerConnection: n.cfg.Limits.ChannelsPerConnection, Log: n.log,
+	})
+	n.admin = admin.New(admin.Options{Config: n.cfg.Admin, Metrics: m.Handler(), RedisUp: redisUp})
+	return n.hub.Start(ctx)
+}
+
+// discard gives up what was built when the rest could not be.
+func (n *node) discard() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return n.close(ctx)
+}
+
+func (n *node) listen() (err error) {
+	if n.public, err = net.Listen("tcp", n.cfg.Listen); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if n.pushListener, err = listenPush(n.cfg.Push.Listen); err != nil {
+		return fmt.Errorf("push.listen: %w", err)
+	}
+	if n.adminListener, err = net.Listen("tcp", n.cfg.Admin.Listen); err != nil {
+		return fmt.Errorf("admin.listen: %w", err)
+	}
+	return nil
+}
+
+// listenPush opens host:port or unix:/path. A socket file that nobody listens on
+// is what a killed process left behind.
+func listenPush(addr string) (net.Listener, error) {
+	path, ok := strings.CutPrefix(addr, "unix:")
+	if !ok {
+		return net.Listen("tcp", addr)
+	}
+	if conn, err := net.Dial("unix", path); err == nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("%s: %w", path, syscall.EADDRINUSE)
+	}
+	if st, err := os.Stat(path); err == nil && st.Mode()&os.ModeSocket != 0 {
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	return net.Listen("unix", path)
+}
+
+// run serves until a signal, the end of ctx, or a listener's death, and then
+// stops in order.
+func (n *node) run(ctx context.Context, signals <-chan os.Signal) error {
+	failed := make(chan error, 3)
+	serve := func(f func(net.Listener) error, ln net.Listener) {
+		go func() { failed <- f(ln) }()
+	}
+	serve(n.admin.Serve, n.adminListener)
+	serve(n.api.Serve, n.pushListener)
+	serve(n.proxy.Serve, n.public)
+	n.admin.SetReady(true)
+	n.log.Info("pushcart started", "version", version, "listen", n.public.Addr().String(),
+		"push", n.pushListener.Addr().String(), "admin", n.adminListener.Addr().String())
+	n.warn()
+	for {
+		select {
+		case <-ctx.Done():
+			return n.stop(signals)
+		case err := <-failed:
+			return errors.Join(err, n.stop(signals))
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				n.log.Info("stopping", "signal", s.String())
+				return n.stop(signals)
+			}
+			n.log.Warn("SIGHUP: this version does not reload its configuration; restart it")
+		}
+	}
+}
+
+// warn says when nobody can come in (SPEC §2).
+func (n *node) warn() {
+	a := n.cfg.Auth
+	asked := n.hooks != nil && n.hooks.Wants(webhook.Connect)
+	if !a.JWT.Enabled() && a.Forward.URL == "" && !asked && !a.Anonymous {
+		n.log.Warn("no way in: every WebSocket handshake is answered 401 until auth.jwt, auth.forward, " +
+			"a connect webhook or auth.anonymous: true is configured")
+	}
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// stop ends the node in the order of SPEC §9. A second signal ends it at once.
+func (n *node) stop(signals <-chan os.Signal) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan struct{})
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		for {
+			select {
+			case s := <-signals:
+				if s == syscall.SIGHUP {
+					continue
+				}
+				n.log.Warn("stopping at once", "signal", s.String())
+				cancel()
+				return
+			case <-done:
+				return
+			}
+		}
+	}()
+	err := n.drain(ctx)
+	close(done)
+	<-watching
+	if err == nil {
+		n.log.Info("stopped")
+	}
+	return err
+}
+
+// drain: readiness first, so that a balancer stops sending; then the WebSockets,
+// paced; then the requests in flight; then the last webhooks, which the end of the
+// WebSockets made.
+func (n *node) drain(ctx context.Context) error {
+	n.admin.SetReady(false)
+	sleep(ctx, n.cfg.Shutdown.Delay)
+	n.proxy.BeginDrain()
+	limited, cancel := context.WithTimeout(ctx, n.cfg.Shutdown.Drain)
+	defer cancel()
+	if err := n.ws.Drain(limited); err != nil {
+		n.log.Debug("connections left after the drain", "err", err)
+	}
+	var errs []error
+	if err := n.proxy.Shutdown(limited); err != nil {
+		n.log.Warn("requests cut", "err", err)
+	}
+	last, cancelLast := context.WithTimeout(ctx, n.cfg.Webhook.Timeout)
+	defer cancelLast()
+	if err := n.close(last); err != nil && ctx.Err() == nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// close ends what there is, from the sockets inwards. Parts that were not built
+// are nil.
+func (n *node) close(ctx context.Context) error {
+	var errs []error
+	if n.ws != nil {
+		errs = append(errs, n.ws.Close(ctx))
+	}
+	if n.hooks != nil {
+		errs = append(errs, n.hooks.Close(ctx))
+	}
+	if n.proxy != nil {
+		_ = n.proxy.Shutdown(ctx) // a second time it does nothing
+	}
+	if n.api != nil {
+		errs = append(errs, n.api.Shutdown(ctx))
+	}
+	if n.hub != nil {
+		errs = append(errs, n.hub.Close())
+	}
+	if n.auth != nil {
+		n.auth.Close()
+	}
+	if n.admin != nil {
+		errs = append(errs, n.admin.Shutdown(ctx))
+	}
+	for _, ln := range []net.Listener{n.public, n.pushListener, n.adminListener} {
+		if ln != nil {
+			_ = ln.Close() // its server closed it already, if it got so far
+		}
+	}
+	return errors.Join(errs...)
+}

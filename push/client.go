@@ -1,0 +1,91 @@
+package push
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Client sends pushes to a push API, for the command line. It may be used
+// concurrently.
+type Client struct {
+	http  *http.Client
+	base  string
+	token string
+}
+
+// NewClient returns a client for host:port or unix:/path. token may be "".
+func NewClient(address, token string) *Client {
+	c := &Client{http: &http.Client{Timeout: time.Minute}, base: "http://" + address, token: token}
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		c.base = "http://localhost"
+		c.http.Transport = &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				var d net.Dialer
+				return d.DialContext(ctx, "unix", path)
+			},
+		}
+	}
+	return c
+}
+
+// ClientPush is a push as the command line makes it.
+type ClientPush struct {
+	To struct {
+		Users       []string `json:"users,omitempty"`
+		Channels    []string `json:"channels,omitempty"`
+		Connections []string `json:"connections,omitempty"`
+		All         bool     `json:"all,omitempty"`
+	} `json:"to"`
+	// Data is sent as JSON where it is JSON, as Text otherwise.
+	Data  json.RawMessage `json:"data,omitempty"`
+	Text  *string         `json:"text,omitempty"`
+	Event string          `json:"event,omitempty"`
+	ID    string          `json:"id,omitempty"`
+	Wait  string          `json:"wait,omitempty"`
+}
+
+// Push sends one push and returns the API's answer as it came. An answer other
+// than 200 is an error that says what the API said.
+func (c *Client) Push(ctx context.Context, p *ClientPush) ([]byte, error) {
+	body, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("push: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/v1/push", bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("push: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("push: %w", err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return nil, fmt.Errorf("push: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var said struct {
+			Error struct {
+				Message string `json:"message"`
+			} `json:"error"`
+		}
+		if json.Unmarshal(answer, &said) == nil && said.Error.Message != "" {
+			return nil, errors.New(said.Error.Message)
+		}
+		return nil, errors.New(resp.Status)
+	}
+	return answer, nil
+}
