@@ -24,10 +24,13 @@ func (t *channels) add(name string, c Conn, most int) (added, full bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := c.Member()
-	if slices.ContainsFunc(m.seats, func(s seat) bool { return s.in.name == name }) {
+	if m.seats == nil {
+		m.seats = new([]seat)
+	}
+	if slices.ContainsFunc(*m.seats, func(s seat) bool { return s.in.name == name }) {
 		return false, false
 	}
-	if len(m.seats) >= most {
+	if len(*m.seats) >= most {
 		return false, true
 	}
 	ch := t.m[name]
@@ -35,7 +38,7 @@ func (t *channels) add(name string, c Conn, most int) (added, full bool) {
 		ch = &channel{name: name}
 		t.m[name] = ch
 	}
-	m.seats = append(m.seats, seat{in: ch, index: len(ch.conns)})
+	*m.seats = append(*m.seats, seat{in: ch, index: len(ch.conns)})
 	ch.conns = append(ch.conns, c)
 	return true, false
 }
@@ -46,12 +49,12 @@ func (t *channels) remove(name string, c Conn, last func(name string)) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := c.Member()
-	i := slices.IndexFunc(m.seats, func(s seat) bool { return s.in.name == name })
+	i := slices.IndexFunc(m.sitting(), func(s seat) bool { return s.in.name == name })
 	if i < 0 {
 		return false
 	}
-	t.standUpLocked(m.seats[i], last)
-	m.seats = slices.Delete(m.seats, i, i+1)
+	t.standUpLocked((*m.seats)[i], last)
+	*m.seats = slices.Delete(*m.seats, i, i+1)
 	return true
 }
 
@@ -60,7 +63,7 @@ func (t *channels) removeAll(c Conn, last func(name string)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := c.Member()
-	for _, s := range m.seats {
+	for _, s := range m.sitting() {
 		t.standUpLocked(s, last)
 	}
 	m.seats = nil
@@ -73,7 +76,7 @@ func (t *channels) standUpLocked(s seat, last func(name string)) {
 	moved := conns[end]
 	conns[s.index], conns[end] = moved, nil
 	s.in.conns = conns[:end]
-	seats := moved.Member().seats
+	seats := moved.Member().sitting()
 	for i := range seats {
 		if seats[i].in == s.in {
 			seats[i].index = s.index
@@ -99,17 +102,25 @@ func (t *channels) appendTo(dst []Conn, name string) []Conn {
 func (t *channels) has(m *Member, names []string) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return slices.ContainsFunc(m.seats, func(s seat) bool { return slices.Contains(names, s.in.name) })
+	return slices.ContainsFunc(m.sitting(), func(s seat) bool { return slices.Contains(names, s.in.name) })
 }
 
 func (t *channels) of(m *Member) []string {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	names := make([]string, 0, len(m.seats))
-	for _, s := range m.seats {
+	names := make([]string, 0, len(m.sitting()))
+	for _, s := range m.sitting() {
 		names = append(names, s.in.name)
 	}
 	return names
+}
+
+// sitting is the member's seats; the table's lock is held.
+func (m *Member) sitting() []seat {
+	if m.seats == nil {
+		return nil
+	}
+	return *m.seats
 }
 
 func (t *channels) count() int {

@@ -10,7 +10,9 @@ type Member struct {
 	id    uint64
 	since int64 // Unix milliseconds
 	user  string
-	seats []seat // guarded by Hub.channels.mu
+	// seats is nil without a subscription, as most have none. Guarded by
+	// Hub.channels.mu.
+	seats *[]seat
 }
 
 // seat is a connection's place in a channel.

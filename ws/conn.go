@@ -34,7 +34,7 @@ type Conn struct {
 	slot   uint32 // in loop, with gen; set once by loop.add
 	gen    uint32
 
-	remote netip.Addr
+	remote [16]byte              // IPv4 as mapped; a netip.Addr is 8 bytes more
 	host   unique.Handle[string] // few hosts, many connections
 	tls    bool
 
@@ -51,17 +51,15 @@ type Conn struct {
 	mu        sync.Mutex // guards all below
 	phase     phase
 	busy      bool // a message is with the backend: nothing is read
-	held      bool // too many messages: nothing is read until wakeAt
+	held      bool // too many messages: nothing is read until more.wakeAt
 	rest      bool // in.raw waits to be parsed once neither busy nor held
 	gone      bool // the socket is dead or at its end
 	left      bool // hub and backend know that the connection ended
 	peerDone  bool // the peer's Close came, or will not be waited for
 	pinged    bool // pingAt is the pong's deadline
-	pingAt    tick
+	pingAt    tick // the next ping, or the pong's deadline; from phaseClosing on, when the end is forced
 	pingSent  tick
 	expires   tick // 0: never
-	wakeAt    tick // with held
-	closeBy   tick // from phaseClosing
 	out       *outbox
 	more      *extras // nil for most
 	ended     *ending
@@ -75,6 +73,7 @@ type extras struct {
 	forwardedFor string          // where it is more than the remote address
 	header       []webhook.Field // kept for message events
 	limiter      *rate.Limiter   // with limits.message_rate
+	wakeAt       tick            // while held
 	state        json.RawMessage
 }
 
@@ -83,11 +82,13 @@ var _ push.Conn = (*Conn)(nil)
 // Member implements push.Conn.
 func (c *Conn) Member() *push.Member { return &c.member }
 
+func (c *Conn) remoteIP() netip.Addr { return netip.AddrFrom16(c.remote).Unmap() }
+
 // Info implements push.Conn.
 func (c *Conn) Info() push.Info {
 	i := push.Info{
 		ConnectionID: c.member.ID(), UserID: c.member.User(), NodeID: c.srv.hub.NodeID(),
-		Since: c.member.Since(), RemoteIP: c.remote.String(), Channels: c.member.Channels(),
+		Since: c.member.Since(), RemoteIP: c.remoteIP().String(), Channels: c.member.Channels(),
 		MessagesIn: c.inFrames.Load(), BytesIn: c.inBytes.Load(),
 	}
 	c.mu.Lock()
@@ -134,7 +135,7 @@ func (c *Conn) endLocked(e *ending) (given []*push.Message) {
 	if !opening {
 		c.phase = phaseClosing
 	}
-	c.closeBy = c.loop.now() + ticks(closeWait)
+	c.pingAt = c.loop.now() + ticks(closeWait)
 	c.peerDone = c.peerDone || e.final
 	if c.busy || c.held { // to see the peer's Close, reading goes on
 		c.busy, c.held = false, false

@@ -54,7 +54,7 @@ func (c *Conn) limitLocked() {
 		return
 	}
 	if wait := c.more.limiter.Reserve().Delay(); wait > 0 {
-		c.held, c.wakeAt = true, c.loop.at(time.Now().Add(wait))
+		c.held, c.more.wakeAt = true, c.loop.at(time.Now().Add(wait))
 		c.loop.post(c)
 	}
 }
@@ -65,7 +65,7 @@ func (c *Conn) eventLocked(name string) *webhook.Event {
 	ev := &webhook.Event{
 		Source: webhook.Source{
 			ConnectionID: c.member.ID(), UserID: c.member.User(),
-			ForwardedFor: c.remote.String(), Proto: "http", Host: c.host.Value(),
+			ForwardedFor: c.remoteIP().String(), Proto: "http", Host: c.host.Value(),
 		},
 		Name: name, Sequence: c.sequence,
 	}

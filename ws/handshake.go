@@ -150,7 +150,7 @@ func (h *handshake) upgrade(conn net.Conn, early []byte, id *identity, entered *
 	}
 	_, overTLS := conn.(interface{ NetConn() net.Conn })
 	c := &Conn{
-		member: h.member, srv: s, remote: h.from.IP, host: unique.Make(h.from.Host),
+		member: h.member, srv: s, remote: h.from.IP.As16(), host: unique.Make(h.from.Host),
 		tls: overTLS || h.from.Proto == "https", more: more, sequence: 1, // the first is connect
 	}
 	if !s.admission.join(c, id.user) {

@@ -82,7 +82,7 @@ func (c *Conn) keepAliveLocked(now tick) []*push.Message {
 	if c.ended != nil {
 		return nil
 	}
-	if c.held && now >= c.wakeAt {
+	if c.held && now >= c.more.wakeAt {
 		c.held = false
 		c.seen.Store(uint32(now))
 		c.resumeLocked()
@@ -116,22 +116,22 @@ func (c *Conn) settleLocked(now tick) (release bool) {
 	switch {
 	case c.phase < phaseClosing:
 		return false
-	case c.phase == phaseClosing && c.out == nil && (c.peerDone || now >= c.closeBy):
+	case c.phase == phaseClosing && c.out == nil && (c.peerDone || now >= c.pingAt):
 		// close(2) with unread input would send RST and destroy our Close frame, so
 		// the FIN goes first and the peer's is awaited.
 		c.sock.closeWrite()
-		c.phase, c.closeBy = phaseLingering, now+ticks(lingerWait)
+		c.phase, c.pingAt = phaseLingering, now+ticks(lingerWait)
 		return false
 	}
-	return now >= c.closeBy
+	return now >= c.pingAt
 }
 
 func (c *Conn) dueLocked() tick {
 	switch {
 	case c.ended != nil:
-		return c.closeBy
+		return c.pingAt
 	case c.held:
-		return min(c.pingAt, c.wakeAt)
+		return min(c.pingAt, c.more.wakeAt)
 	case c.expires != 0:
 		return min(c.pingAt, c.expires)
 	}

@@ -104,7 +104,7 @@ func (s *Server) Connections() int { return s.admission.count() }
 func (s *Server) wants(event string) bool { return s.hooks != nil && s.hooks.Wants(event) }
 
 // forget is called when a connection's socket is gone.
-func (s *Server) forget(c *Conn) { s.admission.release(c.remote) }
+func (s *Server) forget(c *Conn) { s.admission.release(c.remoteIP()) }
 
 // relieve closes the connection with the largest outbox while all outboxes
 // together are over websocket.outbox.total.
