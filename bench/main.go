@@ -21,7 +21,6 @@ type options struct {
 	binary string
 	redis  string
 	rounds int
-	keep   []string // further arguments of pushcart
 }
 
 func main() {

@@ -1,0 +1,45 @@
+# make help shows what there is. Everything works on a machine with Go, Node and
+# apt; what is missing is installed where that is allowed.
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.1.4
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+export GOFLAGS := -buildvcs=false
+
+.PHONY: help demo build test check lint unit integration fuzz bench tools
+
+help: ## show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 16
+
+demo: ## the sidecar, an example app and a page: open the address it prints
+	go run ./cmd/pushcart demo
+
+build: ## one static binary, bin/pushcart
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushcart ./cmd/pushcart
+
+test: tools lint unit ## set up and run all tests, integration included
+
+check: lint unit ## the same without setting anything up
+
+tools:
+	@sh scripts/tools.sh
+
+lint: ## gofmt, vet, staticcheck, and govulncheck where it reaches its database
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	@sh scripts/vulncheck.sh $(GOVULNCHECK)
+
+unit:
+	go test -race -timeout 10m ./...
+
+integration: tools ## only the tests that run the real binary
+	go test -race -timeout 10m -count=1 ./integration/...
+
+fuzz: ## every fuzz test for FUZZTIME (30s) each
+	@sh scripts/fuzz.sh $(or $(FUZZTIME),30s)
+
+bench: ## the figures of docs/benchmarks.md
+	go run ./bench all

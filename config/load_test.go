@@ -1,0 +1,136 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func noEnv(string) (string, bool) { return "", false }
+
+const minimal = "backend: {url: 'http://app'}\n"
+
+func TestParse_ReportsEveryProblemWithItsPath(t *testing.T) {
+	f := func(yaml string, want ...string) {
+		t.Helper()
+		_, err := Parse([]byte(yaml), noEnv)
+		var problems Problems
+		if !errors.As(err, &problems) {
+			t.Errorf("%s\ngot %v, want problems %q", yaml, err, want)
+			return
+		}
+		if len(problems) != len(want) {
+			t.Errorf("%s\ngot %d problems:\n%v\nwant %d: %q", yaml, len(problems), err, len(want), want)
+			return
+		}
+		for _, w := range want {
+			if !strings.Contains("\n"+err.Error(), "\n"+w) {
+				t.Errorf("%s\ngot\n%v\nwant a line that begins with %q", yaml, err, w)
+			}
+		}
+	}
+	f("", "backend.url: is required")
+	f("backend: {ulr: 'http://app'}", "backend.ulr: unknown key (line 1); did you mean url?", "backend.url: is required")
+	f("backend: {url: 'ftp://app'}", `backend.url: want http://`)
+	f("backend: {url: 'http://app/path'}", `backend.url: want no path`)
+	f("backend: 3", `backend: want keys and values, got "3"`, "backend.url: is required")
+	f(minimal+"listen: 8080", `listen: want host:port, got "8080"`)
+	f(minimal+"websocket: {pong_timeout: 60s}\nlog: {level: loud}", "websocket.pong_timeout: 1m0s must be shorter", "log.level: want debug")
+	f(minimal+"websocket: {ping_interval: soon}", `websocket.ping_interval: want a duration`, "websocket.ping_interval: must be more", "websocket.pong_timeout: 10s must be shorter")
+	f(minimal+"websocket: {max_message_size: 64Kilo}", "websocket.max_message_size: want a size", "websocket.max_message_size: must be more")
+	f(minimal+"websocket: {paths: [ws]}", `websocket.paths[0]: want a path`)
+	f(minimal+"websocket: {allowed_origins: ['*', example.com]}", `websocket.allowed_origins[1]: want`)
+	f(minimal+"websocket: {compression: true}", "websocket.compression: is not available in this version")
+	f(minimal+"channels: []", "channels: is not available in this version")
+	f(minimal+"trusted_proxies: [10.0.0.0/8, nonsense]", "trusted_proxies[1]:")
+	f(minimal+"push: {listen: '0.0.0.0:8081'}", `push.listen: "0.0.0.0:8081" is neither loopback nor a unix socket`)
+	f(minimal+"push: {listen: ':8081'}", `push.listen: ":8081" is neither loopback`)
+	f(minimal+"webhook: {url: 'http://app/hook', events: ['*']}", "webhook.secrets: is required with webhook.url")
+	f(minimal+"webhook: {url: 'http://app/hook', unsigned: true}", "webhook.events: is required")
+	f(minimal+"webhook: {url: 'http://app/', unsigned: true, events: [message]}", "webhook.url: would close the whole public listener")
+	f(minimal+"webhook: {url: 'http://app/{event}', unsigned: true, events: [message]}", "webhook.url: would close")
+	f(minimal+"webhook: {url: 'http://app/h?x=1', unsigned: true, events: [message]}", "webhook.url: has a query")
+	f(minimal+"webhook: {url: 'http://app/h', unsigned: true, events: [mesage, user.online]}",
+		"webhook.events[0]: want one of", "webhook.events[1]: user.online is not available in this version")
+	f(minimal+"webhook: {url: 'http://app/h', secrets: [whsec_c2hvcnQ=], events: [message]}", "webhook.secrets[0]: want whsec_")
+	f(minimal+"webhook: {on_error: {connect: allow}}", "webhook.on_error.connect: allow lets anybody in")
+	f(minimal+"auth: {jwt: {secret: short}}", "auth.jwt.secret: has 5 bytes")
+	f(minimal+"auth: {jwt: {jwks_url: 'http://idp/keys'}}", "auth.jwt.algorithms: is required")
+	f(minimal+"auth: {jwt: {jwks_url: 'http://idp/keys', algorithms: [none]}}", "auth.jwt.algorithms[0]: want one of")
+	f(minimal+"auth: {jwt: {jwks_url: 'http://idp/keys', algorithms: [HS256]}}", "auth.jwt.algorithms[0]: HS256 needs auth.jwt.secret")
+	f(minimal+"auth: {forward: {url: 'http://app/me'}}", "auth.forward.user: is required")
+	f(minimal+"auth: {jwt: {sources: [body]}}", "auth.jwt.sources[0]: want header")
+	f(minimal+"redis: {addresses: ['a:1', 'b:2']}", "redis.addresses: Sentinel and Cluster are not available")
+	f(minimal+"redis: {addresses: ['a:1']}\nlimits: {connections_per_user: 2}", "limits.connections_per_user: is not available together")
+	f(minimal+"tls: {cert_file: x}", "tls: cert_file and key_file go together")
+	f(minimal+"limits: {connections: -1, message_rate: .nan}", "limits.connections: must not be negative", "limits.message_rate: must not be negative")
+	f(minimal+"listen: ':1'\nlisten: ':2'", "")
+	f(minimal+"log:\n", "log: is empty")
+	f("a: [", "")
+}
+
+func TestParse_ZeroIsZeroAndAbsentIsTheDefault(t *testing.T) {
+	c, err := Parse([]byte(minimal+"limits: {channels_per_connection: 0}\nauth: {jwt: {require_exp: false}}"), noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Limits.ChannelsPerConnection != 0 || c.Auth.JWT.RequireExp {
+		t.Errorf("written zeroes: got %d and %v, want 0 and false", c.Limits.ChannelsPerConnection, c.Auth.JWT.RequireExp)
+	}
+	if c.WebSocket.PingInterval != 25*time.Second || c.Push.MaxBody != MiB {
+		t.Errorf("absent keys: got %v and %v, want 25s and 1MiB", c.WebSocket.PingInterval, c.Push.MaxBody)
+	}
+}
+
+func TestParse_TakesVariablesFromTheEnvironment(t *testing.T) {
+	env := func(name string) (string, bool) { return "http://" + strings.ToLower(name), name == "APP" }
+	c, err := Parse([]byte("# ${IGNORED}\nbackend: {url: '${APP}'}\nlisten: '${LISTEN:-:9000}'"), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Backend.URL != "http://app" || c.Listen != ":9000" {
+		t.Errorf("got %q and %q", c.Backend.URL, c.Listen)
+	}
+	if _, err := Parse([]byte("backend: {url: '${MISSING}'}"), env); err == nil || !strings.Contains(err.Error(), "MISSING") {
+		t.Errorf("a variable that is not set: got %v, want its name", err)
+	}
+}
+
+func TestParse_ReadsSecretsFromFiles(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte(strings.Repeat("s", 32)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse([]byte(minimal+"auth: {jwt: {secret_file: "+file+"}}\npush: {tokens_file: "+file+"}"), noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(c.Auth.JWT.Secret) != strings.Repeat("s", 32) || len(c.Push.Tokens) != 1 {
+		t.Errorf("got %q and %d tokens", string(c.Auth.JWT.Secret), len(c.Push.Tokens))
+	}
+	_, err = Parse([]byte(minimal+"redis: {password: x, password_file: "+file+"}"), noEnv)
+	if err == nil || !strings.Contains(err.Error(), "redis.password_file: set together with redis.password") {
+		t.Errorf("both set: got %v", err)
+	}
+}
+
+func TestSecret_IsNeverPrinted(t *testing.T) {
+	if s := Secret("geheim"); s.String() != redacted || s.GoString() != redacted || s.LogValue().String() != redacted {
+		t.Errorf("got %v", s.String())
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(minimal))
+	f.Add([]byte("backend: {url: '${A:-http://x}'}\nlimits: {message_rate: 1e400}"))
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse(data, noEnv)
+		if err == nil && c.Backend.URL == "" {
+			t.Fatal("accepted without backend.url")
+		}
+	})
+}

@@ -1,0 +1,129 @@
+package house
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/pushcart/pushcart/"
+
+// allowed is the diagram of docs/architecture.md: arrows only go down. Everybody
+// may import internal/*, which imports nothing but itself.
+var allowed = map[string][]string{
+	"config":       {},
+	"metrics":      {},
+	"auth":         {"config"},
+	"broker":       {"config", "metrics"},
+	"proxy":        {"config", "metrics"},
+	"webhook":      {"broker", "config", "metrics"},
+	"push":         {"broker", "config", "metrics"},
+	"ws":           {"auth", "broker", "config", "metrics", "push", "webhook"},
+	"admin":        {"broker", "config", "metrics", "push"},
+	"cmd/pushcart": {"admin", "auth", "broker", "config", "metrics", "proxy", "push", "webhook", "ws"},
+	"integration":  {},
+	"bench":        {},
+}
+
+const (
+	maxFunction = 80  // lines
+	maxFile     = 600 // lines, tests not counted
+)
+
+func TestImportsGoDownOnly(t *testing.T) {
+	eachFile(t, func(path string, _ []byte, _ *token.FileSet, f *ast.File) {
+		dir := filepath.ToSlash(filepath.Dir(path))
+		for _, spec := range f.Imports {
+			to, ours := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), module)
+			if !ours || strings.HasPrefix(to, "internal/") || to == dir || strings.HasPrefix(to, dir+"/") {
+				continue
+			}
+			root := dir
+			for root != "." && allowed[root] == nil {
+				root = filepath.ToSlash(filepath.Dir(root))
+			}
+			inTests := strings.HasSuffix(path, "_test.go") && dir != "integration"
+			if !slices.Contains(allowed[root], strings.SplitN(to, "/", 2)[0]) && !slices.Contains(allowed[root], to) && !inTests {
+				t.Errorf("%s imports %s: not in the diagram", path, to)
+			}
+		}
+	})
+}
+
+func TestFunctionsAndFilesAreShort(t *testing.T) {
+	eachFile(t, func(path string, src []byte, set *token.FileSet, f *ast.File) {
+		if strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		if n := bytes.Count(src, []byte("\n")); n > maxFile {
+			t.Errorf("%s has %d lines; %d is the ceiling", path, n, maxFile)
+		}
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			if n := set.Position(fn.End()).Line - set.Position(fn.Pos()).Line; n > maxFunction {
+				t.Errorf("%s: %s has %d lines; %d is the ceiling", path, fn.Name.Name, n, maxFunction)
+			}
+		}
+	})
+}
+
+func TestPackagesSayWhatTheyAreFor(t *testing.T) {
+	documented := map[string]bool{}
+	eachFile(t, func(path string, _ []byte, _ *token.FileSet, f *ast.File) {
+		dir := filepath.Dir(path)
+		if !strings.HasSuffix(path, "_test.go") {
+			documented[dir] = documented[dir] || f.Doc != nil
+		}
+	})
+	for dir, ok := range documented {
+		if !ok {
+			t.Errorf("package %s has no comment", dir)
+		}
+	}
+}
+
+func eachFile(t *testing.T, do func(path string, src []byte, set *token.FileSet, f *ast.File)) {
+	t.Helper()
+	const root = "../.."
+	files := 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "node_modules" || d.Name() == ".git") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		src, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		set := token.NewFileSet()
+		f, err := parser.ParseFile(set, path, src, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		files++
+		do(filepath.ToSlash(rel), src, set, f)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files < 50 {
+		t.Fatalf("only %d files found", files)
+	}
+}

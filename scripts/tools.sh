@@ -1,0 +1,34 @@
+#!/bin/sh
+# Installs what the tests need beside Go: redis-server, chromium, and the npm
+# packages of integration/node. Says what to install where it may not.
+set -eu
+
+missing=""
+command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
+command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || missing="$missing chromium"
+
+if [ -n "$missing" ]; then
+	sudo=""
+	if [ "$(id -u)" != 0 ]; then
+		command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null && sudo="sudo -n"
+	fi
+	if command -v apt-get >/dev/null 2>&1 && { [ "$(id -u)" = 0 ] || [ -n "$sudo" ]; }; then
+		echo "installing$missing"
+		export DEBIAN_FRONTEND=noninteractive
+		$sudo apt-get update -qq
+		# shellcheck disable=SC2086
+		$sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
+	else
+		echo "please install first:$missing" >&2
+		exit 1
+	fi
+fi
+
+if [ -f integration/node/package-lock.json ] && [ ! -d integration/node/node_modules ]; then
+	if command -v npm >/dev/null 2>&1; then
+		npm ci --prefix integration/node --silent --no-audit --no-fund
+	else
+		echo "please install first: nodejs npm" >&2
+		exit 1
+	fi
+fi
