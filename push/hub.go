@@ -48,14 +48,19 @@ func NewHub(b broker.Broker, nodeID string, m *metrics.Metrics, log *slog.Logger
 // SetVersion is what GET /v1/nodes says of this node. Call it before Start.
 func (h *Hub) SetVersion(v string) { h.version = v }
 
-// Start begins to receive. It does not wait for Redis: what cannot be subscribed
-// to now will be.
+// startWait is how long Start waits for a broker that may not be there.
+const startWait = time.Second
+
+// Start begins to receive. It waits for Redis a moment only: what cannot be
+// subscribed to now will be.
 func (h *Hub) Start(ctx context.Context) error {
 	if err := h.broker.Start(h.receive); err != nil {
 		return fmt.Errorf("start broker: %w", err)
 	}
-	if err := h.subscribe(ctx, topicAll, nodeTopic+h.node); err != nil {
-		h.log.Warn("broker not ready yet", "err", err)
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	if err := h.broker.Subscribe(ctx, topicAll, nodeTopic+h.node); err != nil {
+		h.log.Debug("broker not ready yet", "err", err) // it says so itself when it is away
 	}
 	return nil
 }

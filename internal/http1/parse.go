@@ -168,7 +168,7 @@ func validHost(h []byte) bool {
 			port = end + 2
 		}
 	} else {
-		if bytes.IndexAny(h, "[]") >= 0 {
+		if bytes.ContainsAny(h, "[]") {
 			return false
 		}
 		if i := bytes.IndexByte(h, ':'); i >= 0 {
