@@ -25,7 +25,7 @@ type backend struct {
 // event is a webhook as it came.
 type event struct {
 	kind, id, connection, user, sequence, state, body, contentType string
-	header                                                        http.Header
+	header                                                         http.Header
 }
 
 // newBackend answers 200 to everything, and events with answer, or 204 without.

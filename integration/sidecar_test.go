@@ -79,6 +79,7 @@ func start(t *testing.T, yaml string) *sidecar {
 		t.Fatal(err)
 	}
 	s := &sidecar{cmd: exec.Command(binary, "run", "--config", file), exited: make(chan struct{})}
+	s.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -161,6 +161,17 @@ func (c *Conn) giveUp(given []*push.Message, e *ending) {
 	}
 }
 
+// hurry ends the connection, and forces its end soon.
+func (c *Conn) hurry() {
+	c.end(endAway)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase != phaseOpening {
+		c.pingAt = min(c.pingAt, c.loop.now()+ticks(hurryWait))
+		c.loop.post(c)
+	}
+}
+
 // Close implements push.Conn.
 func (c *Conn) Close(code int, reason string) {
 	c.end(&ending{code: code, reason: reason, cause: CauseBackend})

@@ -120,10 +120,18 @@ func (c *Conn) settleLocked(now tick) (release bool) {
 		// close(2) with unread input would send RST and destroy our Close frame, so
 		// the FIN goes first and the peer's is awaited.
 		c.sock.closeWrite()
-		c.phase, c.pingAt = phaseLingering, now+ticks(lingerWait)
+		c.phase, c.pingAt = phaseLingering, now+c.srv.linger()
 		return false
 	}
 	return now >= c.pingAt
+}
+
+// linger is how long a peer has to end TCP.
+func (s *Server) linger() tick {
+	if s.closing.Load() {
+		return ticks(hurryWait)
+	}
+	return ticks(lingerWait)
 }
 
 func (c *Conn) dueLocked() tick {

@@ -48,6 +48,7 @@ type Server struct {
 	pongWait     tick
 
 	draining     atomic.Bool
+	closing      atomic.Bool
 	opened       atomic.Uint64 // connections ever begun; spreads them over pollers
 	outboxBytes  atomic.Int64
 	inboundBytes atomic.Int64
@@ -156,12 +157,13 @@ func (s *Server) largest(size func(*Conn) int32) *Conn {
 	return found
 }
 
-// Close ends what is left with 1001 and waits for the server's goroutines, at
-// most until ctx ends.
+// Close ends what is left with 1001, gives it a moment to answer, and waits for
+// the server's goroutines, at most until ctx ends.
 func (s *Server) Close(ctx context.Context) error {
 	s.draining.Store(true)
+	s.closing.Store(true)
 	for _, l := range s.engine.loops() {
-		l.each(func(c *Conn) { c.end(endAway) })
+		l.each((*Conn).hurry)
 		l.stop()
 	}
 	if err := stopped(ctx, &s.engine.running); err != nil {

@@ -8,10 +8,12 @@ import (
 )
 
 // closeWait is how long the peer has to answer a Close frame, lingerWait how
-// long it has to end TCP after our FIN.
+// long it has to end TCP after our FIN, hurryWait how long both while the process
+// ends.
 const (
 	closeWait  = 5 * time.Second
 	lingerWait = 2 * time.Second
+	hurryWait  = 500 * time.Millisecond
 )
 
 // protoRaw is the index of raw frames in a message's cache of encodings.
