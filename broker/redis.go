@@ -43,9 +43,11 @@ type Redis struct {
 	up     atomic.Bool
 	failed atomic.Bool  // that Redis was never there is logged once
 	heard  atomic.Int64 // number of the last probe that came back
-	ctx    context.Context
-	cancel context.CancelFunc
-	work   sync.WaitGroup
+	// probeNow asks for a probe: this node listens to its canary again.
+	probeNow chan struct{}
+	ctx      context.Context
+	cancel   context.CancelFunc
+	work     sync.WaitGroup
 }
 
 var (
@@ -62,6 +64,7 @@ func NewRedis(cfg config.Redis, nodeID string, m *metrics.Metrics, log *slog.Log
 	o.ClientName = "pushcart-" + nodeID
 	b := &Redis{
 		prefix: cfg.Prefix + ":", client: redis.NewClient(o), metrics: m, log: log, canary: "canary:" + nodeID,
+		probeNow: make(chan struct{}, 1),
 	}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.publisher.init()

@@ -30,6 +30,7 @@ func (b *Redis) watch() {
 		case <-b.ctx.Done():
 			return
 		case <-t.C:
+		case <-b.probeNow:
 		}
 		back := b.heard.Load() == number
 		switch {

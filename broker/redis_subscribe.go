@@ -244,7 +244,14 @@ func (b *Redis) session() error {
 		case *redis.Message:
 			b.message(strings.TrimPrefix(m.Channel, b.prefix), m.Payload)
 		case *redis.Subscription:
-			b.subscriber.confirm(strings.TrimPrefix(m.Channel, b.prefix), m.Kind)
+			topic := strings.TrimPrefix(m.Channel, b.prefix)
+			b.subscriber.confirm(topic, m.Kind)
+			if topic == b.canary {
+				select {
+				case b.probeNow <- struct{}{}:
+				default:
+				}
+			}
 		}
 	}
 }

@@ -213,9 +213,10 @@ func TestTwoNodes_ConnectionsAreReachedFromEither(t *testing.T) {
 	if code := closed(t, c); code != 4101 {
 		t.Errorf("close code: got %d, want 4101", code)
 	}
-	if status, _ := nodes[0].api(t, "GET", "/v1/connections/"+id, ""); status != 404 {
-		t.Errorf("GET after the end: got %d, want 404", status)
-	}
+	eventually(t, "GET says 404 after the end", func() bool {
+		status, _ := nodes[0].api(t, "GET", "/v1/connections/"+id, "")
+		return status == 404
+	})
 }
 
 func TestRedis_AwayAtStartAndInBetween(t *testing.T) {

@@ -98,6 +98,7 @@ func (a *API) broken(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		discard(ctx.Conn())
 		fail(ctx, apierror.New(apierror.TooLarge, "body: larger than push.max_body"))
 	case errors.As(err, &small):
 		fail(ctx, apierror.New(apierror.TooLarge, "request head too large"))
@@ -106,6 +107,26 @@ func (a *API) broken(ctx *fasthttp.RequestCtx, err error) {
 		fail(ctx, apierror.New(apierror.InvalidArgument, "not an HTTP request that can be read"))
 	}
 	ctx.SetConnectionClose()
+}
+
+const (
+	discardTime  = 5 * time.Second
+	discardPause = 200 * time.Millisecond
+	discardBytes = 64 << 20
+)
+
+// discard reads what a caller still sends of a body that is too large: closing
+// with unread input would destroy the answer that says so.
+func discard(conn net.Conn) {
+	buf := make([]byte, 16<<10)
+	end := time.Now().Add(discardTime)
+	for total := 0; total < discardBytes && time.Now().Before(end); {
+		_ = conn.SetReadDeadline(time.Now().Add(discardPause))
+		n, err := conn.Read(buf)
+		if total += n; err != nil {
+			return
+		}
+	}
 }
 
 func (a *API) handle(ctx *fasthttp.RequestCtx) {

@@ -62,6 +62,11 @@ func (h *Hub) Start(ctx context.Context) error {
 	if err := h.broker.Subscribe(ctx, topicAll, nodeTopic+h.node); err != nil {
 		h.log.Debug("broker not ready yet", "err", err) // it says so itself when it is away
 	}
+	t := time.NewTicker(startWait / 200)
+	defer t.Stop()
+	for !h.broker.Up() && ctx.Err() == nil {
+		<-t.C
+	}
 	return nil
 }
 

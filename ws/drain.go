@@ -23,7 +23,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	batch := drainBatch(len(all), s.cfg.Shutdown.Drain)
 	tick := time.NewTicker(drainStep)
 	defer tick.Stop()
-	for {
+	for ctx.Err() == nil {
 		n := min(batch, len(all))
 		for _, c := range all[:n] {
 			c.end(endDrain)
@@ -35,9 +35,9 @@ func (s *Server) Drain(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return ctx.Err()
 		}
 	}
+	return ctx.Err()
 }
 
 // drainBatch is how many connections are closed in one step. The last step comes
