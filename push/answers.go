@@ -3,10 +3,9 @@ package push
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"sync"
 	"time"
-
-	"github.com/pushcart/pushcart/broker"
 )
 
 // answers are what this node waits to hear from others.
@@ -18,15 +17,19 @@ type answers struct {
 
 // waiter collects what nodes say to one push or request.
 type waiter struct {
-	number  uint64
-	of      *answers
-	want    int // messages to come; -1: not known yet
-	got     int
-	nodes   map[string]bool // of those that had a connection
-	slow    uint64
-	written uint64
-	replies []reply
-	done    chan struct{} // closed when got reached want
+	of     *answers
+	number uint64
+	want   int64 // answers to come; -1: not known yet
+	got    int64
+	sums   tally
+	heard  []reply
+	done   chan struct{} // closed when got reached want
+}
+
+// tally is what the receipts of one push say together.
+type tally struct {
+	nodes           map[string]struct{} // that had a connection of the targets
+	delivered, slow uint64
 }
 
 func newAnswers() *answers { return &answers{open: map[uint64]*waiter{}} }
@@ -36,7 +39,7 @@ func (a *answers) begin() *waiter {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.last++
-	w := &waiter{number: a.last, of: a, want: -1, nodes: map[string]bool{}, done: make(chan struct{})}
+	w := &waiter{of: a, number: a.last, want: -1, done: make(chan struct{})}
 	a.open[w.number] = w
 	return w
 }
@@ -50,25 +53,30 @@ func (w *waiter) end() {
 // expect says how many answers will come.
 func (w *waiter) expect(n int) {
 	w.of.mu.Lock()
-	w.want = n
+	w.want = int64(n)
 	w.checkLocked()
 	w.of.mu.Unlock()
 }
 
 func (w *waiter) checkLocked() {
-	if w.want >= 0 && w.got >= w.want {
-		select {
-		case <-w.done:
-		default:
-			close(w.done)
-		}
+	if w.want < 0 || w.got < w.want {
+		return
+	}
+	select {
+	case <-w.done:
+	default:
+		close(w.done)
 	}
 }
 
-// wait returns when all came, or after at most d, or when ctx ends; true: all
-// came.
-func (w *waiter) wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
+// wait returns when all came, at the deadline, or when ctx ends; true: all came.
+func (w *waiter) wait(ctx context.Context, deadline time.Time) bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+	}
+	t := time.NewTimer(time.Until(deadline))
 	defer t.Stop()
 	select {
 	case <-w.done:
@@ -86,64 +94,45 @@ func (a *answers) receipt(n receiptNote) {
 	if w == nil {
 		return // the publisher waits no longer
 	}
-	w.got++
-	w.written += n.delivered
-	w.slow += n.slow
+	w.got += int64(n.messages)
+	w.sums.delivered += n.delivered
+	w.sums.slow += n.slow
 	if n.matched {
-		w.nodes[n.node] = true
+		if w.sums.nodes == nil {
+			w.sums.nodes = map[string]struct{}{}
+		}
+		w.sums.nodes[n.node] = struct{}{}
 	}
 	w.checkLocked()
 }
 
-func (a *answers) reply(b []byte) {
+// reply takes the JSON of a node's answer; false: it is not readable.
+func (a *answers) reply(b []byte) bool {
 	var r reply
 	if json.Unmarshal(b, &r) != nil {
-		return // of another version; the one who asked says that it is incomplete
+		return false // of another version; who asked says that it is incomplete
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if w := a.open[r.Request]; w != nil {
 		w.got++
-		w.replies = append(w.replies, r)
+		w.heard = append(w.heard, r)
 		w.checkLocked()
 	}
+	return true
 }
 
-// collected are the sums so far.
-func (w *waiter) collected() (nodes int, written, slow uint64) {
+// collected is the tally so far.
+func (w *waiter) collected() tally {
 	w.of.mu.Lock()
 	defer w.of.mu.Unlock()
-	return len(w.nodes), w.written, w.slow
+	t := w.sums
+	t.nodes = maps.Clone(t.nodes)
+	return t
 }
 
-func (w *waiter) heard() []reply {
+func (w *waiter) replies() []reply {
 	w.of.mu.Lock()
 	defer w.of.mu.Unlock()
-	return append([]reply(nil), w.replies...)
-}
-
-// answer sends a receipt to where it is waited for.
-func (h *Hub) answer(to returnAddress, n receiptNote) {
-	if to.node == h.node {
-		h.answers.receipt(n)
-		return
-	}
-	h.sendBack(to.node, n.append(nil))
-}
-
-// answerTimeout bounds the publishing of an answer; who asked waits no longer.
-const answerTimeout = time.Second
-
-// sendBack publishes to a node's inbox without keeping the caller, who may hold
-// a lane.
-func (h *Hub) sendBack(node string, payload []byte) {
-	h.work.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
-		defer cancel()
-		p := []broker.Publication{{Topic: nodeTopic + node, Payload: payload}}
-		h.broker.Publish(ctx, p)
-		if p[0].Err != nil {
-			h.log.Debug("answer to a node lost", "node", node, "err", p[0].Err)
-		}
-	})
+	return append([]reply(nil), w.heard...)
 }

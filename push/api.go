@@ -2,16 +2,11 @@ package push
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -34,39 +29,43 @@ type API struct {
 	hub    *Hub
 	server *fasthttp.Server
 	log    *slog.Logger
-	tokens [][sha256.Size]byte
-	hosts  map[string]bool
-	most   int
-	table  []route
+	guard  guard
+	most   int // channels per connection
+	routes []route
 	// ctx ends with Shutdown's patience, and with it whatever a request waits for.
 	ctx    context.Context
 	cancel context.CancelFunc
 }
 
-// idleTimeout is how long a kept-alive connection of a backend stays unused.
-const idleTimeout = 2 * time.Minute
+const (
+	// idleTimeout is how long a kept-alive connection of a backend stays unused.
+	idleTimeout = 2 * time.Minute
+	// readTimeout bounds a request, head and body, writeTimeout its answer.
+	readTimeout  = time.Minute
+	writeTimeout = time.Minute
+	// maxHead bounds a request's head: two names of 255 bytes, each percent-encoded,
+	// fit in its first line.
+	maxHead = 16 << 10
+)
 
 // NewAPI returns the API; Serve makes it listen.
 func NewAPI(o APIOptions) *API {
-	a := &API{hub: o.Hub, log: o.Log, hosts: map[string]bool{}, most: o.ChannelsPerConnection}
+	a := &API{hub: o.Hub, log: o.Log, most: o.ChannelsPerConnection, guard: newGuard(o.Config)}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
-	for _, t := range o.Config.Tokens {
-		a.tokens = append(a.tokens, sha256.Sum256([]byte(t)))
-	}
-	for _, h := range o.Config.Hosts {
-		a.hosts[strings.ToLower(h)] = true
-	}
-	a.table = a.routes()
+	a.routes = a.table()
 	a.server = &fasthttp.Server{
-		Handler:               a.handle,
-		ErrorHandler:          a.broken,
-		NoDefaultServerHeader: true,
-		MaxRequestBodySize:    int(o.Config.MaxBody),
-		ReadBufferSize:        8 << 10,
-		IdleTimeout:           idleTimeout,
-		ReadTimeout:           time.Minute,
-		Logger:                quiet{},
-		CloseOnShutdown:       true,
+		Handler:                      a.handle,
+		ErrorHandler:                 a.broken,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		DisablePreParseMultipartForm: true,
+		MaxRequestBodySize:           int(o.Config.MaxBody),
+		ReadBufferSize:               maxHead,
+		ReadTimeout:                  readTimeout,
+		WriteTimeout:                 writeTimeout,
+		IdleTimeout:                  idleTimeout,
+		CloseOnShutdown:              true,
+		Logger:                       quiet{},
 	}
 	return a
 }
@@ -84,7 +83,8 @@ func (a *API) Serve(ln net.Listener) error {
 	return nil
 }
 
-// Shutdown lets requests in flight finish until ctx ends.
+// Shutdown lets requests in flight finish until ctx ends; what waits then is
+// answered with what is known.
 func (a *API) Shutdown(ctx context.Context) error {
 	defer a.cancel()
 	if err := a.server.ShutdownWithContext(ctx); err != nil {
@@ -98,8 +98,8 @@ func (a *API) broken(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		discard(ctx.Conn())
-		fail(ctx, apierror.New(apierror.TooLarge, "body: larger than push.max_body"))
+		drainBody(ctx.Conn())
+		fail(ctx, tooLarge())
 	case errors.As(err, &small):
 		fail(ctx, apierror.New(apierror.TooLarge, "request head too large"))
 		ctx.SetStatusCode(fasthttp.StatusRequestHeaderFieldsTooLarge)
@@ -109,15 +109,19 @@ func (a *API) broken(ctx *fasthttp.RequestCtx, err error) {
 	ctx.SetConnectionClose()
 }
 
+func tooLarge() *apierror.Error {
+	return apierror.New(apierror.TooLarge, "body: larger than push.max_body")
+}
+
 const (
 	discardTime  = 5 * time.Second
 	discardPause = 200 * time.Millisecond
 	discardBytes = 64 << 20
 )
 
-// discard reads what a caller still sends of a body that is too large: closing
+// drainBody reads what a caller still sends of a body that is too large: closing
 // with unread input would destroy the answer that says so.
-func discard(conn net.Conn) {
+func drainBody(conn net.Conn) {
 	buf := make([]byte, 16<<10)
 	end := time.Now().Add(discardTime)
 	for total := 0; total < discardBytes && time.Now().Before(end); {
@@ -136,7 +140,7 @@ func (a *API) handle(ctx *fasthttp.RequestCtx) {
 			fail(ctx, apierror.New(apierror.Internal, "internal error"))
 		}
 	}()
-	if err := a.guard(ctx); err != nil {
+	if err := a.guard.check(ctx); err != nil {
 		fail(ctx, err)
 		return
 	}
@@ -145,75 +149,26 @@ func (a *API) handle(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// guard refuses whoever should not talk to this listener (SPEC §11 Push and admin
-// listeners): a page in a browser, a rebound DNS name, a caller without token.
-func (a *API) guard(ctx *fasthttp.RequestCtx) *apierror.Error {
-	h := &ctx.Request.Header
-	if !a.goodHost(string(h.Host())) {
-		return apierror.New(apierror.Forbidden, "Host must be an IP address, localhost or one of push.hosts")
-	}
-	if site := h.Peek("Sec-Fetch-Site"); len(site) > 0 && string(site) != "none" && string(site) != "same-origin" {
-		return apierror.New(apierror.Forbidden, "not for pages of other sites")
-	}
-	if len(h.Peek("Origin")) > 0 {
-		return apierror.New(apierror.Forbidden, "push is for programs, not for pages")
-	}
-	if len(a.tokens) > 0 && !a.goodToken(h.Peek("Authorization")) {
-		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
-		return apierror.New(apierror.Unauthenticated, "Authorization: Bearer with one of push.tokens is wanted")
-	}
-	return nil
-}
-
-func (a *API) goodHost(host string) bool {
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	name = strings.ToLower(strings.Trim(name, "[]"))
-	if name == "localhost" || a.hosts[name] {
-		return true
-	}
-	_, err := netip.ParseAddr(name)
-	return err == nil
-}
-
-// goodToken compares hashes, so that neither content nor length shows in time.
-func (a *API) goodToken(header []byte) bool {
-	const scheme = "bearer "
-	if len(header) < len(scheme) || !strings.EqualFold(string(header[:len(scheme)]), scheme) {
-		return false
-	}
-	sum := sha256.Sum256(header[len(scheme):])
-	good := 0
-	for i := range a.tokens {
-		good |= subtle.ConstantTimeCompare(sum[:], a.tokens[i][:])
-	}
-	return good == 1
-}
+const contentJSON = "application/json"
 
 func fail(ctx *fasthttp.RequestCtx, e *apierror.Error) {
 	ctx.Response.ResetBody()
 	ctx.SetStatusCode(e.Code.Status())
-	ctx.SetContentType("application/json")
+	ctx.SetContentType(contentJSON)
 	ctx.SetBody(e.AsJSON())
 }
 
-func answer(ctx *fasthttp.RequestCtx, v any) *apierror.Error {
-	b, err := json.Marshal(v)
+func respond(ctx *fasthttp.RequestCtx, v any) *apierror.Error {
+	b, err := encode(nil, v)
 	if err != nil {
 		return apierror.New(apierror.Internal, "answer: "+err.Error())
 	}
-	ctx.SetContentType("application/json")
+	ctx.SetContentType(contentJSON)
 	ctx.SetBody(b)
 	return nil
 }
 
-// asAPI makes any error an answer.
-func asAPI(err error) *apierror.Error {
-	var e *apierror.Error
-	if errors.As(err, &e) {
-		return e
-	}
+// unconfirmed is the answer where the broker failed and nothing was pushed.
+func unconfirmed(error) *apierror.Error {
 	return apierror.New(apierror.Unavailable, "the broker did not confirm")
 }

@@ -1,19 +1,24 @@
 package push
 
 import (
-	"context"
+	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/internal/apierror"
 )
 
-// MaxState bounds the state that a backend attaches to a connection, in bytes
-// (SPEC §5).
-const MaxState = 2 << 10
+const (
+	// MaxState bounds the state that a backend attaches to a connection, in bytes
+	// (SPEC §5).
+	MaxState = 2 << 10
+	// maxReason is what fits into a Close frame beside the code (RFC 6455 §5.5).
+	maxReason = 123
+)
 
 // userAnswer is GET /v1/users/{id}.
 type userAnswer struct {
@@ -23,6 +28,7 @@ type userAnswer struct {
 	Complete    bool       `json:"complete"`
 }
 
+// userConn is what of an Info is shown there.
 type userConn struct {
 	ConnectionID string    `json:"connection_id"`
 	NodeID       string    `json:"node_id"`
@@ -34,7 +40,7 @@ type userConn struct {
 func (a *API) getUser(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
 	replies, complete, err := a.hub.gather(a.ctx, userTopic+names[0], request{Op: opDescribe})
 	if err != nil {
-		return asAPI(err)
+		return unconfirmed(err)
 	}
 	out := userAnswer{UserID: names[0], Connections: []userConn{}, Complete: complete}
 	for _, r := range replies {
@@ -42,23 +48,25 @@ func (a *API) getUser(ctx *fasthttp.RequestCtx, names []string) *apierror.Error 
 			out.Connections = append(out.Connections, userConn{c.ConnectionID, c.NodeID, c.Since, c.RemoteIP, c.Channels})
 		}
 	}
-	slices.SortFunc(out.Connections, func(x, y userConn) int { return x.Since.Compare(y.Since) })
+	slices.SortFunc(out.Connections, func(x, y userConn) int {
+		return cmp.Or(x.Since.Compare(y.Since), cmp.Compare(x.ConnectionID, y.ConnectionID))
+	})
 	out.Online = len(out.Connections) > 0
-	return answer(ctx, out)
+	return respond(ctx, out)
 }
 
 // ask puts a request to the node of one connection and returns its answer.
-func (a *API) ask(ctx context.Context, id string, q request) (reply, *apierror.Error) {
+func (a *API) ask(id string, q request) (reply, *apierror.Error) {
 	missing := apierror.New(apierror.NotFound, "no such connection")
-	topic, ok := ofConnection(id)
-	if !ok {
+	node, _, ok := parseConnectionID(id)
+	if !ok || node == a.hub.node && a.hub.connection(id) == nil {
 		return reply{}, missing
 	}
 	q.Connection = id
-	replies, complete, err := a.hub.gather(ctx, topic, q)
+	replies, complete, err := a.hub.gather(a.ctx, nodeTopic+node, q)
 	switch {
 	case err != nil:
-		return reply{}, asAPI(err)
+		return reply{}, unconfirmed(err)
 	case !complete:
 		return reply{}, apierror.New(apierror.Unavailable, "the connection's node did not answer")
 	case len(replies) == 0 || len(replies[0].Connections) == 0:
@@ -68,66 +76,72 @@ func (a *API) ask(ctx context.Context, id string, q request) (reply, *apierror.E
 }
 
 func (a *API) getConnection(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	r, err := a.ask(a.ctx, names[0], request{Op: opDescribe})
+	r, err := a.ask(names[0], request{Op: opDescribe})
 	if err != nil {
 		return err
 	}
-	return answer(ctx, r.Connections[0])
+	return respond(ctx, r.Connections[0])
 }
 
 func (a *API) patchConnection(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	var body struct {
-		State json.RawMessage `json:"state"`
-	}
-	if err := decode(ctx.PostBody(), &body, ""); err != nil {
+	var state json.RawMessage
+	if err := unmarshal(ctx.PostBody(), map[string]func(*jsonReader) *fault{
+		"state": func(r *jsonReader) *fault {
+			b, f := r.value()
+			state = slices.Clone(b)
+			return f
+		},
+	}); err != nil {
 		return err
 	}
 	switch {
-	case body.State == nil:
+	case state == nil:
 		return apierror.Invalid("state", "is wanted")
-	case len(body.State) > MaxState:
+	case len(state) > MaxState:
 		return &apierror.Error{Code: apierror.TooLarge, Message: "state: larger than 2 KiB", Field: "state"}
 	}
-	r, err := a.ask(a.ctx, names[0], request{Op: opSetState, State: body.State})
+	r, err := a.ask(names[0], request{Op: opSetState, State: state})
 	if err != nil {
 		return err
 	}
-	return answer(ctx, r.Connections[0])
+	return respond(ctx, r.Connections[0])
 }
 
-// disconnect is the body and the answer of the three disconnect routes.
-type disconnect struct {
-	Code   *int   `json:"code"`
-	Reason string `json:"reason"`
-}
-
-type nodesAnswer struct {
-	Nodes int `json:"nodes"`
-}
-
-// maxReason is what fits into a Close frame beside the code (RFC 6455 §5.5).
-const maxReason = 123
-
+// parseDisconnect reads the body of the three disconnect routes, which may be
+// absent.
 func parseDisconnect(body []byte) (request, *apierror.Error) {
 	q := request{Op: opDisconnect, Code: 1000}
 	if len(body) == 0 {
 		return q, nil
 	}
-	var d disconnect
-	if err := decode(body, &d, ""); err != nil {
+	err := unmarshal(body, map[string]func(*jsonReader) *fault{
+		"code": func(r *jsonReader) *fault {
+			b, f := r.value()
+			if f == nil && json.Unmarshal(b, &q.Code) != nil {
+				q.Code = 0
+			}
+			return f
+		},
+		"reason": func(r *jsonReader) *fault {
+			b, f := r.text("reason")
+			q.Reason = string(b)
+			return f
+		},
+	})
+	switch c := q.Code; {
+	case err != nil:
 		return q, err
-	}
-	if d.Code != nil {
-		q.Code = *d.Code
-	}
-	if c := q.Code; c != 1000 && c != 3000 && c != 3003 && (c < 4100 || c > 4999) {
+	case c != 1000 && c != 3000 && c != 3003 && (c < 4100 || c > 4999):
 		return q, apierror.Invalid("code", "must be 1000, 3000, 3003 or 4100 to 4999")
-	}
-	if len(d.Reason) > maxReason {
+	case len(q.Reason) > maxReason || !utf8.ValidString(q.Reason):
 		return q, apierror.Invalid("reason", "must not be longer than 123 bytes")
 	}
-	q.Reason = d.Reason
 	return q, nil
+}
+
+// nodesAnswer is the answer of the disconnect routes.
+type nodesAnswer struct {
+	Nodes int `json:"nodes"`
 }
 
 func (a *API) disconnectTopic(ctx *fasthttp.RequestCtx, topic string) *apierror.Error {
@@ -135,11 +149,11 @@ func (a *API) disconnectTopic(ctx *fasthttp.RequestCtx, topic string) *apierror.
 	if bad != nil {
 		return bad
 	}
-	nodes, err := a.hub.order(a.ctx, topic, q)
+	nodes, err := a.hub.order(a.ctx, topic, &q)
 	if err != nil {
-		return asAPI(err)
+		return unconfirmed(err)
 	}
-	return answer(ctx, nodesAnswer{nodes})
+	return respond(ctx, nodesAnswer{nodes})
 }
 
 func (a *API) disconnectUser(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
@@ -155,18 +169,18 @@ func (a *API) disconnectConnection(ctx *fasthttp.RequestCtx, names []string) *ap
 	if bad != nil {
 		return bad
 	}
-	switch _, err := a.ask(a.ctx, names[0], q); {
+	switch _, err := a.ask(names[0], q); {
 	case err == nil:
-		return answer(ctx, nodesAnswer{1})
+		return respond(ctx, nodesAnswer{1})
 	case err.Code == apierror.NotFound: // nobody there is not an error
-		return answer(ctx, nodesAnswer{0})
+		return respond(ctx, nodesAnswer{0})
 	default:
 		return err
 	}
 }
 
 func (a *API) putSubscription(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	r, err := a.ask(a.ctx, names[0], request{Op: opSubscribe, Channel: names[1], Most: a.most})
+	r, err := a.ask(names[0], request{Op: opSubscribe, Channel: names[1], Most: a.most})
 	if err != nil {
 		return err
 	}
@@ -178,33 +192,9 @@ func (a *API) putSubscription(ctx *fasthttp.RequestCtx, names []string) *apierro
 }
 
 func (a *API) deleteSubscription(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	if _, err := a.ask(a.ctx, names[0], request{Op: opUnsubscribe, Channel: names[1]}); err != nil {
+	if _, err := a.ask(names[0], request{Op: opUnsubscribe, Channel: names[1]}); err != nil {
 		return err
 	}
 	ctx.SetStatusCode(fasthttp.StatusNoContent)
 	return nil
-}
-
-// nodeInfo is one node in GET /v1/nodes.
-type nodeInfo struct {
-	NodeID      string    `json:"node_id"`
-	Version     string    `json:"version"`
-	Start       time.Time `json:"start"`
-	Connections int       `json:"connections"`
-}
-
-func (a *API) getNodes(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
-	replies, complete, err := a.hub.gather(a.ctx, topicAll, request{Op: opNode})
-	if err != nil {
-		return asAPI(err)
-	}
-	nodes := make([]nodeInfo, 0, len(replies))
-	for _, r := range replies {
-		nodes = append(nodes, nodeInfo{r.Node, r.Version, time.UnixMilli(int64(r.Start)).UTC(), r.Count})
-	}
-	slices.SortFunc(nodes, func(x, y nodeInfo) int { return x.Start.Compare(y.Start) })
-	return answer(ctx, struct {
-		Nodes    []nodeInfo `json:"nodes"`
-		Complete bool       `json:"complete"`
-	}{nodes, complete})
 }

@@ -1,10 +1,6 @@
 package push
 
 import (
-	"bytes"
-	"errors"
-	"strings"
-
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/internal/apierror"
@@ -12,66 +8,76 @@ import (
 
 // push is POST /v1/push.
 func (a *API) push(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
-	if !jsonType(ctx.Request.Header.ContentType()) {
-		return apierror.New(apierror.UnsupportedType, "Content-Type must be application/json")
+	h := &ctx.Request.Header
+	if !jsonType(h.ContentType()) {
+		return a.refused(apierror.New(apierror.UnsupportedType, "Content-Type must be application/json"))
 	}
-	// Strings and raw values are copied out by the decoder or alias this copy: the
-	// request's own memory ends with the handler.
-	pushes, batch, err := parseBody(bytes.Clone(ctx.PostBody()))
+	if len(h.ContentEncoding()) > 0 {
+		return a.refused(apierror.New(apierror.UnsupportedType, "Content-Encoding is not taken"))
+	}
+	// The pushes alias the request's memory, which lives as long as this handler;
+	// publish copies what goes on its way.
+	pushes, batch, err := parseBody(ctx.PostBody())
 	if err != nil {
-		a.hub.metrics.Pushes.WithLabelValues("none", "invalid_argument").Inc()
-		return err
+		return a.refused(err)
 	}
 	if !batch {
-		result, err := a.hub.Publish(a.ctx, pushes[0])
-		if err != nil {
-			return asAPI(err)
-		}
-		return a.result(ctx, &result)
+		return a.publishOne(ctx, pushes[0])
 	}
-	return a.batch(ctx, pushes)
+	out := make([]outcome, len(pushes))
+	a.hub.publish(a.ctx, pushes, out)
+	b := append(make([]byte, 0, 64+96*len(out)), `{"results":[`...)
+	for i := range out {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if out[i].err != nil {
+			b = append(b, out[i].err.AsJSON()...)
+		} else {
+			b = out[i].append(b)
+		}
+	}
+	ctx.SetContentType(contentJSON)
+	ctx.SetBody(append(b, "]}"...))
+	return nil
 }
 
-// outcome is one push of a batch: a result, or the error it would have had alone.
-type outcome struct {
-	*Result
-	Error *apierror.Error `json:"error,omitempty"`
+// refused counts a push that was not even tried.
+func (a *API) refused(err *apierror.Error) *apierror.Error {
+	a.hub.pushes.invalid()
+	return err
 }
 
-func (a *API) batch(ctx *fasthttp.RequestCtx, pushes []*Push) *apierror.Error {
-	results := make([]outcome, len(pushes))
-	for i, r := range a.hub.publishAll(a.ctx, pushes) {
-		if r.err == nil {
-			results[i].Result = &r.result
-			continue
-		}
-		var e *apierror.Error
-		if !errors.As(r.err, &e) {
-			e = asAPI(r.err)
-		}
-		results[i].Error = e
+func (a *API) publishOne(ctx *fasthttp.RequestCtx, p *Push) *apierror.Error {
+	var out [1]outcome
+	a.hub.publish(a.ctx, []*Push{p}, out[:])
+	if out[0].err != nil {
+		return out[0].err
 	}
-	return answer(ctx, struct {
-		Results []outcome `json:"results"`
-	}{results})
+	var answer [192]byte
+	ctx.SetContentType(contentJSON)
+	ctx.SetBody(out[0].append(answer[:0]))
+	return nil
 }
 
 // jsonType: curl sends its form type where nobody said otherwise (SPEC §11).
 func jsonType(contentType []byte) bool {
-	kind, _, _ := strings.Cut(string(contentType), ";")
-	switch strings.ToLower(strings.TrimSpace(kind)) {
-	case "", "application/json", "application/x-www-form-urlencoded":
+	if len(contentType) == 0 || string(contentType) == contentJSON {
+		return true
+	}
+	switch mediaType(string(contentType)) {
+	case contentJSON, "application/x-www-form-urlencoded":
 		return true
 	}
 	return false
 }
 
 func (a *API) pushUser(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	return a.raw(ctx, targets{users: names})
+	return a.raw(ctx, targets{users: []string{userTopic + names[0]}})
 }
 
 func (a *API) pushChannel(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	return a.raw(ctx, targets{channels: names})
+	return a.raw(ctx, targets{channels: []string{channelTopic + names[0]}})
 }
 
 func (a *API) pushConnection(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
@@ -85,38 +91,20 @@ func (a *API) pushAll(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
 // raw is a route whose body is the frame.
 func (a *API) raw(ctx *fasthttp.RequestCtx, to targets) *apierror.Error {
 	p := &Push{to: to}
-	if err := p.rawPayload(string(ctx.Request.Header.ContentType()), ctx.PostBody()); err != nil {
-		return err
+	if err := p.setRaw(string(ctx.Request.Header.ContentType()), ctx.PostBody()); err != nil {
+		return a.refused(err)
 	}
-	var o options
-	var unknown *apierror.Error
-	for key, value := range ctx.QueryArgs().All() {
-		v := string(value)
-		switch string(key) {
-		case "event":
-			o.event = &v
-		case "id":
-			o.id = &v
-		case "ttl":
-			o.ttl = &v
-		case "wait":
-			o.wait = &v
-		default:
-			unknown = apierror.Invalid(string(key), "unknown parameter; want event, id, ttl or wait")
+	values, err := query(ctx, "event", "id", "ttl", "wait")
+	if err != nil {
+		return a.refused(err)
+	}
+	for name, value := range values {
+		set := map[string]func(string) string{
+			"event": p.setEvent, "id": p.setID, "ttl": p.setTTL, "wait": p.setWait,
+		}[name]
+		if problem := set(value); problem != "" {
+			return a.refused(apierror.Invalid(name, problem))
 		}
 	}
-	if unknown != nil {
-		return unknown
-	}
-	if err := p.options("", o); err != nil {
-		return err
-	}
-	result, err := a.hub.Publish(a.ctx, p)
-	if err != nil {
-		return asAPI(err)
-	}
-	return a.result(ctx, &result)
+	return a.publishOne(ctx, p)
 }
-
-// result writes the answer to one push.
-func (a *API) result(ctx *fasthttp.RequestCtx, r *Result) *apierror.Error { return answer(ctx, r) }

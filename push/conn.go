@@ -70,19 +70,36 @@ type Message struct {
 	// Accepted is when the push was accepted, in Unix nanoseconds.
 	Accepted int64
 
-	frames  [Protocols]atomic.Pointer[[]byte]
+	frames  [Protocols]frame
 	receipt *receipt
 }
 
+// frame is a message in one encoding; bytes is set before state says frameReady.
+type frame struct {
+	state atomic.Uint32
+	bytes []byte
+}
+
+const (
+	frameNone = iota
+	frameComing
+	frameReady
+)
+
 // Frame returns the message in the encoding with the given index, made by encode
-// at the first call. Two calls at once may both encode; one result is kept.
+// at the first call and then kept. It never waits: who calls while another's
+// encode runs encodes for himself.
 func (m *Message) Frame(protocol int, encode func(*Message) []byte) []byte {
-	if f := m.frames[protocol].Load(); f != nil {
-		return *f
+	f := &m.frames[protocol]
+	if f.state.Load() == frameReady {
+		return f.bytes
 	}
-	f := encode(m)
-	m.frames[protocol].Store(&f)
-	return f
+	b := encode(m)
+	if f.state.CompareAndSwap(frameNone, frameComing) {
+		f.bytes = b
+		f.state.Store(frameReady)
+	}
+	return b
 }
 
 // Done reports what became of one Send; a no-op unless the publisher waits for

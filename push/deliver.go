@@ -7,9 +7,13 @@ import (
 	"time"
 )
 
-// bigFanout is from how many connections on a message is delivered by several
-// goroutines, each on its own part of the connections.
-const bigFanout = 512
+const (
+	// bigFanout is from how many connections on a message is delivered by several
+	// goroutines, each on its own part of the connections.
+	bigFanout = 256
+	// yieldAfter is after how many frames a broadcast lets others have its core.
+	yieldAfter = 64
+)
 
 // delivery is what a lane needs while it works; pooled.
 type delivery struct {
@@ -21,53 +25,52 @@ var deliveries = sync.Pool{New: func() any { return new(delivery) }}
 
 // receive is the broker's Receiver. It must not wait.
 func (h *Hub) receive(topic string, payload []byte) {
-	switch envelopeKind(payload) {
-	case envelopePush, envelopeRequest:
-		h.lanes.push(task{topic: topic, payload: payload})
+	switch kind := envelopeKind(payload); kind {
+	case envelopePush, envelopeOrder, envelopeQuery:
+		h.lanes.push(h.lanes.to(topic, kind), task{topic: topic, payload: payload})
 	case envelopeReceipt:
-		if n, err := parseReceipt(payload); err == nil {
-			h.answers.receipt(n)
+		n, err := parseReceipt(payload)
+		if err != nil {
+			h.unreadable(topic, err)
 			return
 		}
-		h.log.Warn("unreadable message between nodes", "topic", topic)
+		h.answers.receipt(n)
 	case envelopeReply:
-		h.answers.reply(payload[2:])
+		if !h.answers.reply(payload[2:]) {
+			h.unreadable(topic, errEnvelope)
+		}
 	default:
-		h.log.Warn("message of another version between nodes", "topic", topic)
+		h.unreadable(topic, errEnvelope)
 	}
+}
+
+// unreadable: the node that sent it is of another version, or no node at all.
+func (h *Hub) unreadable(topic string, err error) {
+	h.log.Warn("unreadable message between nodes", "topic", topic, "err", err)
 }
 
 // deliver takes tasks of one topic, in order.
 func (h *Hub) deliver(d *delivery, tasks []task) {
-	defer d.reset()
-	for _, t := range tasks {
-		if envelopeKind(t.payload) == envelopeRequest {
-			h.flush(d, t.topic)
-			h.serve(t.topic, t.payload[2:])
+	topic := tasks[0].topic
+	for i := range tasks {
+		payload := tasks[i].payload
+		if envelopeKind(payload) != envelopePush {
+			h.flush(d, topic)
+			h.serve(topic, payload[2:])
 			continue
 		}
-		e, err := parseEnvelope(t.payload)
-		if err != nil {
-			h.log.Warn("unreadable message between nodes", "topic", t.topic)
-			continue
-		}
-		if e.targets == nil && e.receipt == nil {
+		e, err := parseEnvelope(payload)
+		switch {
+		case err != nil:
+			h.unreadable(topic, err)
+		case e.one || e.receipt.node != "" || !e.skip.empty():
+			h.flush(d, topic)
+			h.deliverApart(d, topic, &e)
+		default:
 			d.batch = append(d.batch, newMessage(&e))
-			continue
 		}
-		h.flush(d, t.topic)
-		h.deliverOne(d, t.topic, &e)
 	}
-	h.flush(d, tasks[0].topic)
-}
-
-func (d *delivery) reset() {
-	clear(d.conns[:cap(d.conns)])
-	clear(d.batch[:cap(d.batch)])
-	if cap(d.conns) > 1<<15 {
-		d.conns = nil
-	}
-	d.conns, d.batch = d.conns[:0], d.batch[:0]
+	h.flush(d, topic)
 }
 
 func newMessage(e *envelope) *Message {
@@ -76,51 +79,110 @@ func newMessage(e *envelope) *Message {
 
 // flush sends the batch to all connections of the topic.
 func (h *Hub) flush(d *delivery, topic string) {
-	if len(d.batch) == 0 {
+	if len(d.batch) > 0 {
+		d.conns = h.appendConns(d.conns, topic)
+		h.send(d)
+	}
+}
+
+// deliverApart delivers a push that not all connections of the topic get, or that
+// wants a receipt.
+func (h *Hub) deliverApart(d *delivery, topic string, e *envelope) {
+	if e.one {
+		if c := h.table.get(e.connection); c != nil {
+			d.conns = append(d.conns, c)
+		}
+	} else {
+		d.conns = h.appendConns(d.conns, topic)
+	}
+	note := receiptNote{matched: len(d.conns) > 0 || topic == topicAll}
+	h.leaveOut(d, &e.skip)
+	m := newMessage(e)
+	d.batch = append(d.batch, m)
+	to := e.receipt
+	switch {
+	case to.node == "":
+		h.send(d)
+	case to.wait == 0:
+		h.send(d)
+		h.receipt(to, note)
+	default:
+		m.receipt = h.receipts.begin(len(d.conns), answerBy(to.wait), func(delivered, slow uint64) {
+			note.delivered, note.slow = delivered, slow
+			h.receipt(to, note)
+		})
+		h.send(d)
+		m.receipt.begun()
+	}
+}
+
+// answerBy is how long a node waits for its connections when the publisher waits
+// for so many milliseconds: the answer needs some time for its way back.
+func answerBy(wait uint64) time.Duration {
+	d := time.Duration(min(wait, uint64(maxWait/time.Millisecond))) * time.Millisecond
+	return d - min(d/5, 100*time.Millisecond)
+}
+
+// leaveOut takes those out of d.conns that skip names.
+func (h *Hub) leaveOut(d *delivery, s *skip) {
+	if s.empty() {
 		return
 	}
-	d.conns = h.appendConns(d.conns[:0], topic)
-	send(d.conns, d.batch)
-	h.written(d.batch)
-	clear(d.batch)
-	d.batch = d.batch[:0]
+	users, channels, connections := newNameSet(s.users), newNameSet(s.channels), newNameSet(s.connections)
+	d.conns = slices.DeleteFunc(d.conns, func(c Conn) bool {
+		m := c.Member()
+		return m.user != "" && users.has(m.user) ||
+			len(s.connections) > 0 && connections.has(m.ID()) ||
+			len(s.channels) > 0 && h.channels.anyOf(m, channels)
+	})
 }
 
-// deliverOne delivers a push that has several targets or wants a receipt.
-func (h *Hub) deliverOne(d *delivery, topic string, e *envelope) {
-	d.conns = h.appendConns(d.conns[:0], topic)
-	if e.targets != nil {
-		if e.targets.connections != nil && topic == nodeTopic+h.node {
-			d.conns = h.named(d.conns[:0], e.targets.connections)
-		}
-		d.conns = slices.DeleteFunc(d.conns, func(c Conn) bool { return !h.matches(c, e) })
-	}
-	m := newMessage(e)
-	if r := e.receipt; r != nil {
-		matched, to := len(d.conns) > 0, *r
-		m.receipt = newReceipt(time.Duration(r.wait)*time.Millisecond, func(delivered, slow uint64) {
-			h.answer(to, receiptNote{request: to.request, node: h.node, matched: matched, delivered: delivered, slow: slow})
-		})
-		m.receipt.expect(len(d.conns))
-	}
-	d.batch = append(d.batch[:0], m)
-	send(d.conns, d.batch)
-	h.written(d.batch)
-	if m.receipt != nil {
-		m.receipt.begun()
-		if e.receipt.wait == 0 {
-			m.receipt.finish()
+// send gives the batch to every connection, and empties both.
+func (h *Hub) send(d *delivery) {
+	if len(d.conns) >= bigFanout {
+		sendBig(d.conns, d.batch)
+	} else {
+		for _, c := range d.conns {
+			c.Send(d.batch)
 		}
 	}
+	if len(d.conns) > 0 {
+		now := time.Now().UnixNano()
+		for _, m := range d.batch { // one observation for each push (SPEC §10)
+			h.metrics.PushToWrite.Observe(float64(max(0, now-m.Accepted)) / 1e9)
+		}
+	}
+	clear(d.conns)
 	clear(d.batch)
-	d.batch = d.batch[:0]
+	d.conns, d.batch = d.conns[:0], d.batch[:0]
+	if cap(d.conns) > 1<<17 {
+		d.conns = nil
+	}
 }
 
-// written observes how long it took, once for each push.
-func (h *Hub) written(batch []*Message) {
-	now := time.Now().UnixNano()
-	for _, m := range batch {
-		h.metrics.PushToWrite.Observe(float64(now-m.Accepted) / 1e9)
+// sendBig splits a large crowd among the cores; each connection is in one part,
+// so its order holds.
+func sendBig(conns []Conn, batch []*Message) {
+	parts := runtime.GOMAXPROCS(0)
+	part := func(i int) []Conn { return conns[i*len(conns)/parts : (i+1)*len(conns)/parts] }
+	var wg sync.WaitGroup
+	for i := 1; i < parts; i++ {
+		wg.Go(func() { sendPart(part(i), batch) })
+	}
+	sendPart(part(0), batch)
+	wg.Wait()
+}
+
+// sendPart yields now and then: all cores may be busy with broadcasts, and a push
+// to one user should not wait for its turn until the scheduler takes it.
+func sendPart(conns []Conn, batch []*Message) {
+	frames := 0
+	for _, c := range conns {
+		c.Send(batch)
+		if frames += len(batch); frames >= yieldAfter {
+			frames = 0
+			runtime.Gosched()
+		}
 	}
 }
 
@@ -137,16 +199,6 @@ func (h *Hub) appendConns(dst []Conn, topic string) []Conn {
 	return dst
 }
 
-// named appends those of this node's connections that have one of the ids.
-func (h *Hub) named(dst []Conn, ids []string) []Conn {
-	for _, id := range ids {
-		if c := h.connection(id); c != nil {
-			dst = append(dst, c)
-		}
-	}
-	return dst
-}
-
 // connection finds a connection of this node, nil if there is none.
 func (h *Hub) connection(id string) Conn {
 	node, n, ok := parseConnectionID(id)
@@ -154,52 +206,4 @@ func (h *Hub) connection(id string) Conn {
 		return nil
 	}
 	return h.table.get(n)
-}
-
-// matches says whether the target at e.index is the first of the push that c
-// belongs to, and c is not excepted. As every node decides it alike, a connection
-// that several targets match gets one frame without anybody remembering what was
-// sent.
-func (h *Hub) matches(c Conn, e *envelope) bool {
-	t, m := e.targets, c.Member()
-	if slices.Contains(t.exceptUsers, m.user) && m.user != "" || len(t.exceptConnection) > 0 && slices.Contains(t.exceptConnection, m.ID()) {
-		return false
-	}
-	i := e.index
-	if i == 0 {
-		return true
-	}
-	if slices.Contains(t.users[:min(i, len(t.users))], m.user) && m.user != "" {
-		return false
-	}
-	if i -= len(t.users); i > 0 && h.channels.has(m, t.channels[:min(i, len(t.channels))]) {
-		return false
-	}
-	if i -= len(t.channels); i > 0 && len(t.connections) > 0 {
-		// All connections of a push are one target: each is named once.
-		return !slices.Contains(t.connections, m.ID())
-	}
-	return true
-}
-
-// send gives the batch to every connection. A large crowd is split among the
-// cores; each connection is in one part, so its order holds.
-func send(conns []Conn, batch []*Message) {
-	parts := runtime.GOMAXPROCS(0)
-	if len(conns) < bigFanout || parts == 1 {
-		for _, c := range conns {
-			c.Send(batch)
-		}
-		return
-	}
-	var wg sync.WaitGroup
-	for i := range parts {
-		part := conns[i*len(conns)/parts : (i+1)*len(conns)/parts]
-		wg.Go(func() {
-			for _, c := range part {
-				c.Send(batch)
-			}
-		})
-	}
-	wg.Wait()
 }

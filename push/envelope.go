@@ -9,18 +9,22 @@ import (
 // nodes of two versions can run side by side, its second the kind.
 const envelopeVersion = 1
 
+// Kinds of envelope.
 const (
 	envelopePush    = 1 // a message to deliver
 	envelopeReceipt = 2 // what became of it on one node
-	envelopeRequest = 3 // a question or an order, JSON
-	envelopeReply   = 4 // one node's answer to it, JSON
+	envelopeOrder   = 3 // a request, JSON, carried out in order with the pushes
+	envelopeQuery   = 4 // a request, JSON, in no order
+	envelopeReply   = 5 // one node's answer to a request, JSON
 )
 
-// Flags of a push envelope.
+// Flags of a push envelope, beside the Kind in its lowest bits.
 const (
-	flagKind    = 0x03 // Kind
-	flagReceipt = 0x04 // the publisher waits for receipts
-	flagTargets = 0x08 // there are other targets or exceptions
+	flagKind       = 0x03
+	flagReceipt    = 0x04 // the publisher waits for receipts
+	flagConnection = 0x08 // it is for one connection of the node
+	flagSkip       = 0x10 // some connections of the topic are not to get it
+	flagsKnown     = flagKind | flagReceipt | flagConnection | flagSkip
 )
 
 // errEnvelope: bytes that no node of this version sends.
@@ -29,14 +33,17 @@ var errEnvelope = errors.New("push: unreadable envelope")
 // envelope is a push on its way to a node.
 type envelope struct {
 	kind     Kind
-	accepted int64
-	// receipt, if set, is where to report.
-	receipt *returnAddress
-	// targets, if set, are all the targets and exceptions of the push, and index
-	// is the place of the one that this envelope is for.
-	targets *targets
-	index   int
-	payload []byte
+	accepted int64 // Unix nanoseconds
+	// id and event are the push's. They are written for nodes whose clients see
+	// them; this version has none, and does not read them.
+	id, event string
+	// receipt is where to report; of no node if nobody waits.
+	receipt returnAddress
+	// connection is who gets it, if one is set.
+	one        bool
+	connection uint64
+	skip       skip
+	payload    []byte
 }
 
 // returnAddress is the publisher's node, its number for the push, and how many
@@ -47,35 +54,51 @@ type returnAddress struct {
 	wait    uint64
 }
 
-// targets are who gets a push: users, channels, connections, everyone, in this
-// order (SPEC §6.1), and who does not.
-type targets struct {
-	users, channels, connections  []string
-	all                           bool
-	exceptUsers, exceptConnection []string
+// skip lists whose connections do not get a message: those that an earlier
+// target of the same push brings it to, and the excepted. As every node applies
+// it alike, a connection that several targets match gets one frame without
+// anybody remembering what was sent (SPEC §6.1).
+type skip struct{ users, channels, connections []string }
+
+func (s *skip) empty() bool { return len(s.users)+len(s.channels)+len(s.connections) == 0 }
+
+// size is about how many bytes it takes on the wire.
+func (s *skip) size() (n int) {
+	for _, list := range [][]string{s.users, s.channels, s.connections} {
+		for _, name := range list {
+			n += len(name) + 2
+		}
+	}
+	return n
 }
 
 func (e *envelope) append(b []byte) []byte {
 	flags := byte(e.kind)
-	if e.receipt != nil {
+	if e.receipt.node != "" {
 		flags |= flagReceipt
 	}
-	if e.targets != nil {
-		flags |= flagTargets
+	if e.one {
+		flags |= flagConnection
+	}
+	if !e.skip.empty() {
+		flags |= flagSkip
 	}
 	b = append(b, envelopeVersion, envelopePush, flags)
 	b = binary.BigEndian.AppendUint64(b, uint64(e.accepted))
-	if r := e.receipt; r != nil {
-		b = appendString(b, r.node)
-		b = binary.AppendUvarint(b, r.request)
-		b = binary.AppendUvarint(b, r.wait)
+	b = appendString(b, e.id)
+	b = appendString(b, e.event)
+	if flags&flagReceipt != 0 {
+		b = appendString(b, e.receipt.node)
+		b = binary.AppendUvarint(b, e.receipt.request)
+		b = binary.AppendUvarint(b, e.receipt.wait)
 	}
-	if t := e.targets; t != nil {
-		b = binary.AppendUvarint(b, uint64(e.index))
-		for _, list := range [][]string{t.users, t.channels, t.connections, t.exceptUsers, t.exceptConnection} {
-			b = appendList(b, list)
-		}
-		b = append(b, boolByte(t.all))
+	if flags&flagConnection != 0 {
+		b = binary.BigEndian.AppendUint64(b, e.connection)
+	}
+	if flags&flagSkip != 0 {
+		b = appendList(b, e.skip.users)
+		b = appendList(b, e.skip.channels)
+		b = appendList(b, e.skip.connections)
 	}
 	return append(b, e.payload...)
 }
@@ -83,33 +106,35 @@ func (e *envelope) append(b []byte) []byte {
 // parseEnvelope reads a push envelope; the payload aliases b.
 func parseEnvelope(b []byte) (e envelope, err error) {
 	r := reader{b: b}
-	r.skip(2)
+	r.take(2)
 	flags := r.byte()
 	e.kind = Kind(flags & flagKind)
 	e.accepted = int64(r.uint64())
+	r.bytes() // id
+	r.bytes() // event
 	if flags&flagReceipt != 0 {
-		e.receipt = &returnAddress{node: r.string(), request: r.uvarint(), wait: r.uvarint()}
+		e.receipt = returnAddress{node: r.string(), request: r.uvarint(), wait: r.uvarint()}
+		r.bad = r.bad || e.receipt.node == ""
 	}
-	if flags&flagTargets != 0 {
-		e.index = int(r.uvarint())
-		e.targets = &targets{
-			users: r.list(), channels: r.list(), connections: r.list(),
-			exceptUsers: r.list(), exceptConnection: r.list(),
-		}
-		e.targets.all = r.byte() != 0
+	if flags&flagConnection != 0 {
+		e.one, e.connection = true, r.uint64()
+	}
+	if flags&flagSkip != 0 {
+		e.skip = skip{users: r.list(), channels: r.list(), connections: r.list()}
 	}
 	e.payload = r.b
-	if r.bad || e.kind > Binary || flags&^(flagKind|flagReceipt|flagTargets) != 0 {
+	if r.bad || e.kind > Binary || flags&^flagsKnown != 0 {
 		return envelope{}, errEnvelope
 	}
 	return e, nil
 }
 
-// receiptNote is what one node did with one push.
+// receiptNote is what one node did with some of the messages of one request.
 type receiptNote struct {
 	request         uint64
 	node            string
-	matched         bool // it had a connection of the target
+	messages        uint64 // how many this reports on
+	matched         bool   // it had a connection of one of the targets
 	delivered, slow uint64
 }
 
@@ -117,18 +142,24 @@ func (n *receiptNote) append(b []byte) []byte {
 	b = append(b, envelopeVersion, envelopeReceipt)
 	b = binary.AppendUvarint(b, n.request)
 	b = appendString(b, n.node)
-	b = append(b, boolByte(n.matched))
+	b = binary.AppendUvarint(b, n.messages)
+	matched := byte(0)
+	if n.matched {
+		matched = 1
+	}
+	b = append(b, matched)
 	b = binary.AppendUvarint(b, n.delivered)
 	return binary.AppendUvarint(b, n.slow)
 }
 
 func parseReceipt(b []byte) (n receiptNote, err error) {
 	r := reader{b: b}
-	r.skip(2)
-	n.request, n.node = r.uvarint(), r.string()
-	n.matched = r.byte() != 0
+	r.take(2)
+	n.request, n.node, n.messages = r.uvarint(), r.string(), r.uvarint()
+	matched := r.byte()
+	n.matched = matched == 1
 	n.delivered, n.slow = r.uvarint(), r.uvarint()
-	if r.bad || len(r.b) > 0 {
+	if r.bad || len(r.b) > 0 || matched > 1 {
 		return receiptNote{}, errEnvelope
 	}
 	return n, nil
@@ -140,88 +171,4 @@ func envelopeKind(b []byte) byte {
 		return 0
 	}
 	return b[1]
-}
-
-func boolByte(b bool) byte {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-func appendString(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-func appendList(b []byte, list []string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(list)))
-	for _, s := range list {
-		b = appendString(b, s)
-	}
-	return b
-}
-
-// reader takes values from the start of b; after the first that is not there, bad
-// is set and all others are zero.
-type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) skip(n int) { r.take(n) }
-
-func (r *reader) take(n int) []byte {
-	if r.bad || n < 0 || n > len(r.b) {
-		r.bad, r.b = true, nil
-		return nil
-	}
-	out := r.b[:n]
-	r.b = r.b[n:]
-	return out
-}
-
-func (r *reader) byte() byte {
-	if b := r.take(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (r *reader) uint64() uint64 {
-	if b := r.take(8); b != nil {
-		return binary.BigEndian.Uint64(b)
-	}
-	return 0
-}
-
-func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) string() string {
-	n := r.uvarint()
-	if n > uint64(len(r.b)) {
-		r.bad, r.b = true, nil
-		return ""
-	}
-	return string(r.take(int(n)))
-}
-
-func (r *reader) list() []string {
-	n := r.uvarint()
-	if n == 0 || n > uint64(len(r.b)) { // each takes a byte at least
-		r.bad = r.bad || n != 0
-		return nil
-	}
-	out := make([]string, 0, n)
-	for range n {
-		out = append(out, r.string())
-	}
-	return out
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
@@ -15,43 +14,59 @@ import (
 // it keeps subscriptions in step with who is here, and delivers what comes.
 type Hub struct {
 	node    string
-	started time.Time
-	version string
+	about   about
 	broker  broker.Broker
+	alone   bool // no other node can have connections
 	metrics *metrics.Metrics
+	pushes  pushCounters
 	log     *slog.Logger
 
-	ids      *connectionIDs
+	numbers  *numbers
 	table    *table
 	users    *users
 	channels *channels
+
 	lanes    *lanes
 	answers  *answers
-	work     sync.WaitGroup // lanes and answers under way
+	outgoing *outgoing
+	receipts receipts
+}
+
+// about is what other nodes are told of this one.
+type about struct {
+	version, address string
+	started          time.Time
 }
 
 // NewHub returns a hub; Start makes it receive.
 func NewHub(b broker.Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub {
+	_, alone := b.(*broker.Memory)
 	h := &Hub{
-		node: nodeID, started: time.Now(), broker: b, metrics: m, log: log, ids: newConnectionIDs(),
-		table: newTable(), users: newUsers(), channels: newChannels(), answers: newAnswers(),
+		node: nodeID, about: about{started: time.Now()}, broker: b, alone: alone,
+		metrics: m, pushes: newPushCounters(m), log: log,
+		numbers: newNumbers(), table: newTable(), users: newUsers(), channels: newChannels(), answers: newAnswers(),
 	}
-	h.lanes = newLanes(h)
-	m.Gauge("pushcart_users", "Users connected to this node.", func() float64 { return float64(h.users.count()) })
+	h.lanes, h.outgoing = newLanes(h), newOutgoing(h)
+	m.Gauge("pushcart_users", "Users connected to this node.", func() float64 { return float64(h.Users()) })
 	m.Gauge("pushcart_channels", "Channels with a subscription on this node.",
-		func() float64 { return float64(h.channels.count()) })
-	m.Gauge("pushcart_fanout_queue", "Messages that wait for their fan-out.",
-		func() float64 { return float64(h.lanes.waiting.Load()) })
+		func() float64 { return float64(h.Channels()) })
+	m.Gauge("pushcart_fanout_bytes", "Bytes of messages that wait for their fan-out.",
+		func() float64 { return float64(h.lanes.waiting()) })
 	return h
 }
 
-// SetVersion is what GET /v1/nodes says of this node. Call it before Start.
-func (h *Hub) SetVersion(v string) { h.version = v }
+// SetVersion is what GET /v1/nodes says of this node's program. Call it before
+// Start.
+func (h *Hub) SetVersion(v string) { h.about.version = v }
+
+// SetAddress is what GET /v1/nodes says of where this node listens. Call it before
+// Start.
+func (h *Hub) SetAddress(a string) { h.about.address = a }
 
 // startWait is how long Start waits for a broker that may not be there.
 const startWait = time.Second
 
-// Start begins to receive. It waits for Redis a moment only: what cannot be
+// Start begins to receive. It waits for the broker a moment only: what cannot be
 // subscribed to now will be.
 func (h *Hub) Start(ctx context.Context) error {
 	if err := h.broker.Start(h.receive); err != nil {
@@ -75,73 +90,106 @@ func (h *Hub) NodeID() string { return h.node }
 
 // NewMember returns the record of a connection to come, with its id.
 func (h *Hub) NewMember() Member {
-	return Member{hub: h, id: h.ids.next(), since: time.Now().UnixMilli()}
+	return Member{hub: h, id: h.numbers.next(), since: time.Now().UnixMilli()}
 }
 
 // Join registers c, whose Member came from NewMember, so that pushes to user and
 // channels reach it from now on. It waits for the broker's confirmation until ctx
 // ends; with an error the connection is registered all the same and the
-// subscription follows. Channels are names that were checked.
+// subscription follows. Names are checked by the caller.
 func (h *Hub) Join(ctx context.Context, c Conn, user string, channels []string) error {
 	m := c.Member()
-	m.user = user
-	h.table.add(m.id, c)
 	topics := make([]string, 0, 4)
 	if user != "" {
-		h.users.add(user, c)
-		topics = append(topics, userTopic+user)
+		// The name shares the memory of the topic, which the broker keeps.
+		topic := userTopic + user
+		m.user = topic[len(userTopic):]
+		topics = append(topics, topic)
+	}
+	h.table.add(m.id, c)
+	if user != "" {
+		h.users.add(m.user, c)
 	}
 	for _, name := range channels {
-		h.channels.add(name, c, len(channels))
-		topics = append(topics, channelTopic+name)
+		topic := channelTopic + name
+		h.channels.add(topic[len(channelTopic):], c, len(channels))
+		topics = append(topics, topic)
 	}
 	if len(topics) == 0 {
 		return nil
 	}
-	return h.subscribe(ctx, topics...)
+	err := h.subscribe(ctx, topics...)
+	if h.table.get(m.id) == nil { // it left meanwhile, perhaps before all of this was done
+		h.withdraw(c)
+		h.giveUp(topics)
+	}
+	return err
 }
 
 // subscribe does not wait while the broker is known to be away.
 func (h *Hub) subscribe(ctx context.Context, topics ...string) error {
 	if !h.broker.Up() {
-		ended, cancel := context.WithCancel(ctx)
-		cancel()
 		ctx = ended
 	}
 	return h.broker.Subscribe(ctx, topics...)
 }
 
-// Leave takes c out; afterwards no Send comes that was not begun. Calling it
-// again does nothing.
+// ended is for a Subscribe that must not wait: the topics are wanted from then on.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// Leave takes c out. No delivery that begins afterwards sends to it; one under
+// way may still. Calling it again does nothing.
 func (h *Hub) Leave(c Conn) {
-	m := c.Member()
-	if !h.table.remove(m.id) {
-		return
+	if h.table.remove(c.Member().id) {
+		h.withdraw(c)
 	}
-	if m.user != "" {
+}
+
+// withdraw ends what c is subscribed to. Unsubscribe, which does not wait, is
+// called under the table's lock, so that it cannot overtake the Subscribe of
+// somebody who comes.
+func (h *Hub) withdraw(c Conn) {
+	if m := c.Member(); m.user != "" {
 		h.users.remove(m.user, c, func() { h.broker.Unsubscribe(userTopic + m.user) })
 	}
 	h.channels.removeAll(c, h.vacate)
 }
 
-// vacate is called under the table's lock, so that an Unsubscribe cannot overtake
-// the Subscribe of somebody who comes; it does not wait.
 func (h *Hub) vacate(channel string) { h.broker.Unsubscribe(channelTopic + channel) }
 
-// Connections, Users and Channels count what is on this node.
-func (h *Hub) Connections() int { return h.table.count() }
+// giveUp ends subscriptions that nobody here needs: those of a connection that
+// left while it joined.
+func (h *Hub) giveUp(topics []string) {
+	for _, t := range topics {
+		unsubscribe := func() { h.broker.Unsubscribe(t) }
+		if kind, name := splitTopic(t); kind == userTopic {
+			h.users.ifVacant(name, unsubscribe)
+		} else {
+			h.channels.ifVacant(name, unsubscribe)
+		}
+	}
+}
+
+// Connections counts the connections of this node.
+func (h *Hub) Connections() int { return h.table.size() }
 
 // Users counts the users that have a connection on this node.
-func (h *Hub) Users() int { return h.users.count() }
+func (h *Hub) Users() int { return h.users.size() }
 
 // Channels counts the channels that have a subscription on this node.
-func (h *Hub) Channels() int { return h.channels.count() }
+func (h *Hub) Channels() int { return h.channels.size() }
 
 // Close ends the broker, delivers what was received, and waits for the hub's
-// goroutines.
+// goroutines. Publishers that wait for receipts get what is known.
 func (h *Hub) Close() error {
 	err := h.broker.Close()
-	h.work.Wait()
+	h.lanes.work.Wait()
+	h.receipts.close()
+	h.outgoing.work.Wait()
 	if err != nil {
 		return fmt.Errorf("close broker: %w", err)
 	}

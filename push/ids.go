@@ -1,71 +1,129 @@
 package push
 
 import (
-	"crypto/rand"
-	"encoding/base32"
+	crand "crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
-// base32 in lower case, without padding: 8 bytes are 13 characters.
-var ids = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
-
-const idLength = 13
+// Ids are 64 bits in base32: 13 characters of this alphabet, the last of which
+// carries 4 bits.
+const (
+	idAlphabet = "0123456789abcdefghijklmnopqrstuv"
+	idLength   = 13
+)
 
 // NewNodeID makes the id of a process, unique per start.
 func NewNodeID() string {
 	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	return ids.EncodeToString(b[:])
+	_, _ = crand.Read(b[:]) // never fails (crypto/rand)
+	return string(appendID(nil, binary.BigEndian.Uint64(b[:])))
 }
 
-// connectionIDs numbers the connections of a node. The numbers are scattered by a
-// bijection with a secret key, as their ids are seen by clients, which should not
-// learn how many others there are.
-type connectionIDs struct {
-	key  uint64
-	last atomic.Uint64
+func appendID(b []byte, n uint64) []byte {
+	for shift := 59; shift >= 0; shift -= 5 {
+		b = append(b, idAlphabet[n>>shift&31])
+	}
+	return append(b, idAlphabet[n<<1&31])
 }
 
-func newConnectionIDs() *connectionIDs {
-	var b [8]byte
-	_, _ = rand.Read(b[:])
-	return &connectionIDs{key: binary.LittleEndian.Uint64(b[:])}
+// parseID is appendID's inverse; ok is false for what appendID does not write.
+func parseID(s string) (n uint64, ok bool) {
+	if len(s) != idLength {
+		return 0, false
+	}
+	for i := range idLength {
+		v := digit(s[i])
+		if v > 31 {
+			return 0, false
+		}
+		if i == idLength-1 {
+			return n<<4 | v>>1, v&1 == 0
+		}
+		n = n<<5 | v
+	}
+	return 0, false
 }
 
-func (c *connectionIDs) next() uint64 {
-	x := c.last.Add(1) ^ c.key // splitmix64's finalizer: a bijection
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
+func digit(c byte) uint64 {
+	switch {
+	case '0' <= c && c <= '9':
+		return uint64(c - '0')
+	case 'a' <= c && c <= 'v':
+		return uint64(c-'a') + 10
+	}
+	return 32
 }
 
 // connectionID is the id that clients and backends see: the node's, then the
 // connection's own.
 func connectionID(node string, n uint64) string {
-	var raw [8]byte
-	binary.BigEndian.PutUint64(raw[:], n)
-	b := make([]byte, 0, len(node)+1+idLength)
-	b = append(append(b, node...), '-')
-	return string(ids.AppendEncode(b, raw[:]))
+	b := make([]byte, 0, 2*idLength+1)
+	return string(appendID(append(append(b, node...), '-'), n))
 }
 
 // parseConnectionID is connectionID's inverse.
 func parseConnectionID(s string) (node string, n uint64, ok bool) {
 	node, own, found := strings.Cut(s, "-")
-	if !found || len(node) != idLength || len(own) != idLength {
+	if !found {
 		return "", 0, false
 	}
-	for i := range node {
-		if !strings.Contains("0123456789abcdefghijklmnopqrstuv", node[i:i+1]) {
-			return "", 0, false
+	if _, ok := parseID(node); !ok {
+		return "", 0, false
+	}
+	n, ok = parseID(own)
+	return node, n, ok
+}
+
+// numbers gives each connection of a node its own. Clients see them, and should
+// not learn from them how many others there are: a counter is enciphered with a
+// key that only this process knows, which keeps all numbers different.
+type numbers struct {
+	key  [4]uint32
+	last atomic.Uint64
+}
+
+func newNumbers() *numbers {
+	var b [16]byte
+	_, _ = crand.Read(b[:])
+	n := &numbers{}
+	for i := range n.key {
+		n.key[i] = binary.BigEndian.Uint32(b[4*i:])
+	}
+	return n
+}
+
+func (n *numbers) next() uint64 { return n.encipher(n.last.Add(1)) }
+
+// encipher is XTEA, a 64-bit block cipher that fits in ten lines.
+func (n *numbers) encipher(block uint64) uint64 {
+	const delta = 0x9e3779b9
+	v0, v1, sum := uint32(block>>32), uint32(block), uint32(0)
+	for range 32 {
+		v0 += (v1<<4 ^ v1>>5) + v1 ^ (sum + n.key[sum&3])
+		sum += delta
+		v1 += (v0<<4 ^ v0>>5) + v0 ^ (sum + n.key[sum>>11&3])
+	}
+	return uint64(v0)<<32 | uint64(v1)
+}
+
+// newID makes a UUIDv7 (RFC 9562 §5.7): it sorts by time.
+func newID() string {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:], uint64(time.Now().UnixMilli())<<16|rand.Uint64()&0xfff)
+	binary.BigEndian.PutUint64(b[8:], rand.Uint64())
+	b[6] = b[6]&0x0f | 0x70
+	b[8] = b[8]&0x3f | 0x80
+	text := make([]byte, 0, 36)
+	for i, part := range [...][]byte{b[:4], b[4:6], b[6:8], b[8:10], b[10:]} {
+		if i > 0 {
+			text = append(text, '-')
 		}
+		text = hex.AppendEncode(text, part)
 	}
-	b, err := ids.DecodeString(own)
-	if err != nil || len(b) != 8 {
-		return "", 0, false
-	}
-	n = binary.BigEndian.Uint64(b)
-	return node, n, connectionID(node, n) == s
+	return string(text)
 }

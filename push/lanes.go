@@ -1,6 +1,7 @@
 package push
 
 import (
+	"context"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -8,13 +9,26 @@ import (
 )
 
 const (
-	unicastLanes   = 64
-	broadcastLanes = 16
-	// maxWaiting bounds the messages that wait for their fan-out, over all lanes.
-	maxWaiting = 1 << 16
+	unicastLanes = 64
+	// broadcastLanes: the first is for everyone, as that takes longest, the others
+	// for channels.
+	broadcastLanes = 64
+	// maxWaiting bounds the bytes that wait for their fan-out, for unicast and
+	// broadcast each.
+	maxWaiting = 128 << 20
+	// taskCost is what a task takes beside its payload.
+	taskCost = 128
 	// batchAtOnce bounds how many messages of one topic are joined, so that a busy
 	// topic does not keep its lane from the others.
 	batchAtOnce = 64
+	// crowded is how many messages may wait in a broadcast lane before publishers
+	// of this node are slowed down, and roomWait how long at the most.
+	crowded  = 64
+	roomWait = time.Second
+	// helpAtMost bounds what a publisher delivers for others.
+	helpAtMost = 64
+	// keepTasks is the largest empty queue that a lane keeps.
+	keepTasks = 256
 )
 
 // task is a message on its way to this node's connections of a topic.
@@ -23,56 +37,97 @@ type task struct {
 	payload []byte
 }
 
+func (t *task) cost() int64 { return int64(len(t.payload)) + taskCost }
+
 // lanes are queues between the broker, which must never wait, and the delivery:
-// one topic is always in the same lane, so its order holds. Destinations with
-// few connections and those with many have lanes apart, as a broadcast takes
-// long. A lane has a goroutine only while it has work.
+// one topic is always in the same lane, so its order holds. What goes to few
+// connections and what goes to many have lanes apart, as a broadcast takes long;
+// so have questions, which nobody's order depends on. A lane has a goroutine only
+// while it has work.
 type lanes struct {
 	hub       *Hub
 	seed      maphash.Seed
-	unicast   [unicastLanes]lane
-	broadcast [broadcastLanes]lane
-	waiting   atomic.Int64
+	unicast   laneGroup
+	broadcast laneGroup
+	queries   laneGroup
+	work      sync.WaitGroup
 	lastLog   atomic.Int64 // Unix seconds of the last report of a drop
 }
 
-type lane struct {
-	mu      sync.Mutex // guards all below
-	queue   []task
-	spare   []task // the slice that the last run emptied
-	running bool
+type laneGroup struct {
+	lanes   []lane
+	waiting atomic.Int64 // cost of all tasks not delivered yet
+	// helped: publishers run a lane themselves after publishing, which saves a
+	// goroutine, and slows them down when there is too much.
+	helped bool
 }
 
-func newLanes(h *Hub) *lanes { return &lanes{hub: h, seed: maphash.MakeSeed()} }
+type lane struct {
+	group *laneGroup
 
-func (l *lanes) of(topic string) *lane {
+	mu      sync.Mutex // guards all below
+	queue   []task
+	spare   []task        // an empty slice to use next
+	depth   int           // tasks queued or being delivered
+	running bool          // somebody works on it
+	room    chan struct{} // closed when there is room again; nil if nobody waits
+}
+
+func newLanes(h *Hub) *lanes {
+	l := &lanes{hub: h, seed: maphash.MakeSeed()}
+	// Only the memory broker hands messages over within Publish.
+	l.unicast.init(unicastLanes, h.alone)
+	l.broadcast.init(broadcastLanes, false)
+	l.queries.init(1, h.alone)
+	return l
+}
+
+func (g *laneGroup) init(n int, helped bool) {
+	g.lanes, g.helped = make([]lane, n), helped
+	for i := range g.lanes {
+		g.lanes[i].group = g
+	}
+}
+
+func (l *lanes) waiting() int64 {
+	return l.unicast.waiting.Load() + l.broadcast.waiting.Load() + l.queries.waiting.Load()
+}
+
+// to is the lane of an envelope's kind to a topic.
+func (l *lanes) to(topic string, kind byte) *lane {
+	if kind == envelopeQuery {
+		return &l.queries.lanes[0]
+	}
 	n := maphash.String(l.seed, topic)
 	switch kind, _ := splitTopic(topic); kind {
-	case topicAll, channelTopic:
-		return &l.broadcast[n%broadcastLanes]
+	case topicAll:
+		return &l.broadcast.lanes[0]
+	case channelTopic:
+		return &l.broadcast.lanes[1+n%(broadcastLanes-1)]
 	}
-	return &l.unicast[n%unicastLanes]
+	return &l.unicast.lanes[n%unicastLanes]
 }
 
 // push queues a task and never waits; past the bound the task is dropped and
 // counted.
-func (l *lanes) push(t task) {
-	if l.waiting.Add(1) > maxWaiting {
-		l.waiting.Add(-1)
+func (l *lanes) push(ln *lane, t task) {
+	g, cost := ln.group, t.cost()
+	if g.waiting.Add(cost) > maxWaiting {
+		g.waiting.Add(-cost)
 		l.dropped()
 		return
 	}
-	ln := l.of(t.topic)
 	ln.mu.Lock()
 	if ln.queue == nil {
 		ln.queue, ln.spare = ln.spare, nil
 	}
 	ln.queue = append(ln.queue, t)
-	begin := !ln.running
-	ln.running = true
+	ln.depth++
+	begin := !ln.running && !g.helped
+	ln.running = ln.running || begin
 	ln.mu.Unlock()
 	if begin {
-		l.hub.work.Go(func() { l.run(ln) })
+		l.work.Go(func() { l.run(ln) })
 	}
 }
 
@@ -80,37 +135,113 @@ func (l *lanes) dropped() {
 	l.hub.metrics.FanoutDropped.Inc()
 	now := time.Now().Unix()
 	if last := l.lastLog.Load(); now > last && l.lastLog.CompareAndSwap(last, now) {
-		l.hub.log.Error("messages dropped: fan-out cannot keep up", "waiting", maxWaiting)
+		l.hub.log.Error("messages dropped: fan-out cannot keep up", "waiting_bytes", int64(maxWaiting))
+	}
+}
+
+// published is called by publishers of this node after they handed a message for
+// this lane to the broker. They do the lane's work where it is theirs to do, and
+// are slowed down where there is more than the lane can do.
+func (l *lanes) published(ctx context.Context, ln *lane) {
+	if ln.group.helped {
+		l.help(ln)
+		return
+	}
+	ln.mu.Lock()
+	if ln.depth <= crowded {
+		ln.mu.Unlock()
+		return
+	}
+	if ln.room == nil {
+		ln.room = make(chan struct{})
+	}
+	room := ln.room
+	ln.mu.Unlock()
+	t := time.NewTimer(roomWait)
+	defer t.Stop()
+	select {
+	case <-room:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// help works on the lane if nobody does.
+func (l *lanes) help(ln *lane) {
+	ln.mu.Lock()
+	begin := !ln.running && len(ln.queue) > 0
+	ln.running = ln.running || begin
+	ln.mu.Unlock()
+	if begin && !l.runSome(ln, helpAtMost) {
+		l.work.Go(func() { l.run(ln) })
 	}
 }
 
 // run works until the lane is empty.
 func (l *lanes) run(ln *lane) {
+	for !l.runSome(ln, 1<<30) {
+	}
+}
+
+// runSome works on the lane until it is empty (true) or about most tasks are done.
+func (l *lanes) runSome(ln *lane, most int) (empty bool) {
 	d := deliveries.Get().(*delivery)
 	defer deliveries.Put(d)
-	for {
-		ln.mu.Lock()
-		work := ln.queue
-		if len(work) == 0 {
-			ln.running = false
-			ln.mu.Unlock()
-			return
+	for done := 0; done < most; {
+		work := ln.take()
+		if work == nil {
+			return true
 		}
-		ln.queue = nil
-		ln.mu.Unlock()
 		for rest := work; len(rest) > 0; {
 			n := sameTopic(rest)
 			l.hub.deliver(d, rest[:n])
-			l.waiting.Add(-int64(n))
+			ln.finished(rest[:n])
 			rest = rest[n:]
 		}
-		clear(work)
-		ln.mu.Lock()
-		if cap(work) <= 4096 {
-			ln.spare = work[:0]
-		}
-		ln.mu.Unlock()
+		done += len(work)
+		ln.giveBack(work)
 	}
+	return false
+}
+
+// take empties the queue; nil: there is nothing, and the lane has no worker now.
+func (ln *lane) take() []task {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	work := ln.queue
+	if len(work) == 0 {
+		ln.running = false
+		return nil
+	}
+	ln.queue, ln.spare = ln.spare, nil
+	return work
+}
+
+// finished notes that tasks are delivered, and lets publishers go on.
+func (ln *lane) finished(tasks []task) {
+	cost := int64(0)
+	for i := range tasks {
+		cost += tasks[i].cost()
+	}
+	ln.group.waiting.Add(-cost)
+	ln.mu.Lock()
+	if ln.depth -= len(tasks); ln.room != nil && ln.depth <= crowded/2 {
+		close(ln.room)
+		ln.room = nil
+	}
+	ln.mu.Unlock()
+}
+
+func (ln *lane) giveBack(work []task) {
+	if cap(work) > keepTasks {
+		return
+	}
+	clear(work)
+	ln.mu.Lock()
+	if ln.spare == nil {
+		ln.spare = work[:0]
+	}
+	ln.mu.Unlock()
 }
 
 // sameTopic counts the tasks at the start of work that can be delivered together.

@@ -3,16 +3,14 @@ package push
 import "time"
 
 // Member is the hub's record of one connection, embedded by value in the
-// connection itself so that membership costs no allocation of its own. The hub
-// fills it; its methods may be called from any goroutine after Join returned.
+// connection itself so that membership costs no allocation of its own. It comes
+// from Hub.NewMember; its methods may be called from any goroutine once Join was.
 type Member struct {
 	hub   *Hub
 	id    uint64
-	since int64 // Unix milliseconds
-	user  string
-	// seats is nil without a subscription, as most have none. Guarded by
-	// Hub.channels.mu.
-	seats *[]seat
+	since int64   // Unix milliseconds
+	user  string  // set by Join
+	seats *[]seat // nil without channels; guarded as channels says
 }
 
 // seat is a connection's place in a channel.
@@ -30,5 +28,6 @@ func (m *Member) User() string { return m.user }
 // Since is when the connection began.
 func (m *Member) Since() time.Time { return time.UnixMilli(m.since).UTC() }
 
-// Channels are the names of those the connection is subscribed to.
+// Channels are the names of those the connection is subscribed to, in the order
+// in which it was.
 func (m *Member) Channels() []string { return m.hub.channels.of(m) }

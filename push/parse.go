@@ -1,12 +1,8 @@
 package push
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -24,188 +20,269 @@ const (
 	maxEvent = 64
 )
 
-// wirePush is a push as it stands in a request's body.
-type wirePush struct {
-	To         *wireTargets    `json:"to"`
-	Except     *wireExcept     `json:"except"`
-	Data       json.RawMessage `json:"data"`
-	Text       *string         `json:"text"`
-	DataBase64 *string         `json:"data_base64"`
-	Event      *string         `json:"event"`
-	ID         *string         `json:"id"`
-	TTL        *string         `json:"ttl"`
-	Wait       *string         `json:"wait"`
-	Ack        bool            `json:"ack"`
+// fieldPushes is the name of the list in a batch.
+const fieldPushes = "pushes"
 
-	Pushes *[]json.RawMessage `json:"pushes"`
+// parseBody reads the body of POST /v1/push: one push, or a batch. Payloads alias
+// body.
+func parseBody(body []byte) (pushes []*Push, batch bool, _ *apierror.Error) {
+	r, f := newJSONReader(body)
+	if f == nil {
+		pushes, batch, f = r.body()
+	}
+	if f != nil {
+		return nil, false, f.asError()
+	}
+	return pushes, batch, nil
 }
 
-type wireTargets struct {
-	Users       []string `json:"users"`
-	Channels    []string `json:"channels"`
-	Connections []string `json:"connections"`
-	All         bool     `json:"all"`
-}
-
-type wireExcept struct {
-	Users       []string `json:"users"`
-	Connections []string `json:"connections"`
-}
-
-// parseBody reads the body of POST /v1/push: one push, or a batch.
-func parseBody(body []byte) (pushes []*Push, batch bool, err *apierror.Error) {
-	var w wirePush
-	if err := decode(body, &w, ""); err != nil {
-		return nil, false, err
-	}
-	if w.Pushes == nil {
-		p, err := w.check("")
-		return []*Push{p}, false, err
-	}
-	if w.To != nil || w.Except != nil || w.payloads() > 0 || w.Event != nil || w.ID != nil || w.TTL != nil || w.Wait != nil || w.Ack {
-		return nil, true, apierror.Invalid("pushes", "must stand alone")
-	}
-	if n := len(*w.Pushes); n > MaxBatch {
-		return nil, true, apierror.Invalid("pushes", fmt.Sprintf("must not be more than %d", MaxBatch))
-	}
-	for i, raw := range *w.Pushes {
-		path := fmt.Sprintf("pushes[%d].", i)
-		var one wirePush
-		if err := decode(raw, &one, path); err != nil {
-			return nil, true, err
+func (r *jsonReader) body() (pushes []*Push, batch bool, _ *fault) {
+	p := pushReader{r: r}
+	alone := true
+	f := r.object("", func(key []byte) (f *fault) {
+		if string(key) != fieldPushes {
+			alone = false
+			return p.field(key)
 		}
-		if one.Pushes != nil {
-			return nil, true, apierror.Invalid(path+"pushes", "unknown field")
+		if batch {
+			return &fault{fieldPushes, "given twice"}
 		}
-		p, err := one.check(path)
-		if err != nil {
-			return nil, true, err
-		}
-		pushes = append(pushes, p)
-	}
-	return pushes, true, nil
-}
-
-// decode reads one JSON object strictly.
-func decode(body []byte, into any, path string) *apierror.Error {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return decodeError(err, path)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return apierror.New(apierror.InvalidArgument, "body: more than one JSON value")
-	}
-	return nil
-}
-
-func decodeError(err error, path string) *apierror.Error {
-	var wrongType *json.UnmarshalTypeError
-	if errors.As(err, &wrongType) {
-		field := path + wrongType.Field
-		if field == "" {
-			return apierror.New(apierror.InvalidArgument, "body: must be a JSON object, not "+wrongType.Value)
-		}
-		return apierror.Invalid(field, "must not be "+wrongType.Value)
-	}
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return apierror.Invalid(path+strings.Trim(name, `"`), "unknown field")
-	}
-	return apierror.New(apierror.InvalidArgument, "body: not JSON: "+strings.TrimPrefix(err.Error(), "json: "))
-}
-
-func (w *wirePush) payloads() int {
-	return boolInt(w.Data != nil) + boolInt(w.Text != nil) + boolInt(w.DataBase64 != nil)
-}
-
-// check turns what was sent into a push; path begins the fields of its errors.
-func (w *wirePush) check(path string) (*Push, *apierror.Error) {
-	p := &Push{}
-	if err := w.checkTargets(path, &p.to); err != nil {
-		return nil, err
-	}
-	if w.payloads() != 1 {
-		return nil, apierror.Invalid(path+"data", "exactly one of data, text, data_base64 is wanted")
+		batch = true
+		pushes, f = r.batch()
+		return f
+	})
+	if f == nil {
+		f = r.end()
 	}
 	switch {
-	case w.Data != nil:
-		p.kind, p.data = JSON, w.Data
-	case w.Text != nil:
-		p.kind, p.data = Text, []byte(*w.Text)
-	default:
-		b, err := base64.StdEncoding.DecodeString(*w.DataBase64)
-		if err != nil {
-			return nil, apierror.Invalid(path+"data_base64", "not base64")
-		}
-		p.kind, p.data = Binary, b
+	case f != nil:
+		return nil, false, f
+	case batch && !alone:
+		return nil, false, &fault{fieldPushes, "must stand alone"}
+	case batch:
+		return pushes, true, nil
 	}
-	if w.Ack {
-		return nil, apierror.Invalid(path+"ack", "not available in this version")
-	}
-	return p, p.options(path, options{event: w.Event, id: w.ID, ttl: w.TTL, wait: w.Wait})
+	return []*Push{&p.push}, false, p.check()
 }
 
-// options are a push's further fields, or a raw route's query; nil is absent.
-type options struct{ event, id, ttl, wait *string }
+func (r *jsonReader) batch() (pushes []*Push, _ *fault) {
+	f := r.array(fieldPushes, func(i int) *fault {
+		if i == MaxBatch {
+			return &fault{fieldPushes, fmt.Sprintf("must not be more than %d", MaxBatch)}
+		}
+		path := func() string { return fmt.Sprintf("%s[%d]", fieldPushes, i) }
+		if r.next() != '{' {
+			return r.unexpected(path(), "an object")
+		}
+		p := pushReader{r: r}
+		f := r.object("", p.field)
+		if f == nil {
+			f = p.check()
+		}
+		if f != nil {
+			return f.in(path() + ".")
+		}
+		pushes = append(pushes, &p.push)
+		return nil
+	})
+	return pushes, f
+}
 
-func (p *Push) options(path string, o options) *apierror.Error {
-	if o.event != nil {
-		if !validEvent(*o.event) {
-			return apierror.Invalid(path+"event", "must be 1 to 64 of a-z 0-9 _ . -")
-		}
-		p.event = *o.event
+// pushReader reads the fields of one push.
+type pushReader struct {
+	r    *jsonReader
+	push Push
+	seen seen
+	// payloads counts data, text and data_base64.
+	payloads int
+}
+
+// seen is which fields came, one bit each.
+type seen uint32
+
+const (
+	seenTo seen = 1 << iota
+	seenExcept
+	seenData
+	seenText
+	seenBase64
+	seenEvent
+	seenID
+	seenTTL
+	seenWait
+	seenAck
+	seenUsers
+	seenChannels
+	seenConnections
+	seenAll
+	seenExceptUsers
+	seenExceptConnections
+)
+
+// first notes a field; it must not have come before.
+func (s *seen) first(field seen, name string) *fault {
+	if *s&field != 0 {
+		return &fault{name, "given twice"}
 	}
-	if o.id != nil {
-		if n := len(*o.id); n == 0 || n > maxID || names.CheckUser(*o.id) != nil {
-			return apierror.Invalid(path+"id", "must be 1 to 128 bytes of UTF-8 without control characters")
-		}
-		p.id = *o.id
-	}
-	if o.ttl != nil {
-		if d, err := time.ParseDuration(*o.ttl); err != nil || d <= 0 {
-			return apierror.Invalid(path+"ttl", "must be a duration above 0, like 30s")
-		}
-	}
-	if o.wait != nil {
-		d, err := time.ParseDuration(*o.wait)
-		if err != nil || d < 0 || d > maxWait {
-			return apierror.Invalid(path+"wait", "must be a duration of at most 30s")
-		}
-		p.wait = d
-	}
+	*s |= field
 	return nil
 }
 
-func (w *wirePush) checkTargets(path string, to *targets) *apierror.Error {
-	if w.To == nil {
-		return apierror.Invalid(path+"to", "a push needs a target: users, channels, connections or all")
+func (p *pushReader) field(key []byte) *fault {
+	switch string(key) {
+	case "to":
+		return p.optional(seenTo, "to", p.to)
+	case "except":
+		return p.optional(seenExcept, "except", p.except)
+	case "data":
+		return p.data()
+	case "text":
+		return p.optional(seenText, "text", p.text)
+	case "data_base64":
+		return p.optional(seenBase64, "data_base64", p.base64)
+	case "event":
+		return p.option(seenEvent, "event", p.push.setEvent)
+	case "id":
+		return p.option(seenID, "id", p.push.setID)
+	case "ttl":
+		return p.option(seenTTL, "ttl", p.push.setTTL)
+	case "wait":
+		return p.option(seenWait, "wait", p.push.setWait)
+	case "ack":
+		return p.optional(seenAck, "ack", p.ack)
 	}
-	*to = targets{users: w.To.Users, channels: w.To.Channels, connections: w.To.Connections, all: w.To.All}
-	if len(to.users)+len(to.channels)+len(to.connections) == 0 && !to.all {
-		return apierror.Invalid(path+"to", "a push needs a target: users, channels, connections or all")
+	return &fault{string(key), "unknown field"}
+}
+
+// optional reads a field whose null means that it is absent.
+func (p *pushReader) optional(bit seen, name string, read func() *fault) *fault {
+	if f := p.seen.first(bit, name); f != nil {
+		return f
 	}
-	if w.Except != nil {
-		to.exceptUsers, to.exceptConnection = w.Except.Users, w.Except.Connections
+	if p.r.null() {
+		return nil
 	}
-	for _, list := range []struct {
-		name   string
-		values *[]string
-		check  func(string) error
-	}{
-		{"to.users", &to.users, names.CheckUser},
-		{"to.channels", &to.channels, names.CheckChannel},
-		{"to.connections", &to.connections, names.CheckUser},
-		{"except.users", &to.exceptUsers, names.CheckUser},
-		{"except.connections", &to.exceptConnection, names.CheckUser},
-	} {
-		for i, v := range *list.values {
-			if err := list.check(v); err != nil {
-				return apierror.Invalid(fmt.Sprintf("%s%s[%d]", path, list.name, i), err.Error())
+	return read()
+}
+
+// option reads an optional string and hands it to set, which says what is wrong
+// with it.
+func (p *pushReader) option(bit seen, name string, set func(string) string) *fault {
+	return p.optional(bit, name, func() *fault {
+		s, f := p.r.text(name)
+		if f != nil {
+			return f
+		}
+		if problem := set(string(s)); problem != "" {
+			return &fault{name, problem}
+		}
+		return nil
+	})
+}
+
+// data reads any JSON, of which null is some.
+func (p *pushReader) data() (f *fault) {
+	if f := p.seen.first(seenData, "data"); f != nil {
+		return f
+	}
+	p.payloads++
+	p.push.kind = JSON
+	p.push.data, f = p.r.value()
+	return f
+}
+
+func (p *pushReader) text() (f *fault) {
+	p.payloads++
+	p.push.kind = Text
+	p.push.data, f = p.r.text("text")
+	return f
+}
+
+func (p *pushReader) base64() *fault {
+	p.payloads++
+	s, f := p.r.text("data_base64")
+	if f != nil {
+		return f
+	}
+	b := make([]byte, base64.StdEncoding.DecodedLen(len(s)))
+	n, err := base64.StdEncoding.Decode(b, s)
+	if err != nil {
+		return &fault{"data_base64", "not base64"}
+	}
+	p.push.kind, p.push.data = Binary, b[:n]
+	return nil
+}
+
+func (p *pushReader) ack() *fault {
+	asked, f := p.r.boolean("ack")
+	if f == nil && asked {
+		f = &fault{"ack", "not available in this version"}
+	}
+	return f
+}
+
+func (p *pushReader) to() *fault {
+	t := &p.push.to
+	return p.r.object("to", func(key []byte) *fault {
+		switch string(key) {
+		case "users":
+			return p.list(seenUsers, "to.users", list{&t.users, userTopic, names.CheckUser})
+		case "channels":
+			return p.list(seenChannels, "to.channels", list{&t.channels, channelTopic, names.CheckChannel})
+		case "connections":
+			return p.list(seenConnections, "to.connections", list{&t.connections, "", names.CheckUser})
+		case "all":
+			return p.optional(seenAll, "to.all", func() (f *fault) {
+				t.all, f = p.r.boolean("to.all")
+				return f
+			})
+		}
+		return &fault{"to." + string(key), "unknown field"}
+	})
+}
+
+func (p *pushReader) except() *fault {
+	t := &p.push.to
+	return p.r.object("except", func(key []byte) *fault {
+		switch string(key) {
+		case "users":
+			return p.list(seenExceptUsers, "except.users", list{&t.exceptUsers, "", names.CheckUser})
+		case "connections":
+			return p.list(seenExceptConnections, "except.connections", list{&t.exceptConnections, "", names.CheckUser})
+		}
+		return &fault{"except." + string(key), "unknown field"}
+	})
+}
+
+// list is where a list of names goes, what is put before each, and what each must
+// be like.
+type list struct {
+	into   *[]string
+	prefix string
+	check  func(string) error
+}
+
+func (p *pushReader) list(bit seen, field string, l list) *fault {
+	return p.optional(bit, field, func() *fault {
+		f := p.r.array(field, func(i int) *fault {
+			path := func() string { return fmt.Sprintf("%s[%d]", field, i) }
+			if p.r.next() != '"' {
+				return p.r.unexpected(path(), "a string")
 			}
-		}
-		*list.values = unique(*list.values)
-	}
-	return nil
+			b, f := p.r.rawString()
+			if f != nil {
+				return f
+			}
+			s := l.prefix + string(b)
+			if err := l.check(s[len(l.prefix):]); err != nil {
+				return &fault{path(), err.Error()}
+			}
+			*l.into = append(*l.into, s)
+			return nil
+		})
+		*l.into = unique(*l.into)
+		return f
+	})
 }
 
 // unique drops repeats, keeping the order.
@@ -213,43 +290,128 @@ func unique(list []string) []string {
 	if len(list) < 2 {
 		return list
 	}
-	seen := make(map[string]bool, len(list))
+	known := make(map[string]struct{}, len(list))
 	return slices.DeleteFunc(list, func(s string) bool {
-		again := seen[s]
-		seen[s] = true
+		_, again := known[s]
+		known[s] = struct{}{}
 		return again
 	})
 }
 
-func validEvent(s string) bool {
-	if s == "" || len(s) > maxEvent {
-		return false
+// check is what concerns several fields.
+func (p *pushReader) check() *fault {
+	t := &p.push.to
+	if len(t.users)+len(t.channels)+len(t.connections) == 0 && !t.all {
+		return &fault{"to", "a push needs a target: users, channels, connections or all"}
 	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '.' && c != '-' {
-			return false
-		}
+	if p.payloads != 1 {
+		return &fault{"data", "exactly one of data, text, data_base64 is wanted"}
 	}
-	return true
+	if t.tooMany() {
+		return &fault{"to", "too many targets of several kinds for one push"}
+	}
+	return nil
 }
 
-// rawPayload takes a raw route's body as the frame it is to be.
-func (p *Push) rawPayload(contentType string, body []byte) *apierror.Error {
-	kind, _, _ := strings.Cut(strings.ToLower(contentType), ";")
-	switch kind = strings.TrimSpace(kind); {
+// The setters of a push's options say what is wrong with a value, "" if nothing
+// is.
+
+func (p *Push) setEvent(s string) string {
+	if !validEvent(s) {
+		return "must be 1 to 64 of a-z 0-9 _ . -"
+	}
+	p.event = s
+	return ""
+}
+
+func validEvent(s string) bool {
+	ok := func(c rune) bool {
+		return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '_' || c == '.' || c == '-'
+	}
+	return s != "" && len(s) <= maxEvent && !strings.ContainsFunc(s, func(c rune) bool { return !ok(c) })
+}
+
+func (p *Push) setID(s string) string {
+	if len(s) > maxID || names.CheckUser(s) != nil {
+		return "must be 1 to 128 bytes of UTF-8 without control characters"
+	}
+	p.id = s
+	return ""
+}
+
+// setTTL only checks: the ttl limits how long history hands a message out, and
+// there is none yet.
+func (p *Push) setTTL(s string) string {
+	if d, err := time.ParseDuration(s); err != nil || d < 0 {
+		return "must be a duration, like 30s"
+	}
+	return ""
+}
+
+func (p *Push) setWait(s string) string {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 || d > maxWait {
+		return "must be a duration of at most 30s"
+	}
+	p.wait = d
+	return ""
+}
+
+// setRaw takes a raw route's body as the frame it is to be; p.data aliases body.
+func (p *Push) setRaw(contentType string, body []byte) *apierror.Error {
+	kind := mediaType(contentType)
+	switch {
 	case kind == "application/octet-stream":
 		p.kind = Binary
 	case !utf8.Valid(body):
 		return apierror.New(apierror.InvalidArgument,
 			"body: not UTF-8; send Content-Type: application/octet-stream for binary")
 	case kind == "application/json":
-		if p.kind = JSON; !json.Valid(body) {
-			return apierror.New(apierror.InvalidArgument, "body: not JSON")
+		r := jsonReader{b: body}
+		if _, f := r.value(); f != nil {
+			return f.asError()
 		}
+		if f := r.end(); f != nil {
+			return f.asError()
+		}
+		p.kind = JSON
 	default:
 		p.kind = Text
 	}
-	p.data = bytes.Clone(body)
+	p.data = body
+	return nil
+}
+
+func mediaType(contentType string) string {
+	kind, _, _ := strings.Cut(contentType, ";")
+	return strings.ToLower(strings.TrimSpace(kind))
+}
+
+// unmarshal reads an object of a few fields, each given at most once; fields are
+// the readers of their values.
+func unmarshal(body []byte, fields map[string]func(*jsonReader) *fault) *apierror.Error {
+	r, f := newJSONReader(body)
+	if f != nil {
+		return f.asError()
+	}
+	known := map[string]bool{}
+	f = r.object("", func(key []byte) *fault {
+		name := string(key)
+		read := fields[name]
+		switch {
+		case read == nil:
+			return &fault{name, "unknown field"}
+		case known[name]:
+			return &fault{name, "given twice"}
+		}
+		known[name] = true
+		return read(r)
+	})
+	if f == nil {
+		f = r.end()
+	}
+	if f != nil {
+		return f.asError()
+	}
 	return nil
 }

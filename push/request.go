@@ -1,6 +1,7 @@
 package push
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,8 +10,7 @@ import (
 	"github.com/pushcart/pushcart/broker"
 )
 
-// gatherTimeout is how long other nodes have to answer a question (SPEC §11 Push
-// API).
+// gatherTimeout is how long other nodes have to answer (SPEC §11 Push API).
 const gatherTimeout = time.Second
 
 // Operations of a request between nodes.
@@ -20,7 +20,8 @@ const (
 	opSetState    = "set_state"   // of one connection
 	opSubscribe   = "subscribe"   // one connection to a channel
 	opUnsubscribe = "unsubscribe" // and back
-	opNode        = "node"        // → Node
+	opChannels    = "channels"    // → Channels
+	opNode        = "node"        // → About
 )
 
 // request is a question or an order to the nodes of a topic.
@@ -29,61 +30,67 @@ type request struct {
 	From       string          `json:"from,omitempty"`
 	Op         string          `json:"op"`
 	Connection string          `json:"connection,omitempty"`
-	Channel    string          `json:"channel,omitempty"`
+	Channel    string          `json:"channel,omitempty"` // or a pattern
+	After      string          `json:"after,omitempty"`
 	Most       int             `json:"most,omitempty"`
 	Code       int             `json:"code,omitempty"`
 	Reason     string          `json:"reason,omitempty"`
 	State      json.RawMessage `json:"state,omitempty"`
 }
 
-// reply is one node's answer.
-type reply struct {
-	Request     uint64   `json:"request"`
-	Node        string   `json:"node"`
-	Connections []Info   `json:"connections,omitempty"`
-	Full        bool     `json:"full,omitempty"` // too many channels
-	Count       int      `json:"count,omitempty"`
-	Start       unixTime `json:"start,omitempty"`
-	Version     string   `json:"version,omitempty"`
+// kind says whether the request keeps its place among the pushes to its topic.
+func (q *request) kind() byte {
+	switch q.Op {
+	case opDescribe, opChannels, opNode:
+		return envelopeQuery
+	}
+	return envelopeOrder
 }
 
-type unixTime int64
+// reply is one node's answer.
+type reply struct {
+	Request     uint64         `json:"request"`
+	Node        string         `json:"node"`
+	Connections []Info         `json:"connections,omitempty"`
+	Full        bool           `json:"full,omitempty"` // too many channels
+	Channels    []channelCount `json:"channels,omitempty"`
+	More        bool           `json:"more,omitempty"` // channels after the last of them
+	About       *nodeInfo      `json:"about,omitempty"`
+}
 
-// serve does what a request says, in the lane of its topic: after the pushes that
-// came before it.
+// serve does what a request says.
 func (h *Hub) serve(topic string, b []byte) {
 	var q request
 	if err := json.Unmarshal(b, &q); err != nil {
-		h.log.Warn("unreadable request between nodes", "topic", topic)
+		h.unreadable(topic, err)
 		return
-	}
-	var conns []Conn
-	if q.Connection != "" {
-		conns = h.named(nil, []string{q.Connection})
-	} else {
-		conns = h.appendConns(nil, topic)
 	}
 	out := reply{Request: q.Number, Node: h.node}
-	for _, c := range conns {
-		h.serveOne(&q, c, &out)
-	}
-	if q.Op == opNode {
-		out.Count, out.Start, out.Version = h.Connections(), unixTime(h.started.UnixMilli()), h.version
-		out.Connections = nil
-	}
-	if q.Number == 0 {
+	switch q.Op {
+	case opNode:
+		out.About = &nodeInfo{h.node, h.about.address, h.about.version, h.about.started.UTC(), h.Connections()}
+	case opChannels:
+		out.Channels, out.More = h.listChannels(&q)
+	case opSubscribe:
+		h.serveSubscribe(&q, out)
 		return
+	default:
+		for _, c := range h.asked(topic, &q) {
+			h.serveOne(&q, c, &out)
+		}
 	}
-	payload, err := json.Marshal(out)
-	if err != nil { // a State that is no JSON cannot come in
-		h.log.Error("reply to a node could not be written", "err", err)
-		return
+	h.replyTo(&q, &out)
+}
+
+// asked are the connections that a request is about.
+func (h *Hub) asked(topic string, q *request) []Conn {
+	if q.Connection == "" {
+		return h.appendConns(nil, topic)
 	}
-	if q.From == h.node {
-		h.answers.reply(payload)
-		return
+	if c := h.connection(q.Connection); c != nil {
+		return []Conn{c}
 	}
-	h.sendBack(q.From, append([]byte{envelopeVersion, envelopeReply}, payload...))
+	return nil
 }
 
 func (h *Hub) serveOne(q *request, c Conn, out *reply) {
@@ -92,36 +99,69 @@ func (h *Hub) serveOne(q *request, c Conn, out *reply) {
 		c.Close(q.Code, q.Reason)
 	case opSetState:
 		c.SetState(q.State)
-	case opSubscribe:
-		out.Full = !h.subscribeOne(c, q.Channel, q.Most)
 	case opUnsubscribe:
 		h.channels.remove(q.Channel, c, h.vacate)
-	case opNode:
-		return
 	}
 	if q.Number != 0 {
 		out.Connections = append(out.Connections, c.Info())
 	}
 }
 
-// subscribeOne subscribes a connection of this node; false: it has as many
-// channels as it may. The broker's confirmation is not waited for: a lane must
-// not stop.
-func (h *Hub) subscribeOne(c Conn, name string, most int) bool {
-	added, full := h.channels.add(name, c, most)
-	if full {
-		return false
+// serveSubscribe subscribes a connection of this node. It replies when the broker
+// confirmed, which the lane does not wait for.
+func (h *Hub) serveSubscribe(q *request, out reply) {
+	c := h.connection(q.Connection)
+	if c == nil {
+		h.replyTo(q, &out)
+		return
 	}
-	if added {
-		if h.table.get(c.Member().id) == nil { // it left meanwhile
-			h.channels.remove(name, c, h.vacate)
-			return true
+	topic := channelTopic + q.Channel
+	if _, out.Full = h.channels.add(topic[len(channelTopic):], c, q.Most); out.Full {
+		out.Connections = []Info{c.Info()}
+		h.replyTo(q, &out)
+		return
+	}
+	h.lanes.work.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), answerBy(uint64(gatherTimeout/time.Millisecond)))
+		defer cancel()
+		if err := h.subscribe(ctx, topic); err != nil {
+			h.log.Debug("channel subscribed without the broker", "channel", q.Channel, "err", err)
 		}
-		ended, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = h.broker.Subscribe(ended, channelTopic+name) // wanted from now on; made soon
+		if h.table.get(c.Member().id) == nil { // it left meanwhile
+			h.withdraw(c)
+			h.giveUp([]string{topic})
+		} else {
+			out.Connections = []Info{c.Info()}
+		}
+		h.replyTo(q, &out)
+	})
+}
+
+func (h *Hub) replyTo(q *request, out *reply) {
+	if q.Number == 0 {
+		return
 	}
-	return true
+	b, err := encode([]byte{envelopeVersion, envelopeReply}, out)
+	if err != nil { // a state that is not JSON cannot come in
+		h.log.Error("reply to a node could not be written", "node", q.From, "err", err)
+		return
+	}
+	if q.From == h.node {
+		h.answers.reply(b[2:])
+		return
+	}
+	h.outgoing.add(answer{to: q.From, reply: b})
+}
+
+// encode appends v as JSON to b, with <, > and & as they are.
+func encode(b []byte, v any) ([]byte, error) {
+	w := bytes.NewBuffer(b)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("write JSON: %w", err)
+	}
+	return bytes.TrimSuffix(w.Bytes(), []byte("\n")), nil
 }
 
 // gather asks all nodes of a topic and returns what they say within the timeout;
@@ -129,30 +169,30 @@ func (h *Hub) subscribeOne(c Conn, name string, most int) bool {
 func (h *Hub) gather(ctx context.Context, topic string, q request) (replies []reply, complete bool, err error) {
 	w := h.answers.begin()
 	defer w.end()
+	deadline := time.Now().Add(gatherTimeout)
 	q.Number, q.From = w.number, h.node
-	nodes, err := h.order(ctx, topic, q)
+	nodes, err := h.order(ctx, topic, &q)
 	if err != nil {
 		return nil, false, err
 	}
 	w.expect(nodes)
-	complete = w.wait(ctx, gatherTimeout)
-	return w.heard(), complete, nil
+	complete = w.wait(ctx, deadline)
+	return w.replies(), complete, nil
 }
 
 // order tells all nodes of a topic and returns how many there are.
-func (h *Hub) order(ctx context.Context, topic string, q request) (nodes int, err error) {
-	body, err := json.Marshal(q)
+func (h *Hub) order(ctx context.Context, topic string, q *request) (nodes int, err error) {
+	b, err := encode([]byte{envelopeVersion, q.kind()}, q)
 	if err != nil {
-		return 0, fmt.Errorf("write request: %w", err)
+		return 0, err
 	}
-	p := []broker.Publication{{Topic: topic, Payload: append([]byte{envelopeVersion, envelopeRequest}, body...)}}
+	p := []broker.Publication{{Topic: topic, Payload: b}}
 	h.broker.Publish(ctx, p)
-	return p[0].Nodes, p[0].Err
-}
-
-// ofConnection is the inbox of a connection's node; ok is false for what cannot
-// be a connection's id.
-func ofConnection(id string) (topic string, ok bool) {
-	node, _, ok := parseConnectionID(id)
-	return nodeTopic + node, ok
+	if p[0].Err != nil {
+		return 0, fmt.Errorf("ask nodes: %w", p[0].Err)
+	}
+	if p[0].Nodes > 0 {
+		h.lanes.published(ctx, h.lanes.to(topic, q.kind()))
+	}
+	return p[0].Nodes, nil
 }

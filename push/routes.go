@@ -2,6 +2,7 @@ package push
 
 import (
 	"bytes"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -17,92 +18,127 @@ type handler func(ctx *fasthttp.RequestCtx, names []string) *apierror.Error
 
 // route is one path of the API. Segments that begin with { take any name.
 type route struct {
-	path    string
-	methods map[string]handler
+	segments []string
+	methods  map[string]handler
+	allow    string
 }
 
-func (a *API) routes() []route {
-	return []route{
-		{"/v1/push", map[string]handler{"POST": a.push}},
-		{"/v1/users/{user}/push", map[string]handler{"POST": a.pushUser}},
-		{"/v1/channels/{channel}/push", map[string]handler{"POST": a.pushChannel}},
-		{"/v1/connections/{connection}/push", map[string]handler{"POST": a.pushConnection}},
-		{"/v1/all/push", map[string]handler{"POST": a.pushAll}},
-		{"/v1/users/{user}", map[string]handler{"GET": a.getUser}},
-		{"/v1/users/{user}/disconnect", map[string]handler{"POST": a.disconnectUser}},
-		{"/v1/channels/{channel}/disconnect", map[string]handler{"POST": a.disconnectChannel}},
-		{"/v1/connections/{connection}", map[string]handler{"GET": a.getConnection, "PATCH": a.patchConnection}},
-		{"/v1/connections/{connection}/disconnect", map[string]handler{"POST": a.disconnectConnection}},
-		{"/v1/connections/{connection}/channels/{channel}", map[string]handler{
+const pathPush = "/v1/push"
+
+func (a *API) table() []route {
+	get := func(h handler) map[string]handler { return map[string]handler{"GET": h} }
+	post := func(h handler) map[string]handler { return map[string]handler{"POST": h} }
+	var routes []route
+	for path, methods := range map[string]map[string]handler{
+		pathPush:                                  post(a.push),
+		"/v1/users/{user}/push":                   post(a.pushUser),
+		"/v1/channels/{channel}/push":             post(a.pushChannel),
+		"/v1/connections/{connection}/push":       post(a.pushConnection),
+		"/v1/all/push":                            post(a.pushAll),
+		"/v1/users/{user}":                        get(a.getUser),
+		"/v1/users/{user}/disconnect":             post(a.disconnectUser),
+		"/v1/channels":                            get(a.getChannels),
+		"/v1/channels/{channel}/disconnect":       post(a.disconnectChannel),
+		"/v1/connections/{connection}":            {"GET": a.getConnection, "PATCH": a.patchConnection},
+		"/v1/connections/{connection}/disconnect": post(a.disconnectConnection),
+		"/v1/connections/{connection}/channels/{channel}": {
 			"PUT": a.putSubscription, "DELETE": a.deleteSubscription,
-		}},
-		{"/v1/nodes", map[string]handler{"GET": a.getNodes}},
+		},
+		"/v1/nodes": get(a.getNodes),
+	} {
+		routes = append(routes, route{
+			segments: strings.Split(path, "/"), methods: methods,
+			allow: strings.Join(slices.Sorted(maps.Keys(methods)), ", "),
+		})
 	}
+	return routes
 }
 
 // route finds the handler by the raw path: it is split first, and each segment is
 // decoded once, so that a %2F in a name stays in the name (SPEC §11 Names).
 func (a *API) route(ctx *fasthttp.RequestCtx) *apierror.Error {
 	path, _, _ := bytes.Cut(ctx.Request.Header.RequestURI(), []byte("?"))
-	if string(path) == "/v1/push" && ctx.IsPost() {
+	if string(path) == pathPush && ctx.IsPost() {
 		return a.push(ctx, nil)
 	}
 	segments := strings.Split(string(path), "/")
-	for _, r := range a.table {
-		values, err := match(strings.Split(r.path, "/"), segments)
-		if values == nil && err == nil {
+	for i := range a.routes {
+		r := &a.routes[i]
+		if !r.fits(segments) {
 			continue
 		}
 		do := r.methods[string(ctx.Method())]
 		if do == nil {
-			ctx.Response.Header.Set("Allow", allowed(r.methods))
-			return apierror.New(apierror.MethodNotAllowed, "this path takes "+allowed(r.methods))
+			ctx.Response.Header.Set("Allow", r.allow)
+			return apierror.New(apierror.MethodNotAllowed, "this path takes "+r.allow)
 		}
+		values, err := r.names(segments)
 		if err != nil {
 			return err
 		}
 		return do(ctx, values)
 	}
-	return apierror.New(apierror.NotFound, "no such path in this version of the API")
+	return apierror.New(apierror.NotFound, "no such path in this version of the push API")
 }
 
-// match returns the names in segments where they fit the pattern, nil where they
-// do not.
-func match(pattern, segments []string) (values []string, err *apierror.Error) {
-	if len(pattern) != len(segments) {
-		return nil, nil
+// fits: no path fits two routes, as what is named is never named like a verb at
+// its place.
+func (r *route) fits(segments []string) bool {
+	if len(r.segments) != len(segments) {
+		return false
 	}
-	values = []string{}
-	for i, p := range pattern {
-		if !strings.HasPrefix(p, "{") {
-			if p != segments[i] {
-				return nil, nil
-			}
+	for i, want := range r.segments {
+		if want != segments[i] && !strings.HasPrefix(want, "{") {
+			return false
+		}
+	}
+	return true
+}
+
+// names decodes and checks what stands at the places of {…}.
+func (r *route) names(segments []string) ([]string, *apierror.Error) {
+	var values []string
+	for i, want := range r.segments {
+		what, named := strings.CutPrefix(want, "{")
+		if !named {
 			continue
 		}
-		what := strings.Trim(p, "{}")
-		value, bad := url.PathUnescape(segments[i])
-		if bad != nil {
-			err = apierror.Invalid(what, "bad percent-encoding")
-			continue
+		what = strings.TrimSuffix(what, "}")
+		value, err := url.PathUnescape(segments[i])
+		if err != nil {
+			return nil, apierror.Invalid(what, "bad percent-encoding")
 		}
 		check := names.CheckUser
 		if what == "channel" {
 			check = names.CheckChannel
 		}
-		if bad := check(value); bad != nil && err == nil {
-			err = apierror.Invalid(what, bad.Error())
+		if err := check(value); err != nil {
+			return nil, apierror.Invalid(what, err.Error())
 		}
 		values = append(values, value)
 	}
-	return values, err
+	return values, nil
 }
 
-func allowed(methods map[string]handler) string {
-	var list []string
-	for m := range methods {
-		list = append(list, m)
+// query reads the parameters that a route knows; each may be given once.
+func query(ctx *fasthttp.RequestCtx, known ...string) (map[string]string, *apierror.Error) {
+	_, raw, _ := bytes.Cut(ctx.Request.Header.RequestURI(), []byte("?"))
+	if len(raw) == 0 {
+		return nil, nil
 	}
-	slices.Sort(list)
-	return strings.Join(list, ", ")
+	all, err := url.ParseQuery(string(raw))
+	if err != nil {
+		return nil, apierror.New(apierror.InvalidArgument, "query: bad percent-encoding")
+	}
+	values := make(map[string]string, len(all))
+	for key, list := range all {
+		switch {
+		case !slices.Contains(known, key):
+			return nil, apierror.Invalid(key, "unknown parameter; want "+strings.Join(known, ", "))
+		case len(list) > 1:
+			return nil, apierror.Invalid(key, "given twice")
+		}
+		values[key] = list[0]
+	}
+	return values, nil
 }

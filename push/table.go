@@ -2,20 +2,23 @@ package push
 
 import "sync"
 
+// shards is the number of independently locked parts of each table.
+const shards = 64
+
 // table is this node's connections by number.
 type table struct {
-	shards [shards]tableShard
-}
-
-type tableShard struct {
-	mu sync.RWMutex // guards m
-	m  map[uint64]Conn
+	shards [shards]struct {
+		mu sync.RWMutex // guards set
+		set[uint64, Conn]
+	}
 }
 
 func newTable() *table {
 	t := &table{}
 	for i := range t.shards {
-		t.shards[i].m = map[uint64]Conn{}
+		// Numbers are enciphered: they are their own hash.
+		t.shards[i].hash = func(c Conn) uint64 { return c.Member().id }
+		t.shards[i].is = func(c Conn, id uint64) bool { return c.Member().id == id }
 	}
 	return t
 }
@@ -23,25 +26,30 @@ func newTable() *table {
 func (t *table) add(id uint64, c Conn) {
 	s := &t.shards[id%shards]
 	s.mu.Lock()
-	s.m[id] = c
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	if s.find(id, id) < 0 {
+		s.add(c)
+	}
 }
 
-// remove says whether c was there.
+// remove says whether the connection was there.
 func (t *table) remove(id uint64) bool {
 	s := &t.shards[id%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.m[id]
-	delete(s.m, id)
-	return ok
+	i := s.find(id, id)
+	if i >= 0 {
+		s.set.remove(i)
+	}
+	return i >= 0
 }
 
+// get returns nil for a number that no connection of this node has.
 func (t *table) get(id uint64) Conn {
 	s := &t.shards[id%shards]
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.m[id]
+	return s.set.get(id, id)
 }
 
 // appendTo appends all connections to dst.
@@ -49,19 +57,17 @@ func (t *table) appendTo(dst []Conn) []Conn {
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.RLock()
-		for _, c := range s.m {
-			dst = append(dst, c)
-		}
+		s.all(func(c Conn) { dst = append(dst, c) })
 		s.mu.RUnlock()
 	}
 	return dst
 }
 
-func (t *table) count() (n int) {
+func (t *table) size() (n int) {
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.RLock()
-		n += len(s.m)
+		n += s.count
 		s.mu.RUnlock()
 	}
 	return n

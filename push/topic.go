@@ -18,3 +18,33 @@ func splitTopic(topic string) (kind, name string) {
 	}
 	return topic, ""
 }
+
+// nameSet is some names to look up; the map is only made where there are many.
+type nameSet struct {
+	few  []string
+	many map[string]struct{}
+}
+
+// fewNames are found faster by comparing than by hashing.
+const fewNames = 8
+
+func newNameSet(names []string) nameSet {
+	if len(names) <= fewNames {
+		return nameSet{few: names}
+	}
+	s := nameSet{many: make(map[string]struct{}, len(names))}
+	for _, n := range names {
+		s.many[n] = struct{}{}
+	}
+	return s
+}
+
+func (s nameSet) has(name string) bool {
+	for _, n := range s.few {
+		if n == name {
+			return true
+		}
+	}
+	_, ok := s.many[name]
+	return ok
+}

@@ -2,101 +2,120 @@ package push
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync"
 )
 
-const shards = 64
-
-// users is who is connected to this node, by user_id. Most have one connection,
-// so that one needs no list of its own.
+// users is who is connected to this node, by user_id.
 type users struct {
 	seed   maphash.Seed
-	shards [shards]usersShard
+	shards [shards]struct {
+		mu sync.RWMutex // guards set, and every crowd in it
+		set[string, any]
+	}
 }
 
-type usersShard struct {
-	mu sync.RWMutex // guards m
-	m  map[string]group
+// crowd is the connections of a user that has several. As most have one, the
+// table holds that Conn itself in a crowd's place.
+type crowd struct {
+	user  string
+	conns []Conn
 }
 
-// group is the connections of one user. A group is never changed in place where
-// more is shared: delivery reads it after unlocking.
-type group struct {
-	one  Conn
-	more []Conn
+func userOf(v any) string {
+	if c, ok := v.(*crowd); ok {
+		return c.user
+	}
+	return v.(Conn).Member().user
 }
 
 func newUsers() *users {
 	u := &users{seed: maphash.MakeSeed()}
 	for i := range u.shards {
-		u.shards[i].m = map[string]group{}
+		u.shards[i].hash = func(v any) uint64 { return maphash.String(u.seed, userOf(v)) }
+		u.shards[i].is = func(v any, user string) bool { return userOf(v) == user }
 	}
 	return u
 }
 
-func (u *users) shard(user string) *usersShard {
-	return &u.shards[maphash.String(u.seed, user)%shards]
-}
-
 func (u *users) add(user string, c Conn) {
-	s := u.shard(user)
+	h := maphash.String(u.seed, user)
+	s := &u.shards[h%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, ok := s.m[user]
-	if ok {
-		g.more = append(append(make([]Conn, 0, len(g.more)+1), g.more...), c)
-	} else {
-		g.one = c
+	i := s.find(h, user)
+	if i < 0 {
+		s.add(c)
+		return
 	}
-	s.m[user] = g
+	switch v := s.slots[i].(type) {
+	case *crowd:
+		v.conns = append(v.conns, c)
+	case Conn:
+		s.replace(i, &crowd{user: user, conns: []Conn{v, c}})
+	}
 }
 
-// remove takes c out; last is called, under the lock, if it was the user's last
-// connection here, so that nobody can come in between.
-func (u *users) remove(user string, c Conn, last func()) {
-	s := u.shard(user)
+// remove takes c out. If that was the user's last connection here, vacant is
+// called before anybody else can come.
+func (u *users) remove(user string, c Conn, vacant func()) {
+	h := maphash.String(u.seed, user)
+	s := &u.shards[h%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, ok := s.m[user]
+	i := s.find(h, user)
+	if i < 0 {
+		return
+	}
+	v, many := s.slots[i].(*crowd)
 	switch {
-	case !ok:
-	case g.one == c && len(g.more) == 0:
-		delete(s.m, user)
-		last()
-	case g.one == c:
-		s.m[user] = group{one: g.more[0], more: g.more[1:]}
-	default:
-		s.m[user] = group{one: g.one, more: without(g.more, c)}
-	}
-}
-
-func without(list []Conn, c Conn) []Conn {
-	out := make([]Conn, 0, len(list))
-	for _, other := range list {
-		if other != c {
-			out = append(out, other)
+	case !many && s.slots[i] == any(c):
+		s.set.remove(i)
+		vacant()
+	case many:
+		if at := slices.Index(v.conns, c); at >= 0 {
+			last := len(v.conns) - 1
+			v.conns[at], v.conns[last] = v.conns[last], nil
+			v.conns = v.conns[:last]
+		}
+		if len(v.conns) == 1 {
+			s.replace(i, v.conns[0])
 		}
 	}
-	return out
+}
+
+// ifVacant calls do if user has no connection here, before one can come.
+func (u *users) ifVacant(user string, do func()) {
+	h := maphash.String(u.seed, user)
+	s := &u.shards[h%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.find(h, user) < 0 {
+		do()
+	}
 }
 
 // appendTo appends the user's connections to dst.
 func (u *users) appendTo(dst []Conn, user string) []Conn {
-	s := u.shard(user)
+	h := maphash.String(u.seed, user)
+	s := &u.shards[h%shards]
 	s.mu.RLock()
-	g, ok := s.m[user]
-	s.mu.RUnlock()
-	if !ok {
-		return dst
+	defer s.mu.RUnlock()
+	switch v := s.get(h, user).(type) {
+	case nil:
+	case *crowd:
+		dst = append(dst, v.conns...)
+	case Conn:
+		dst = append(dst, v)
 	}
-	return append(append(dst, g.one), g.more...)
+	return dst
 }
 
-func (u *users) count() (n int) {
+func (u *users) size() (n int) {
 	for i := range u.shards {
 		s := &u.shards[i]
 		s.mu.RLock()
-		n += len(s.m)
+		n += s.count
 		s.mu.RUnlock()
 	}
 	return n
