@@ -31,13 +31,14 @@ type APIOptions struct {
 
 // API is the push API (SPEC §6) on its own listener.
 type API struct {
-	hub    *Hub
-	server *fasthttp.Server
-	log    *slog.Logger
-	tokens [][sha256.Size]byte
-	hosts  map[string]bool
-	most   int
-	table  []route
+	hub     *Hub
+	server  *fasthttp.Server
+	log     *slog.Logger
+	callers *callers
+	tokens  [][sha256.Size]byte
+	hosts   map[string]bool
+	most    int
+	table   []route
 	// ctx ends with Shutdown's patience, and with it whatever a request waits for.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -48,7 +49,7 @@ const idleTimeout = 2 * time.Minute
 
 // NewAPI returns the API; Serve makes it listen.
 func NewAPI(o APIOptions) *API {
-	a := &API{hub: o.Hub, log: o.Log, hosts: map[string]bool{}, most: o.ChannelsPerConnection}
+	a := &API{hub: o.Hub, log: o.Log, callers: newCallers(), hosts: map[string]bool{}, most: o.ChannelsPerConnection}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	for _, t := range o.Config.Tokens {
 		a.tokens = append(a.tokens, sha256.Sum256([]byte(t)))
@@ -67,6 +68,7 @@ func NewAPI(o APIOptions) *API {
 		ReadTimeout:           time.Minute,
 		Logger:                quiet{},
 		CloseOnShutdown:       true,
+		ConnState:             a.callers.state,
 	}
 	return a
 }
@@ -84,11 +86,14 @@ func (a *API) Serve(ln net.Listener) error {
 	return nil
 }
 
-// Shutdown lets requests in flight finish until ctx ends.
+// Shutdown lets requests in flight finish until ctx ends, then cuts them.
 func (a *API) Shutdown(ctx context.Context) error {
-	defer a.cancel()
-	if err := a.server.ShutdownWithContext(ctx); err != nil {
-		return fmt.Errorf("push listener: %w", err)
+	a.callers.close(false)
+	err := a.server.ShutdownWithContext(ctx)
+	a.cancel()
+	if err != nil {
+		a.callers.close(true)
+		return fmt.Errorf("push listener: requests cut: %w", err)
 	}
 	return nil
 }
