@@ -178,10 +178,19 @@ func (s *Server) Serve(ln net.Listener) error {
 	return nil
 }
 
-// Shutdown lets requests in flight finish until ctx ends, then cuts them.
+// patience is how long Shutdown waits for a scrape. net/http takes a connection
+// that has not sent anything yet for one.
+const patience = 500 * time.Millisecond
+
+// Shutdown lets requests in flight finish for a moment, at most until ctx ends,
+// then cuts them.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if err := s.http.Shutdown(ctx); err != nil {
-		_ = s.http.Close()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if s.http.Shutdown(ctx) == nil {
+		return nil
+	}
+	if err := s.http.Close(); err != nil {
 		return fmt.Errorf("admin listener: %w", err)
 	}
 	return nil

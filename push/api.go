@@ -26,12 +26,13 @@ type APIOptions struct {
 
 // API is the push API (SPEC §6) on its own listener.
 type API struct {
-	hub    *Hub
-	server *fasthttp.Server
-	log    *slog.Logger
-	guard  guard
-	most   int // channels per connection
-	routes []route
+	hub     *Hub
+	server  *fasthttp.Server
+	log     *slog.Logger
+	guard   guard
+	callers *callers
+	most    int // channels per connection
+	routes  []route
 	// ctx ends with Shutdown's patience, and with it whatever a request waits for.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -50,7 +51,7 @@ const (
 
 // NewAPI returns the API; Serve makes it listen.
 func NewAPI(o APIOptions) *API {
-	a := &API{hub: o.Hub, log: o.Log, most: o.ChannelsPerConnection, guard: newGuard(o.Config)}
+	a := &API{hub: o.Hub, log: o.Log, most: o.ChannelsPerConnection, guard: newGuard(o.Config), callers: newCallers()}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.routes = a.table()
 	a.server = &fasthttp.Server{
@@ -65,6 +66,7 @@ func NewAPI(o APIOptions) *API {
 		WriteTimeout:                 writeTimeout,
 		IdleTimeout:                  idleTimeout,
 		CloseOnShutdown:              true,
+		ConnState:                    a.callers.state,
 		Logger:                       quiet{},
 	}
 	return a
@@ -86,9 +88,12 @@ func (a *API) Serve(ln net.Listener) error {
 // Shutdown lets requests in flight finish until ctx ends; what waits then is
 // answered with what is known.
 func (a *API) Shutdown(ctx context.Context) error {
-	defer a.cancel()
-	if err := a.server.ShutdownWithContext(ctx); err != nil {
-		return fmt.Errorf("push listener: %w", err)
+	a.callers.close(false)
+	err := a.server.ShutdownWithContext(ctx)
+	a.cancel()
+	if err != nil {
+		a.callers.close(true)
+		return fmt.Errorf("push listener: requests cut: %w", err)
 	}
 	return nil
 }

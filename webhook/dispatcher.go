@@ -33,6 +33,7 @@ type Dispatcher struct {
 	wanted  map[string]bool
 	signer  *signer
 	client  *fasthttp.HostClient
+	sockets *sockets
 	metrics *metrics.Metrics
 	log     *slog.Logger
 	refused refusals
@@ -53,8 +54,9 @@ func New(cfg config.Webhook, nodeID string, m *metrics.Metrics, log *slog.Logger
 	}
 	d := &Dispatcher{
 		cfg: cfg, source: "/nodes/" + nodeID, wanted: map[string]bool{}, signer: s, metrics: m, log: log,
-		client: newClient(cfg, u),
+		sockets: newSockets(cfg.Timeout),
 	}
+	d.client = newClient(cfg, u, d.sockets.dial)
 	for _, e := range cfg.Events {
 		if e == "*" {
 			for _, all := range []string{Connect, Connected, Message, Disconnected} {
@@ -69,12 +71,11 @@ func New(cfg config.Webhook, nodeID string, m *metrics.Metrics, log *slog.Logger
 	return d, nil
 }
 
-func newClient(cfg config.Webhook, u *url.URL) *fasthttp.HostClient {
+func newClient(cfg config.Webhook, u *url.URL, dial fasthttp.DialFunc) *fasthttp.HostClient {
 	addr, isTLS := u.Host, u.Scheme == "https"
 	if u.Port() == "" {
 		addr = net.JoinHostPort(u.Hostname(), map[bool]string{false: "80", true: "443"}[isTLS])
 	}
-	dialer := &net.Dialer{Timeout: cfg.Timeout}
 	return &fasthttp.HostClient{
 		Addr:                     addr,
 		IsTLS:                    isTLS,
@@ -88,7 +89,7 @@ func newClient(cfg config.Webhook, u *url.URL) *fasthttp.HostClient {
 		// What may be sent twice is decided here, by event.
 		MaxIdemponentCallAttempts: 1,
 		RetryIfErr:                func(*fasthttp.Request, int, error) (bool, bool) { return false, false },
-		Dial:                      func(a string) (net.Conn, error) { return dialer.Dial("tcp", a) },
+		Dial:                      dial,
 	}
 }
 
@@ -126,7 +127,8 @@ func (d *Dispatcher) Ask(ev *Event, done func(Answer, error)) {
 func (d *Dispatcher) Tell(ev *Event) { d.queue.tell(newJob(ev, nil)) }
 
 // Close makes a last attempt at what waits and returns when nothing is left or
-// ctx ended; then what is left is counted and logged as lost.
+// ctx ended; then requests under way are cut, and what is left is counted and
+// logged as lost.
 func (d *Dispatcher) Close(ctx context.Context) error {
 	err := d.queue.close(ctx)
 	d.client.CloseIdleConnections()

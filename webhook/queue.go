@@ -355,12 +355,13 @@ func (q *queue) close(ctx context.Context) error {
 	case <-ctx.Done():
 		err = fmt.Errorf("webhooks: %w", ctx.Err())
 		q.abandon()
+		q.d.sockets.cut()
 	}
 	q.work.Wait()
 	return err
 }
 
-// abandon gives up all that is not under way; what is ends by webhook.timeout.
+// abandon gives up all that is not under way.
 func (q *queue) abandon() {
 	q.mu.Lock()
 	var asks []*job

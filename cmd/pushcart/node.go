@@ -149,13 +149,16 @@ func (n *node) run(ctx context.Context, signals <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
-			return n.stop(signals)
+			n.stop(signals)
+			return nil
 		case err := <-failed:
-			return errors.Join(err, n.stop(signals))
+			n.stop(signals)
+			return err
 		case s := <-signals:
 			if s != syscall.SIGHUP {
 				n.log.Info("stopping", "signal", s.String())
-				return n.stop(signals)
+				n.stop(signals)
+				return nil
 			}
 			n.log.Warn("SIGHUP: this version does not reload its configuration; restart it")
 		}

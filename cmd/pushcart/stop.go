@@ -10,7 +10,8 @@ import (
 )
 
 // stop ends the node in the order of SPEC §9. A second signal ends it at once.
-func (n *node) stop(signals <-chan os.Signal) error {
+// What could not be finished in time is logged; it is no failure of the process.
+func (n *node) stop(signals <-chan os.Signal) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	done := make(chan struct{})
@@ -31,19 +32,16 @@ func (n *node) stop(signals <-chan os.Signal) error {
 			}
 		}
 	}()
-	err := n.drain(ctx)
+	n.drain(ctx)
 	close(done)
 	<-watching
-	if err == nil {
-		n.log.Info("stopped")
-	}
-	return err
+	n.log.Info("stopped")
 }
 
 // drain: readiness first, so that a balancer stops sending; then the WebSockets,
 // paced; then the requests in flight; then the last webhooks, which the end of the
 // WebSockets made.
-func (n *node) drain(ctx context.Context) error {
+func (n *node) drain(ctx context.Context) {
 	n.admin.SetReady(false)
 	sleep(ctx, n.cfg.Shutdown.Delay)
 	n.proxy.BeginDrain()
@@ -52,16 +50,14 @@ func (n *node) drain(ctx context.Context) error {
 	if err := n.ws.Drain(limited); err != nil {
 		n.log.Debug("connections left after the drain", "err", err)
 	}
-	var errs []error
 	if err := n.proxy.Shutdown(limited); err != nil {
 		n.log.Warn("requests cut", "err", err)
 	}
 	last, cancelLast := context.WithTimeout(ctx, n.cfg.Webhook.Timeout)
 	defer cancelLast()
-	if err := n.close(last); err != nil && ctx.Err() == nil {
-		errs = append(errs, err)
+	if err := n.close(last); err != nil {
+		n.log.Warn("stopped before all was done", "err", err)
 	}
-	return errors.Join(errs...)
 }
 
 func sleep(ctx context.Context, d time.Duration) {

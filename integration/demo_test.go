@@ -1,0 +1,69 @@
+package integration
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"regexp"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestDemo_TwoTabsChatAndACurlShowsInBoth drives pushcart demo with a real
+// browser. DEMO_SCREENSHOTS names a folder to keep pictures in.
+func TestDemo_TwoTabsChatAndACurlShowsInBoth(t *testing.T) {
+	chromium := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			chromium = path
+			break
+		}
+	}
+	if chromium == "" {
+		t.Fatal("run make tools first: it installs chromium")
+	}
+	url, push := startDemo(t)
+	script := nodeScript(t, "demo.mjs", url, push, chromium, os.Getenv("DEMO_SCREENSHOTS"))
+	out, err := script.Output()
+	if err != nil {
+		t.Errorf("the browser: %v\n%s", err, out)
+	}
+}
+
+// startDemo runs pushcart demo on free ports and reads the addresses that it
+// tells a person.
+func startDemo(t *testing.T) (url, push string) {
+	t.Helper()
+	cmd := exec.Command(binary, "demo", "--listen", "127.0.0.1:0", "--push-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+		defer timer.Stop()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("demo: %v", err)
+		}
+	})
+	pageURL, pushURL := regexp.MustCompile(`Open (http://\S+)`), regexp.MustCompile(`http://(\S+)/v1/push`)
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && (url == "" || push == "") {
+		if m := pageURL.FindStringSubmatch(lines.Text()); m != nil {
+			url = m[1]
+		}
+		if m := pushURL.FindStringSubmatch(lines.Text()); m != nil {
+			push = m[1]
+		}
+	}
+	if url == "" || push == "" {
+		t.Fatalf("demo told no addresses: %v", lines.Err())
+	}
+	return url, push
+}
