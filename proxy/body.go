@@ -25,6 +25,11 @@ func (b *body) done() bool {
 	return b.left == 0
 }
 
+// short says that what is left is small and known: it counts as no stream.
+func (b *body) short() bool { return !b.chunked && !b.toClose && b.left < shortBody }
+
+const shortBody = 256 << 10
+
 // scan returns how many of p belong to the body.
 func (b *body) scan(p []byte) (int, error) {
 	switch {

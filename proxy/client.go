@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,16 +22,20 @@ import (
 // clientConn is one connection of the public listener. Its goroutine runs serve.
 type clientConn struct {
 	s       *Server
-	conn    net.Conn
+	sock    net.Conn // as accepted
+	conn    net.Conn // sock, or TLS over it
 	peer    netip.Addr
 	src     *source
 	watched *watched
 	taken   bool // by Upgrade
 
-	idle    atomic.Bool                 // between two requests
-	backend atomic.Pointer[backendConn] // that works for it
-	away    atomic.Bool                 // the client left while it did
+	idle    atomic.Bool // between two requests
+	sending atomic.Bool // a request body is under way
+	away    atomic.Bool // the client left while the backend worked
 	onGone  func()
+
+	mu      sync.Mutex   // guards backend
+	backend *backendConn // that works for it
 }
 
 func (c *clientConn) serve() {
@@ -75,7 +80,7 @@ func (c *clientConn) next() bool {
 	if len(c.src.unread()) == 0 {
 		w.arm(c.watched, cfg.IdleTimeout)
 		c.idle.Store(true)
-		if c.s.isDraining() {
+		if c.s.stopping.Load() {
 			return false
 		}
 		err := c.src.fill()
@@ -176,30 +181,38 @@ func (c *clientConn) upgrade(r *http1.Request, head []byte, from clientaddr.Orig
 	c.taken = true
 	c.s.forget(c)
 	c.s.watch.remove(c.watched)
+	_ = c.conn.SetDeadline(time.Time{})
 	c.s.o.Upgrade(c.conn, r, early, from)
 	c.src.release()
 }
 
 // gone is called by the watcher when the client left while the backend works.
 func (c *clientConn) gone() {
-	if b := c.backend.Load(); b != nil {
+	if c.sending.Load() {
+		return // the upload reads the client's end itself, behind the body
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.backend != nil {
 		c.away.Store(true)
-		_ = b.conn.SetDeadline(time.Unix(1, 0))
+		_ = c.backend.conn.SetDeadline(time.Unix(1, 0))
 	}
 }
 
 // endIdle ends a connection that waits for a request.
 func (c *clientConn) endIdle() {
 	if c.idle.Load() {
-		_ = c.conn.SetDeadline(time.Unix(1, 0))
+		_ = c.sock.SetDeadline(time.Unix(1, 0))
 	}
 }
 
 // cut ends it whatever it does.
 func (c *clientConn) cut() {
-	_ = c.conn.SetDeadline(time.Unix(1, 0))
-	if b := c.backend.Load(); b != nil {
-		_ = b.conn.SetDeadline(time.Unix(1, 0))
+	_ = c.sock.SetDeadline(time.Unix(1, 0))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.backend != nil {
+		_ = c.backend.conn.SetDeadline(time.Unix(1, 0))
 	}
 }
 
@@ -229,11 +242,7 @@ const (
 // reset makes the end of a connection look like what it is: a response that broke
 // off (RFC 9112 §8).
 func (c *clientConn) reset() {
-	conn := c.conn
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := c.sock.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 		_ = tcp.Close()
 	}

@@ -59,10 +59,10 @@ func (e *exchange) describe(r *http1.Request, wants upgrade) {
 	switch string(r.Method) {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
 		e.idempotent = true
+	default:
+		e.idempotent = false
 	}
-	if r.Get("Expect") != nil {
-		e.expects = r.HasToken("Expect", "100-continue")
-	}
+	e.expects = r.Minor == 1 && r.Fields.Has(http1.Expect, "100-continue")
 	upgrading := wants == toWebSocket || wants == toOther
 	e.tunnel = upgrading && r.Minor == 1 && e.body.done() && r.HasToken("Connection", "upgrade")
 }
@@ -149,13 +149,17 @@ func (c *clientConn) send(e *exchange) (*backendConn, error) {
 // attach makes b the connection that works for this client.
 func (c *clientConn) attach(b *backendConn) {
 	c.away.Store(false)
-	c.backend.Store(b)
+	c.mu.Lock()
+	c.backend = b
+	c.mu.Unlock()
 	c.s.watch.guard(c.watched, &c.onGone)
 }
 
 func (c *clientConn) detach() {
 	c.s.watch.unguard(c.watched)
-	c.backend.Store(nil)
+	c.mu.Lock()
+	c.backend = nil
+	c.mu.Unlock()
 }
 
 // isStale: the connection ended before any byte came.
@@ -169,7 +173,9 @@ var errPartial = errors.New("backend broke off")
 // readResponse reads the final response's head, passing 1xx on.
 func (c *clientConn) readResponse(e *exchange, b *backendConn) error {
 	for {
-		c.s.watch.arm(b.watched, c.s.cfg.Backend.ResponseTimeout)
+		if e.up == nil { // else the upload says from when on the backend is waited for
+			c.s.watch.arm(b.watched, c.s.cfg.Backend.ResponseTimeout)
+		}
 		head, err := b.src.head()
 		if err != nil {
 			if len(b.src.unread()) > 0 {
@@ -189,8 +195,8 @@ func (c *clientConn) readResponse(e *exchange, b *backendConn) error {
 			c.s.watch.arm(b.watched, 0)
 			return nil
 		}
-		if r.Status == http.StatusContinue {
-			e.expects = false
+		if r.Status == http.StatusContinue && e.up != nil {
+			e.up.goOn(c, e, b)
 		}
 		if e.minor == 1 {
 			if err := c.write(appendResponse(nil, head, r, "", true)); err != nil {

@@ -25,23 +25,27 @@ func (c *clientConn) respond(e *exchange, b *backendConn) bool {
 	down := responseBody(e, r)
 	backendKeep := !down.toClose && (r.Minor == 1 && !r.Fields.HasToken("Connection", "close") ||
 		r.Minor == 0 && r.Fields.HasToken("Connection", "keep-alive"))
-	// What a client sends that was not asked to go on is not known: RFC 9110 §10.1.1.
-	refusedBody := e.expects && !e.uploaded()
-	keep := e.keep && !down.toClose && !refusedBody && !c.s.isDraining()
+	// Whether a client goes on with a body that was answered already is not known.
+	keep := e.keep && !down.toClose && e.uploaded() && !c.s.isDraining()
 	dechunk := down.chunked && e.minor == 0
 	keep = keep && !dechunk
-	c.s.count(r.Status)
 
-	streams := false
-	err := c.responseHead(e, b, &down, keep, dechunk)
-	if err == nil && !down.done() {
-		if err = c.s.up.enterStream(); err == nil {
-			streams = true
-			err = c.relay(e, b, &down, dechunk)
+	err := e.prepare(b, &down, keep, dechunk)
+	if err == nil && !down.done() && !down.short() {
+		if err = c.s.up.enterStream(); err != nil {
+			_ = e.stopUpload(c)
+			c.detach()
+			c.s.up.discard(b)
+			return c.fail(e, err)
 		}
+		defer c.s.up.leaveStream()
 	}
-	if streams {
-		c.s.up.leaveStream()
+	c.s.count(r.Status)
+	if c.write(e.out) != nil {
+		err = errClientGone
+	}
+	if err == nil {
+		err = c.relay(e, b, &down, dechunk)
 	}
 	return c.settle(e, b, err, keep, backendKeep)
 }
@@ -57,8 +61,9 @@ func responseBody(e *exchange, r *http1.Response) body {
 	return body{toClose: true}
 }
 
-// responseHead writes the head and what of the body is there in one write.
-func (c *clientConn) responseHead(e *exchange, b *backendConn, down *body, keep, dechunk bool) error {
+// prepare puts the head and what of the body is there into e.out, for one write.
+// An error is a chunk that is malformed.
+func (e *exchange) prepare(b *backendConn, down *body, keep, dechunk bool) error {
 	connection := ""
 	switch {
 	case !keep:
@@ -68,13 +73,7 @@ func (c *clientConn) responseHead(e *exchange, b *backendConn, down *body, keep,
 	}
 	e.out = appendResponse(e.out[:0], b.src.lastHead(), &e.resp, connection, !dechunk)
 	b.src.takeHead()
-	if err := e.moreBody(b.src, down, dechunk); err != nil {
-		return err
-	}
-	if err := c.write(e.out); err != nil {
-		return errClientGone
-	}
-	return nil
+	return e.moreBody(b.src, down, dechunk)
 }
 
 // moreBody appends the unread bytes of the body to e.out. A chunk that is
@@ -182,7 +181,7 @@ func (c *clientConn) settle(e *exchange, b *backendConn, err error, keep, backen
 		_ = e.stopUpload(c)
 	}
 	c.detach()
-	if err == nil && whole && backendKeep && len(b.src.unread()) == 0 && !b.watched.expired.Load() {
+	if err == nil && whole && backendKeep && !c.away.Load() && len(b.src.unread()) == 0 && !b.watched.expired.Load() {
 		c.s.up.put(b)
 	} else {
 		c.s.up.discard(b)

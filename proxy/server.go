@@ -49,6 +49,7 @@ type Server struct {
 	max      int64
 	codes    [1000]atomic.Pointer[prometheus.Counter]
 	draining atomic.Bool
+	stopping atomic.Bool // idle connections end
 	open     atomic.Int64
 
 	mu       sync.Mutex // guards all below
@@ -132,7 +133,7 @@ func (s *Server) isClosed() bool {
 }
 
 func (s *Server) take(conn net.Conn) {
-	c := &clientConn{s: s, conn: conn}
+	c := &clientConn{s: s, sock: conn, conn: conn}
 	if ap, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 		c.peer = ap.Addr().Unmap()
 	}
@@ -190,6 +191,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	already := s.closed
 	s.closed = true
+	s.stopping.Store(true)
 	ln := s.listener
 	s.mu.Unlock()
 	if already {

@@ -10,6 +10,10 @@ type upload struct {
 	done      chan struct{}
 	fault     error // the client's: malformed, too slow, gone
 	cancelled atomic.Bool
+	// holds: the client waits for a 100, so that it is the backend's turn.
+	holds atomic.Bool
+	// last: the end of the body is being written.
+	last atomic.Bool
 }
 
 // firstBody takes what of the body came with the head, to go out with it. An
@@ -30,8 +34,11 @@ func (e *exchange) firstBody(src *source) error {
 
 func newUpload(c *clientConn, e *exchange, b *backendConn) *upload {
 	u := &upload{done: make(chan struct{})}
+	u.holds.Store(e.expects)
+	c.sending.Store(true)
 	go func() {
 		defer close(u.done)
+		defer c.sending.Store(false)
 		u.run(c, e, b)
 	}()
 	return u
@@ -42,11 +49,14 @@ func (u *upload) run(c *clientConn, e *exchange, b *backendConn) {
 	defer w.arm(c.watched, 0)
 	for !e.body.done() {
 		if len(c.src.unread()) == 0 {
-			w.arm(c.watched, cfg.Client.BodyTimeout)
+			if !u.holds.Load() {
+				u.goOn(c, e, b)
+			}
 			if err := c.src.fill(); err != nil {
 				u.fail(err, b)
 				return
 			}
+			u.holds.Store(false)
 		}
 		p := c.src.unread()
 		n, err := e.body.scan(p)
@@ -55,16 +65,31 @@ func (u *upload) run(c *clientConn, e *exchange, b *backendConn) {
 			return
 		}
 		w.arm(c.watched, 0) // a slow backend is not the client's fault
+		u.expect(e, b, w, cfg.Backend.ResponseTimeout)
+		u.last.Store(e.body.done())
 		if _, err := b.conn.Write(p[:n]); err != nil {
 			return // the backend takes no more; what it answers decides
 		}
 		c.src.take(n)
-		if !e.responded.Load() {
-			w.arm(b.watched, cfg.Backend.ResponseTimeout)
-			if e.responded.Load() {
-				w.arm(b.watched, 0)
-			}
-		}
+	}
+	u.expect(e, b, w, cfg.Backend.ResponseTimeout)
+}
+
+// goOn makes it the client's turn: its next bytes are waited for, not the backend.
+func (u *upload) goOn(c *clientConn, e *exchange, b *backendConn) {
+	u.holds.Store(false)
+	c.s.watch.arm(c.watched, c.s.cfg.Client.BodyTimeout)
+	u.expect(e, b, c.s.watch, 0)
+}
+
+// expect bounds the wait for the backend, as long as no response came.
+func (u *upload) expect(e *exchange, b *backendConn, w *watcher, d time.Duration) {
+	if e.responded.Load() {
+		return
+	}
+	w.arm(b.watched, d)
+	if e.responded.Load() { // in this moment
+		w.arm(b.watched, 0)
 	}
 }
 
@@ -90,16 +115,22 @@ func (e *exchange) stopUpload(c *clientConn) error {
 	default:
 		u.cancelled.Store(true)
 		_ = c.conn.SetReadDeadline(time.Unix(1, 0))
-		if b := c.backend.Load(); b != nil {
-			_ = b.conn.SetWriteDeadline(time.Unix(1, 0))
+		c.mu.Lock()
+		if c.backend != nil {
+			_ = c.backend.conn.SetWriteDeadline(time.Unix(1, 0))
 		}
+		c.mu.Unlock()
 		<-u.done
 	}
 	e.up = nil
 	return u.fault
 }
 
-// uploaded says whether the whole body went up. It must not wait.
+// lastBytes is how long the end of a body may still be on its way when the
+// response is there: the two goroutines race.
+const lastBytes = 20 * time.Millisecond
+
+// uploaded says whether the whole body went up.
 func (e *exchange) uploaded() bool {
 	if e.up == nil {
 		return !e.hasBody()
@@ -108,6 +139,16 @@ func (e *exchange) uploaded() bool {
 	case <-e.up.done:
 		return !e.hasBody()
 	default:
+	}
+	if !e.up.last.Load() {
+		return false
+	}
+	t := time.NewTimer(lastBytes)
+	defer t.Stop()
+	select {
+	case <-e.up.done:
+		return !e.hasBody()
+	case <-t.C:
 		return false
 	}
 }

@@ -71,11 +71,13 @@ const slowRound = 10
 
 func (w *watcher) look(round int) {
 	now := w.now.Load()
-	var late, ask []*watched
+	var ask []*watched
 	w.mu.Lock()
 	for x := range w.all {
 		if past(&x.deadline, now) || past(&x.sendBy, now) {
-			late = append(late, x)
+			// Under the lock: who was removed from the table is not disturbed any more.
+			x.expired.Store(true)
+			_ = x.conn.SetDeadline(time.Unix(1, 0)) // whoever waits on it goes on and cleans up
 			continue
 		}
 		if since := x.waiting.Load(); since != 0 && now-since >= watchStep.Milliseconds() {
@@ -85,10 +87,6 @@ func (w *watcher) look(round int) {
 		}
 	}
 	w.mu.Unlock()
-	for _, x := range late {
-		x.expired.Store(true)
-		_ = x.conn.SetDeadline(time.Unix(1, 0)) // whoever waits on it goes on and cleans up
-	}
 	for _, x := range ask {
 		if f := x.onGone.Load(); f != nil && peerGone(x.conn) {
 			(*f)()

@@ -33,6 +33,7 @@ var (
 	ErrHost          = bad("malformed Host")
 	ErrNoHost        = bad("Host is missing")
 	ErrTwoHosts      = bad("more than one Host")
+	ErrOptions       = bad("Connection has too many options")
 	ErrName          = bad("malformed header name")
 	ErrFold          = bad("folded header line")
 	ErrLength        = bad("malformed Content-Length")

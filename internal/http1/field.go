@@ -146,7 +146,14 @@ type framing struct {
 	lengths int
 	codings int
 	hosts   int
+	options int
 }
+
+// maxOptions bounds what Connection may name: every header line is compared with
+// each.
+const maxOptions = 100
+
+var comma = []byte(",")
 
 // parseFields reads the header lines at the end of head, from at on, up to the
 // blank line.
@@ -197,6 +204,10 @@ func parseField(line []byte) (name, value []byte, err error) {
 
 func (fr *framing) see(f *Field) error {
 	switch f.Kind {
+	case Connection:
+		if fr.options += 1 + bytes.Count(f.Value, comma); fr.options > maxOptions {
+			return ErrOptions
+		}
 	case Host:
 		fr.hosts++
 	case ContentLength:
@@ -234,17 +245,21 @@ func checkCoding(value []byte) error {
 	if EqualFold(value, "chunked") {
 		return nil
 	}
-	last := []byte(nil)
+	chunked, isLast := 0, false
 	for rest := value; len(rest) > 0; {
-		last, rest = NextItem(rest)
-		if !IsToken(last) {
+		var item []byte
+		item, rest = NextItem(rest)
+		if !IsToken(item) {
 			return ErrCodingTwice
 		}
+		if isLast = EqualFold(item, "chunked"); isLast {
+			chunked++
+		}
 	}
-	if EqualFold(last, "chunked") || last != nil && !listHas(value, "chunked") {
-		return ErrUnknownCoding
+	if len(value) == 0 || chunked > 1 || chunked == 1 && !isLast {
+		return ErrCodingTwice
 	}
-	return ErrCodingTwice
+	return ErrUnknownCoding
 }
 
 // parseLength reads digits alone; what would overflow is refused.

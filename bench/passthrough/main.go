@@ -1,0 +1,156 @@
+// Command passthrough compares the CPU that pushcart, nginx and HAProxy spend on
+// one proxied request, and their throughput on large bodies, in the same run and
+// before the same backend. CPU is the proxy's own, from /proc.
+//
+//	go run ./bench/passthrough                   the table
+//	go run ./bench/passthrough -only pushcart    one of them, to profile it
+//
+// nginx and haproxy are left out where they are not installed.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+)
+
+type options struct {
+	rounds  int
+	seconds time.Duration
+	conns   int
+	only    string
+	profile string
+	large   bool
+	idle    int
+}
+
+func main() {
+	var o options
+	role := flag.String("role", "", "backend or proxy: what this program runs as for itself")
+	backend := flag.String("backend", "", "of the proxy role")
+	flag.IntVar(&o.rounds, "rounds", 3, "how often each figure is taken; the median is shown")
+	flag.DurationVar(&o.seconds, "time", 4*time.Second, "of one measurement")
+	flag.IntVar(&o.conns, "conns", 64, "keep-alive connections")
+	flag.StringVar(&o.only, "only", "", "one target")
+	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of pushcart")
+	flag.BoolVar(&o.large, "large", true, "also move 100 MiB down and up")
+	flag.IntVar(&o.idle, "idle", 0, "also hold so many idle keep-alive connections")
+	flag.Parse()
+	var err error
+	switch *role {
+	case "backend":
+		err = runBackend()
+	case "proxy":
+		err = runProxy(*backend, o.profile)
+	default:
+		err = run(o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "passthrough:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) error {
+	targets, stop, err := startAll(o)
+	defer stop()
+	if err != nil {
+		return err
+	}
+	for _, size := range []int{100, 10 << 10} {
+		if err := compareRequests(o, targets, size); err != nil {
+			return err
+		}
+	}
+	if o.large {
+		if err := compareLarge(o, targets); err != nil {
+			return err
+		}
+	}
+	return compareIdle(o, targets)
+}
+
+func compareRequests(o options, targets []*target, size int) error {
+	fmt.Printf("\n%d B, %d keep-alive connections\n%-10s %12s %12s %9s %9s\n",
+		size, o.conns, "", "CPU-µs/req", "req/s", "p50 µs", "p99 µs")
+	results := map[*target][]sample{}
+	for range o.rounds {
+		for _, t := range targets {
+			s, err := measure(t, fmt.Sprintf("/bytes/%d", size), o)
+			if err != nil {
+				return fmt.Errorf("%s: %w", t.name, err)
+			}
+			results[t] = append(results[t], s)
+		}
+	}
+	for _, t := range targets {
+		m := medianSample(results[t])
+		fmt.Printf("%-10s %12.1f %12.0f %9.0f %9.0f\n", t.name, m.cpu, m.rate, m.p50, m.p99)
+	}
+	return nil
+}
+
+func compareLarge(o options, targets []*target) error {
+	fmt.Printf("\n100 MiB\n%-10s %12s %12s %14s\n", "", "down MiB/s", "up MiB/s", "growth MiB")
+	results := map[*target]*figures{}
+	for range o.rounds {
+		for _, t := range targets {
+			f := results[t]
+			if f == nil {
+				f = &figures{}
+				results[t] = f
+			}
+			if err := moveLarge(t, f); err != nil {
+				fmt.Printf("%-10s %v\n", t.name, err)
+			}
+		}
+	}
+	for _, t := range targets {
+		f := results[t]
+		if len(f.growth) == 0 {
+			continue
+		}
+		fmt.Printf("%-10s %12.0f %12.0f %14.1f\n", t.name, median(f.down), median(f.up), slices.Max(f.growth))
+	}
+	return nil
+}
+
+// figures are of 100 MiB bodies: MiB per second, and MiB of RSS.
+type figures struct{ down, up, growth []float64 }
+
+func moveLarge(t *target, f *figures) error {
+	before := t.rss()
+	down, err := download(t, 100<<20)
+	if err != nil {
+		return fmt.Errorf("download: %w", err)
+	}
+	up, err := uploadBody(t, 100<<20)
+	if err != nil {
+		return fmt.Errorf("upload: %w", err)
+	}
+	f.down, f.up = append(f.down, down), append(f.up, up)
+	f.growth = append(f.growth, float64(t.rss()-before)/(1<<20))
+	return nil
+}
+
+func compareIdle(o options, targets []*target) error {
+	if o.idle == 0 {
+		return nil
+	}
+	fmt.Printf("\n%d idle keep-alive connections after one request each\n%-10s %14s\n", o.idle, "", "RSS bytes each")
+	for _, t := range targets {
+		each, err := idleCost(t, o.idle)
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
+		}
+		fmt.Printf("%-10s %14.0f\n", t.name, each)
+	}
+	return nil
+}
+
+func median(v []float64) float64 {
+	slices.Sort(v)
+	return v[len(v)/2]
+}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/clientaddr"
+	"github.com/pushcart/pushcart/internal/http1"
+	"github.com/pushcart/pushcart/metrics"
+	"github.com/pushcart/pushcart/proxy"
+)
+
+// target is a server under measurement.
+type target struct {
+	name    string
+	address string
+	cmd     *exec.Cmd
+}
+
+// startAll starts the backend and every proxy before it.
+func startAll(o options) (targets []*target, stop func(), err error) {
+	dir, err := os.MkdirTemp("", "passthrough")
+	if err != nil {
+		return nil, func() {}, err
+	}
+	var started []*target
+	stop = func() {
+		for _, t := range started {
+			_ = t.cmd.Process.Signal(syscall.SIGTERM)
+			_ = t.cmd.Wait()
+		}
+		_ = os.RemoveAll(dir)
+	}
+	backend, err := startSelf("direct", "-role", "backend")
+	if err != nil {
+		return nil, stop, err
+	}
+	started = append(started, backend)
+	makers := []func() (*target, error){
+		func() (*target, error) { return backend, nil },
+		func() (*target, error) {
+			t, err := startSelf("pushcart", "-role", "proxy", "-backend", backend.address, "-profile", o.profile)
+			return add(&started, t), err
+		},
+		func() (*target, error) { t, err := startNginx(dir, backend.address); return add(&started, t), err },
+		func() (*target, error) { t, err := startHAProxy(dir, backend.address); return add(&started, t), err },
+	}
+	for i, name := range []string{"direct", "pushcart", "nginx", "haproxy"} {
+		if o.only != "" && o.only != name {
+			continue
+		}
+		t, err := makers[i]()
+		if errors.Is(err, exec.ErrNotFound) {
+			fmt.Println(name, "is not installed, left out")
+			continue
+		}
+		if err != nil {
+			return nil, stop, fmt.Errorf("%s: %w", name, err)
+		}
+		targets = append(targets, t)
+	}
+	return targets, stop, nil
+}
+
+func add(all *[]*target, t *target) *target {
+	if t != nil {
+		*all = append(*all, t)
+	}
+	return t
+}
+
+// startSelf runs this program in a role; it prints its address first.
+func startSelf(name string, args ...string) (*target, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, args...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	return &target{name: name, address: strings.TrimSpace(line), cmd: cmd}, err
+}
+
+func startNginx(dir, backend string) (*target, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	return startPeer("nginx", address, dir, fmt.Sprintf(`
+daemon off; worker_processes auto; pid %[1]s/nginx.pid; error_log %[1]s/nginx.log;
+events { worker_connections 20000; }
+http {
+  access_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/temp;
+  fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
+  keepalive_requests 100000000; client_max_body_size 0;
+  upstream app { server %[2]s; keepalive 128; keepalive_requests 100000000; }
+  server {
+    listen %[3]s;
+    location / {
+      proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
+      proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
+      proxy_set_header X-Forwarded-Host $http_host; proxy_set_header Via "1.1 nginx";
+      proxy_request_buffering off; proxy_max_temp_file_size 0;
+    }
+  }
+}`, dir, backend, address), "-p", dir, "-c")
+}
+
+func startHAProxy(dir, backend string) (*target, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	return startPeer("haproxy", address, dir, fmt.Sprintf(`
+global
+  maxconn 8000
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 75s
+  timeout server 60s
+  http-reuse always
+frontend in
+  bind %s
+  option forwardfor
+  default_backend app
+backend app
+  server app %s
+`, address, backend), "-db", "-f")
+}
+
+// startPeer writes the config and waits until the address answers.
+func startPeer(name, address, dir, cfg string, args ...string) (*target, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, name+".conf")
+	if err := os.WriteFile(file, []byte(cfg), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(path, append(args, file)...)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	t := &target{name: name, address: address, cmd: cmd}
+	for range 100 {
+		if conn, err := net.Dial("tcp", address); err == nil {
+			return t, conn.Close()
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return t, errors.New("does not listen")
+}
+
+func freeAddress() (string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return ln.Addr().String(), ln.Close()
+}
+
+// processes are the target's own and its workers'.
+func (t *target) processes() []int {
+	all := []int{t.cmd.Process.Pid}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", all[0]))
+	if err != nil {
+		return all
+	}
+	for _, f := range strings.Fields(string(b)) {
+		if pid, err := strconv.Atoi(f); err == nil {
+			all = append(all, pid)
+		}
+	}
+	return all
+}
+
+// cpu is the user and system time used so far.
+func (t *target) cpu() (sum time.Duration) {
+	for _, pid := range t.processes() {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+2:]))
+		user, _ := strconv.ParseInt(fields[11], 10, 64)
+		system, _ := strconv.ParseInt(fields[12], 10, 64)
+		sum += time.Duration(user+system) * (time.Second / 100)
+	}
+	return sum
+}
+
+// rss is the resident memory in bytes.
+func (t *target) rss() (sum int64) {
+	for _, pid := range t.processes() {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			continue
+		}
+		if _, rest, ok := strings.Cut(string(b), "VmRSS:"); ok {
+			kib, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			sum += kib << 10
+		}
+	}
+	return sum
+}
+
+// runProxy is the pass-through half of pushcart alone.
+func runProxy(backend, profile string) error {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer cancel()
+	cfg := config.Default()
+	cfg.Backend.URL = "http://" + backend
+	server, err := proxy.New(proxy.Options{
+		Config:   cfg,
+		Upgrade:  func(c net.Conn, _ *http1.Request, _ []byte, _ clientaddr.Origin) { _ = c.Close() },
+		Upgraded: func() int { return 0 },
+		Metrics:  metrics.New("bench", ""), Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	if profile != "" {
+		f, err := os.Create(profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	fmt.Println(ln.Addr())
+	go func() {
+		<-ctx.Done()
+		ended, end := context.WithTimeout(context.Background(), time.Second)
+		defer end()
+		_ = server.Shutdown(ended)
+	}()
+	return server.Serve(ln)
+}
