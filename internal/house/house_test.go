@@ -42,7 +42,7 @@ func TestImportsGoDownOnly(t *testing.T) {
 		dir := filepath.ToSlash(filepath.Dir(path))
 		for _, spec := range f.Imports {
 			to, ours := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), module)
-			if !ours || strings.HasPrefix(to, "internal/") || to == dir || strings.HasPrefix(to, dir+"/") {
+			if !ours || strings.HasPrefix(to, "internal/") || to == dir || strings.HasPrefix(to, dir+"/") || strings.HasPrefix(dir, to+"/") {
 				continue
 			}
 			root := dir

@@ -1,0 +1,180 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/brokertest"
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/leak"
+	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/metrics"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
+
+func TestMemory(t *testing.T) {
+	brokertest.Run(t, func(t *testing.T, n int) []broker.Broker {
+		if n > 1 {
+			t.Skip("memory is one node")
+		}
+		return []broker.Broker{broker.NewMemory()}
+	})
+}
+
+func TestRedis(t *testing.T) {
+	server := redistest.Start(t)
+	brokertest.Run(t, func(t *testing.T, n int) (all []broker.Broker) {
+		prefix := fmt.Sprint("test", time.Now().UnixNano())
+		for i := range n {
+			all = append(all, newRedis(t, server.Addr, prefix, i))
+		}
+		return all
+	})
+}
+
+func newRedis(t testing.TB, addr, prefix string, i int) *broker.Redis {
+	t.Helper()
+	b, err := broker.NewRedis(config.Redis{Addresses: []string{addr}, Prefix: prefix}, fmt.Sprint("node", i),
+		metrics.New("test", ""), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// started is a Redis broker that counts what it receives.
+func started(t testing.TB, addr string) (*broker.Redis, *atomic.Int64) {
+	t.Helper()
+	b, got := newRedis(t, addr, "pc", 0), &atomic.Int64{}
+	if err := b.Start(func(string, []byte) { got.Add(1) }); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	return b, got
+}
+
+func publish(b broker.Broker) broker.Publication {
+	batch := []broker.Publication{{Topic: "user:a", Payload: []byte("m")}}
+	b.Publish(context.Background(), batch)
+	return batch[0]
+}
+
+func TestRedis_DownAtStartIsTriedAgain(t *testing.T) {
+	server := redistest.Start(t)
+	server.Kill()
+	b, got := started(t, server.Addr)
+	if p := publish(b); !errors.Is(p.Err, broker.ErrUnavailable) {
+		t.Errorf("publish: got %v, want ErrUnavailable", p.Err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := b.Subscribe(ctx, "user:a"); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("subscribe: got %v, want ErrUnavailable", err)
+	}
+	server.Restart(t)
+	brokertest.Eventually(t, "it is up", b.Up)
+	brokertest.Eventually(t, "what was wanted is subscribed to", func() bool { publish(b); return got.Load() > 0 })
+}
+
+func TestRedis_KilledAndRestartedIsSubscribedAnewWithin2s(t *testing.T) {
+	const topics = 20_000
+	server := redistest.Start(t)
+	b, got := started(t, server.Addr)
+	all := make([]string, topics)
+	for i := range all {
+		all[i] = fmt.Sprint("user:", i)
+	}
+	if err := b.Subscribe(t.Context(), append(all, "user:a")...); err != nil {
+		t.Fatal(err)
+	}
+	brokertest.Eventually(t, "it is up", b.Up)
+	server.Kill()
+	brokertest.Eventually(t, "it is down", func() bool { return !b.Up() })
+	server.Restart(t)
+	began := time.Now()
+	brokertest.Eventually(t, "it is up again", b.Up)
+	if d := time.Since(began); d > 2*time.Second {
+		t.Errorf("up after %v, want 2 s", d)
+	}
+	before := got.Load()
+	batch := []broker.Publication{{Topic: all[0], Payload: []byte("m")}, {Topic: all[topics-1], Payload: []byte("m")}}
+	b.Publish(t.Context(), batch)
+	if batch[0].Nodes != 1 || batch[1].Nodes != 1 {
+		t.Errorf("up, and not subscribed to all: %+v", batch)
+	}
+	brokertest.Eventually(t, "both arrive", func() bool { return got.Load() == before+2 })
+}
+
+func TestRedis_HangingFailsWithin3sAndRecovers(t *testing.T) {
+	server := redistest.Start(t)
+	b, _ := started(t, server.Addr)
+	brokertest.Eventually(t, "it is up", b.Up)
+	server.Pause()
+	defer server.Resume()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			began := time.Now()
+			p := publish(b)
+			if d := time.Since(began); !errors.Is(p.Err, broker.ErrUnavailable) || d > 3*time.Second {
+				t.Errorf("got %v after %v, want ErrUnavailable within 3 s", p.Err, d)
+			}
+		})
+	}
+	wg.Wait()
+	brokertest.Eventually(t, "it is down", func() bool { return !b.Up() })
+	server.Resume()
+	brokertest.Eventually(t, "it is up again", b.Up)
+	if p := publish(b); p.Err != nil {
+		t.Errorf("afterwards: %v", p.Err)
+	}
+}
+
+func TestMemory_PublishesWithoutAllocating(t *testing.T) {
+	b := broker.NewMemory()
+	_ = b.Start(func(string, []byte) {})
+	_ = b.Subscribe(t.Context(), "user:a")
+	batch := []broker.Publication{{Topic: "user:a", Payload: []byte("m")}}
+	if n := testing.AllocsPerRun(100, func() { b.Publish(context.Background(), batch) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkMemory_Publish(b *testing.B) {
+	m := broker.NewMemory()
+	_ = m.Start(func(string, []byte) {})
+	_ = m.Subscribe(b.Context(), "user:a")
+	batch := []broker.Publication{{Topic: "user:a", Payload: []byte("m")}}
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Publish(context.Background(), batch)
+	}
+}
+
+func BenchmarkRedis_Publish(b *testing.B) {
+	server := redistest.Start(b)
+	r, _ := started(b, server.Addr)
+	for !r.Up() {
+		time.Sleep(time.Millisecond)
+	}
+	for _, callers := range []int{16, 64, 512} {
+		b.Run(fmt.Sprint("callers=", callers), func(b *testing.B) {
+			b.SetParallelism(callers)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					publish(r)
+				}
+			})
+		})
+	}
+}
