@@ -146,7 +146,11 @@ func (s *goSocket) writeLoop() {
 			return
 		}
 		_ = s.conn.SetWriteDeadline(time.Now().Add(goWriteTimeout))
+		began := c.loop.now()
 		n, err := s.conn.Write(chunk)
+		if now := c.loop.now(); n > 0 && now > began {
+			c.seen.Store(uint32(now)) // it had to wait: the peer made room
+		}
 		c.mu.Lock()
 		done = c.wroteLocked(n, done[:0])
 		if err != nil {

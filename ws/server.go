@@ -71,6 +71,10 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newServer(o, e), nil
+}
+
+func newServer(o Options, e *engine) *Server {
 	ws := o.Config.WebSocket
 	s := &Server{
 		cfg: o.Config, hub: o.Hub, auth: o.Auth, hooks: o.Webhooks, metrics: o.Metrics, log: o.Log, engine: e,
@@ -79,7 +83,7 @@ func New(o Options) (*Server, error) {
 		pingEvery: max(1, ticks(ws.PingInterval)), pongWait: max(1, ticks(ws.PongTimeout)),
 	}
 	s.show()
-	return s, nil
+	return s
 }
 
 func (s *Server) show() {

@@ -86,6 +86,7 @@ const joinSize = 32 << 10
 // sendAll queues several frames and writes them together.
 func (c *Conn) sendAll(batch []*push.Message) {
 	j := joiners.Get().(*joiner)
+	j.done = j.done[:0]
 	var given []*push.Message
 	var full *ending
 	c.mu.Lock()
@@ -101,7 +102,7 @@ func (c *Conn) sendAll(batch []*push.Message) {
 		c.waitLocked(it, 0)
 	}
 	if idle && c.phase == phaseOpen {
-		j.done = c.flushLocked(j.scratch, j.done[:0])
+		j.done = c.flushLocked(j.scratch, j.done)
 	}
 	c.mu.Unlock()
 	report(j.done)
@@ -197,6 +198,7 @@ func (c *Conn) countLocked(frames, bytes int) {
 func (c *Conn) writable(scratch []byte, done []*push.Message) []*push.Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.seen.Store(uint32(c.loop.now())) // that the socket has room again is the peer's doing
 	return c.flushLocked(scratch, done)
 }
 
@@ -223,9 +225,6 @@ func (c *Conn) wroteLocked(n int, done []*push.Message) []*push.Message {
 	}
 	frames, done := c.out.advance(n, done)
 	c.countLocked(frames, n)
-	if n > 0 {
-		c.seen.Store(uint32(c.loop.now())) // a peer that reads is alive
-	}
 	if c.out.len() == 0 {
 		c.out.release(nil)
 		c.out = nil
