@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net/http/httptest"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -97,6 +100,8 @@ type network struct {
 	topics map[string]map[*fakeBroker]bool
 	seen   map[[2]string]uint64
 	down   bool
+	// fail says which topics are not confirmed.
+	fail func(topic string) bool
 	// lose says what to lose on its way to a node; it still counts.
 	lose func(to *fakeBroker, topic string, payload []byte) bool
 	// confirm, if set, holds back the confirmation of subscriptions until closed.
@@ -141,7 +146,7 @@ func (b *fakeBroker) Publish(_ context.Context, batch []broker.Publication) {
 
 func (n *network) publishLocked(p *broker.Publication) {
 	p.Nodes, p.Duplicate, p.Err = 0, false, nil
-	if n.down {
+	if n.down || n.fail != nil && n.fail(p.Topic) {
 		p.Err = broker.ErrUnavailable
 		return
 	}
@@ -283,4 +288,44 @@ func publishBody(t testing.TB, h *Hub, body string) outcome {
 	var out [1]outcome
 	h.publish(t.Context(), pushes, out[:])
 	return out[0]
+}
+
+// lines is a log that counts.
+type lines struct {
+	mu sync.Mutex // guards b
+	b  strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *lines) count() int { return strings.Count(l.String(), "\n") }
+
+func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+// metric reads one value from what /metrics shows.
+func metric(t testing.TB, m *metrics.Metrics, name string) float64 {
+	t.Helper()
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for line := range strings.Lines(w.Body.String()) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }

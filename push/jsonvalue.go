@@ -49,13 +49,14 @@ func (r *jsonReader) skipValue() *fault {
 func (r *jsonReader) skipOne(open *[]byte) (closed bool, err *fault) {
 	switch c := r.next(); {
 	case c == '{' || c == '[':
+		if len(*open) == maxDepth {
+			return false, &fault{problem: "nested too deeply"}
+		}
 		r.i++
 		if r.skipByte(c + 2) {
 			return true, nil
 		}
-		if *open = append(*open, c); len(*open) > maxDepth {
-			return false, &fault{problem: "nested too deeply"}
-		}
+		*open = append(*open, c)
 		if c == '{' && !r.skipKey() {
 			return false, r.broken()
 		}

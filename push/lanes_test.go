@@ -1,0 +1,197 @@
+package push
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/metrics"
+)
+
+// stuckConn holds its lane until let go. A real connection never does.
+type stuckConn struct {
+	fakeConn
+	entered chan struct{}
+	let     chan struct{}
+}
+
+func (c *stuckConn) Send(messages []*Message) {
+	select {
+	case c.entered <- struct{}{}:
+	default:
+	}
+	<-c.let
+	c.fakeConn.Send(messages)
+}
+
+func joinStuck(t *testing.T, h *Hub, user string, channels ...string) *stuckConn {
+	t.Helper()
+	c := &stuckConn{fakeConn: fakeConn{member: h.NewMember()}, entered: make(chan struct{}, 1), let: make(chan struct{})}
+	if err := h.Join(t.Context(), c, user, channels); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestLanes_BroadcastDoesNotStallUnicast(t *testing.T) {
+	h, _, _ := pair(t)
+	stuck := joinStuck(t, h, "", "news")
+	c := join(t, h, "42")
+	for _, to := range []string{`{"all":true}`, `{"channels":["news"]}`} {
+		mustPublish(t, h, `{"to":`+to+`,"text":"to many"}`)
+		<-stuck.entered
+		for i := range 200 { // users of every lane
+			mustPublish(t, h, fmt.Sprintf(`{"to":{"users":["%d"]},"text":"%d"}`, i, i))
+		}
+		eventually(t, "the user's frame", func() bool {
+			got := c.frames()
+			return len(got) > 0 && got[len(got)-1] == "42"
+		})
+		stuck.let <- struct{}{}
+	}
+}
+
+// What waits for one channel goes to each connection in one Send.
+func TestLanes_JoinWhatWaits(t *testing.T) {
+	h := alone(t)
+	stuck := joinStuck(t, h, "", "news")
+	c := join(t, h, "", "news")
+	var want []string
+	for i := range 10 {
+		mustPublish(t, h, fmt.Sprintf(`{"to":{"channels":["news"]},"text":"%d"}`, i))
+		if i == 0 {
+			<-stuck.entered
+		}
+		want = append(want, fmt.Sprint(i))
+	}
+	close(stuck.let)
+	wantFrames(t, c, want...)
+	if c.mu.Lock(); c.batches != 2 {
+		t.Errorf("10 messages came in %d batches, want 2", c.batches)
+	}
+	c.mu.Unlock()
+}
+
+// Publishers of a channel that cannot keep up are slowed down, and go on when
+// there is room.
+func TestLanes_SlowPublishersDown(t *testing.T) {
+	h := alone(t)
+	stuck := joinStuck(t, h, "", "news")
+	var published atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range crowded + 2 {
+			mustPublish(t, h, `{"to":{"channels":["news"]},"text":"x"}`)
+			published.Add(1)
+		}
+	}()
+	eventually(t, "a crowd", func() bool { return published.Load() == crowded })
+	ln := h.lanes.to("channel:news", envelopePush)
+	eventually(t, "a publisher that waits", func() bool {
+		ln.mu.Lock()
+		defer ln.mu.Unlock()
+		return ln.room != nil
+	})
+	if n := published.Load(); n != crowded {
+		t.Errorf("%d were published without waiting, want %d", n, crowded)
+	}
+	close(stuck.let)
+	<-done
+	waitForFrames(t, &stuck.fakeConn, crowded+2)
+}
+
+func TestLanes_AreBounded(t *testing.T) {
+	var log lines
+	m := metrics.New("", "")
+	net := newNetwork()
+	h := NewHub(&fakeBroker{net: net}, NewNodeID(), m, textLog(&log))
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stuck := joinStuck(t, h, "", "news")
+	e := envelope{payload: make([]byte, 1<<20)}
+	b := e.append(nil)
+	h.receive("channel:news", b)
+	<-stuck.entered
+	const most = maxWaiting >> 20
+	for range 2 * most {
+		h.receive("channel:news", b)
+	}
+	if got := metric(t, m, "pushcart_fanout_dropped_total"); got < most || got > most+10 {
+		t.Errorf("dropped %.0f of %d messages of 1 MiB, want about %d", got, 2*most, most)
+	}
+	if n := strings.Count(log.String(), "messages dropped"); n < 1 || n > 5 {
+		t.Errorf("%d log lines, want one a second", n)
+	}
+	if h.lanes.waiting() > maxWaiting {
+		t.Errorf("%d bytes wait", h.lanes.waiting())
+	}
+	// Unicast has room of its own.
+	c := join(t, h, "42")
+	h.receive("user:42", b)
+	waitForFrames(t, c, 1)
+	close(stuck.let)
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+	if h.lanes.waiting() != 0 {
+		t.Errorf("%d bytes wait after Close", h.lanes.waiting())
+	}
+}
+
+// Close delivers what was received, and reports to publishers that wait.
+func TestHub_CloseDelivers(t *testing.T) {
+	net := newNetwork()
+	h := NewHub(&fakeBroker{net: net}, NewNodeID(), metrics.New("", ""), discard())
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stuck := joinStuck(t, h, "", "news")
+	slow := join(t, h, "42")
+	slow.hold = true
+	result := make(chan Result)
+	go func() { result <- mustPublish(t, h, `{"to":{"users":["42"]},"text":"x","wait":"30s"}`) }()
+	eventually(t, "the frame", func() bool { return len(slow.frames()) == 1 })
+	mustPublish(t, h, `{"to":{"channels":["news"]},"text":"1"}`)
+	<-stuck.entered
+	mustPublish(t, h, `{"to":{"channels":["news"]},"text":"2"}`)
+	closed := make(chan error)
+	go func() { closed <- h.Close() }()
+	close(stuck.let)
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	wantFrames(t, &stuck.fakeConn, "1", "2")
+	if r := <-result; r.Nodes != 1 || r.Delivered != 0 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// With many publishers in memory, one of them does not deliver for all others
+// for ever: each of these returns.
+func TestLanes_HelpersTakeTurns(t *testing.T) {
+	h := newHub(t, broker.NewMemory())
+	join(t, h, "42")
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	done := make(chan int)
+	for range 4 {
+		go func() {
+			n := 0
+			for ; ctx.Err() == nil; n++ {
+				mustPublish(t, h, `{"to":{"users":["42"]},"text":"x"}`)
+			}
+			done <- n
+		}()
+	}
+	for range 4 {
+		if n := <-done; n < 10 {
+			t.Errorf("a publisher came through %d times", n)
+		}
+	}
+}
