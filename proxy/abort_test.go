@@ -17,7 +17,7 @@ func (r *rig) next() {
 	if head := b.head(); !strings.HasPrefix(head, "GET /next ") {
 		r.t.Fatalf("head %q", head)
 	}
-	b.send(ok)
+	b.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
 	c.wants(ok)
 	c.stays()
 }

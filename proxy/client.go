@@ -79,6 +79,7 @@ func (c *clientConn) next() bool {
 	w, cfg := c.s.watch, &c.s.cfg.Client
 	if len(c.src.unread()) == 0 {
 		w.arm(c.watched, cfg.IdleTimeout)
+		c.src.expect(&small)
 		c.idle.Store(true)
 		if c.s.stopping.Load() {
 			return false
@@ -145,11 +146,14 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 	wants := asks(r)
 	origin := c.origin(r)
 	if wants != noUpgrade && s.routes.websocket(r.Path) && (wants == toWebSocket || !r.HasToken("Upgrade", "h2c")) {
+		if r.Minor == 0 || !r.Fields.Has(http1.Connection, "upgrade") {
+			return c.answer(&errorAnswer{code: apierror.InvalidArgument, message: "Upgrade wants HTTP/1.1 and Connection: upgrade", close: true})
+		}
 		c.upgrade(r, head, origin)
 		return false
 	}
 	e.describe(r, wants)
-	if s.routes.walled(r.Path) {
+	if s.routes.wall.hides(r.Path) {
 		return c.answer(&errorAnswer{code: apierror.NotFound, message: "no such path", close: !e.keep || e.hasBody(), head: e.isHead})
 	}
 	rewritten := requestHead{req: r, head: head, from: origin, tunnel: e.tunnel}

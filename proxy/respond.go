@@ -3,17 +3,9 @@ package proxy
 import (
 	"errors"
 	"io"
-	"net"
 	"net/http"
 
 	"github.com/pushcart/pushcart/internal/http1"
-)
-
-// spliceFrom is from how many bytes left on a body is moved by the kernel, and
-// spliceStep how many at a time, between two looks at the deadlines.
-const (
-	spliceFrom = 256 << 10
-	spliceStep = 4 << 20
 )
 
 // respond passes a final response on. False: the client's connection ends.
@@ -31,7 +23,13 @@ func (c *clientConn) respond(e *exchange, b *backendConn) bool {
 	keep = keep && !dechunk
 
 	err := e.prepare(b, &down, keep, dechunk)
-	if err == nil && !down.done() && !down.short() {
+	if err != nil {
+		_ = e.stopUpload(c)
+		c.detach()
+		c.s.up.discard(b)
+		return c.fail(e, err)
+	}
+	if !down.done() && !down.short() {
 		if err = c.s.up.enterStream(); err != nil {
 			_ = e.stopUpload(c)
 			c.detach()
@@ -39,6 +37,7 @@ func (c *clientConn) respond(e *exchange, b *backendConn) bool {
 			return c.fail(e, err)
 		}
 		defer c.s.up.leaveStream()
+		boundUnsent(c.conn)
 	}
 	c.s.count(r.Status)
 	if c.write(e.out) != nil {
@@ -116,12 +115,6 @@ func (e *exchange) dechunk(src *source, down *body) error {
 func (c *clientConn) relay(e *exchange, b *backendConn, down *body, dechunk bool) error {
 	for !down.done() {
 		if len(b.src.unread()) == 0 {
-			if moved, err := c.splice(b, down); err != nil || moved {
-				if err != nil {
-					return err
-				}
-				continue
-			}
 			err := b.src.fill()
 			if errors.Is(err, io.EOF) && down.toClose {
 				return nil
@@ -151,27 +144,6 @@ func (c *clientConn) relay(e *exchange, b *backendConn, down *body, dechunk bool
 		b.src.take(n)
 	}
 	return nil
-}
-
-// splice lets the kernel move a part of a long body between two plain sockets.
-func (c *clientConn) splice(b *backendConn, down *body) (moved bool, err error) {
-	if down.chunked || down.toClose || down.left < spliceFrom {
-		return false, nil
-	}
-	to, ok := c.conn.(*net.TCPConn)
-	from, isTCP := b.conn.(*net.TCPConn)
-	if !ok || !isTCP {
-		return false, nil
-	}
-	step := min(down.left, spliceStep)
-	c.s.watch.armSend(c.watched, c.s.cfg.Client.SendTimeout+c.s.cfg.Backend.ResponseTimeout)
-	n, err := to.ReadFrom(&io.LimitedReader{R: from, N: step})
-	c.s.watch.armSend(c.watched, 0)
-	down.left -= n
-	if err == nil && n < step {
-		err = io.ErrUnexpectedEOF
-	}
-	return true, err
 }
 
 // settle decides what becomes of both connections.

@@ -25,7 +25,7 @@ import (
 // patience is how long a test waits for what must happen, and quiet how long it
 // looks whether something happens that must not.
 const (
-	patience = 5 * time.Second
+	patience = 3 * time.Second
 	quiet    = 150 * time.Millisecond
 )
 
@@ -196,7 +196,6 @@ func (r *rig) untouched() {
 	r.t.Helper()
 	select {
 	case p := <-r.peers:
-		_ = p.conn.SetDeadline(time.Now().Add(patience))
 		if got, err := p.tryMessage(); err == nil {
 			r.t.Errorf("reached the backend: %q", got)
 		}
@@ -226,6 +225,7 @@ func (p *peer) send(text string) {
 // head reads up to the blank line.
 func (p *peer) head() string {
 	p.t.Helper()
+	_ = p.conn.SetReadDeadline(time.Now().Add(patience))
 	got, err := p.tryHead()
 	if err != nil {
 		p.t.Fatalf("head: %v after %q", err, got)
@@ -246,6 +246,7 @@ func (p *peer) tryHead() (string, error) {
 
 // tryMessage reads a request with its body, as a strict backend would.
 func (p *peer) tryMessage() (string, error) {
+	_ = p.conn.SetReadDeadline(time.Now().Add(patience))
 	head, err := p.tryHead()
 	if err != nil {
 		return head, err
@@ -264,6 +265,7 @@ func (p *peer) tryMessage() (string, error) {
 }
 
 func (p *peer) tryChunks() (string, error) {
+	_ = p.conn.SetReadDeadline(time.Now().Add(patience))
 	var scan http1.Chunks
 	var b strings.Builder
 	for !scan.Done() {

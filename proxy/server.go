@@ -70,7 +70,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		o: o, cfg: o.Config, up: up, watch: w,
-		routes:  newRoutes(o.Config.WebSocket.Paths, o.Config.WebhookWall()),
+		routes:  newRoutes(&o.Config),
 		trusted: o.Config.TrustedProxies, max: int64(o.Config.Client.MaxConnections),
 		conns: map[*clientConn]struct{}{}, expiring: make(chan struct{}),
 	}

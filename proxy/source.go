@@ -11,9 +11,11 @@ import (
 	"github.com/pushcart/pushcart/internal/http1"
 )
 
+// Sizes of what is read at once. Bodies move a third faster with 64 KiB than with
+// 32; splice(2) gained nothing more and hid slow progress from the timeouts.
 const (
 	smallBuffer = 8 << 10
-	copyBuffer  = 32 << 10
+	copyBuffer  = 64 << 10
 )
 
 var (
@@ -88,6 +90,13 @@ func (s *source) release() {
 		s.buf = nil
 	}
 	s.r, s.w = 0, 0
+}
+
+// expect chooses the size of the next buffer, where none is held.
+func (s *source) expect(pool *sync.Pool) {
+	if s.buf == nil {
+		s.pool = pool
+	}
 }
 
 func (s *source) size() int {

@@ -36,6 +36,7 @@ func newUpload(c *clientConn, e *exchange, b *backendConn) *upload {
 	u := &upload{done: make(chan struct{})}
 	u.holds.Store(e.expects)
 	c.sending.Store(true)
+	boundUnsent(b.conn)
 	go func() {
 		defer close(u.done)
 		defer c.sending.Store(false)
@@ -52,6 +53,7 @@ func (u *upload) run(c *clientConn, e *exchange, b *backendConn) {
 			if !u.holds.Load() {
 				u.goOn(c, e, b)
 			}
+			c.src.expect(&large)
 			if err := c.src.fill(); err != nil {
 				u.fail(err, b)
 				return

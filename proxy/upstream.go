@@ -156,6 +156,9 @@ func (u *upstream) dial() (*backendConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial backend: %w", err)
 	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetReadBuffer(readBuffer)
+	}
 	if u.tls != nil {
 		t := tls.Client(conn, u.tls)
 		if err := t.HandshakeContext(ctx); err != nil {
@@ -168,6 +171,10 @@ func (u *upstream) dial() (*backendConn, error) {
 	b.peek = b.peekFD
 	return b, nil
 }
+
+// readBuffer is what the kernel takes from the backend ahead of a client that reads
+// slowly; left alone it grows to many MiB.
+const readBuffer = 512 << 10
 
 // usable says whether an idle connection is still open and silent.
 func (b *backendConn) usable() bool {

@@ -1,0 +1,279 @@
+package proxy_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pushcart/pushcart/config"
+)
+
+func TestBackendConnection_IsKeptAndUsedByTheNext(t *testing.T) {
+	r := newRig(t)
+	first, second := r.dial(), r.dial()
+	first.send(get)
+	b := r.asked()
+	b.head()
+	b.send(ok)
+	first.wants(ok)
+	second.send(get)
+	b.head() // on the same connection
+	b.send(ok)
+	second.wants(ok)
+}
+
+func TestBackendConnection_IsNotKeptWhenItSaysSo(t *testing.T) {
+	r := newRig(t)
+	for _, answer := range []string{
+		"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok",
+		"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+	} {
+		c := r.sends(get)
+		b := r.asked()
+		b.head()
+		b.send(answer)
+		c.wants(ok)
+		b.ends()
+		c.stays()
+	}
+}
+
+func TestBackendConnection_IsClosedWhenIdleTooLong(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Backend.IdleTimeout = 100 * time.Millisecond })
+	c := r.sends(get)
+	b := r.asked()
+	b.head()
+	b.send(ok)
+	c.wants(ok)
+	b.ends()
+}
+
+func TestMaxConnections_RequestsWaitAndThenGet503(t *testing.T) {
+	r := newRig(t, func(c *config.Config) {
+		c.Backend.MaxConnections = 1
+		c.Backend.ConnectTimeout = 300 * time.Millisecond
+	})
+	first := r.sends(get)
+	b := r.asked()
+	b.head()
+	second := r.sends(get)
+	second.wants("HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n")
+
+	third := r.dial()
+	third.send("GET /third HTTP/1.1\r\nHost: app\r\n\r\n")
+	third.stays()
+	b.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+	first.wants(ok)
+	b = r.asked()
+	if head := b.head(); !strings.HasPrefix(head, "GET /third ") { // it waited
+		t.Errorf("head %q", head)
+	}
+	b.send(ok)
+	third.wants(ok)
+}
+
+func TestMaxConnections_StreamsAndTunnelsDoNotCount(t *testing.T) {
+	r := newRig(t, func(c *config.Config) {
+		c.Backend.MaxConnections = 1
+		c.Backend.ConnectTimeout = 300 * time.Millisecond
+	})
+	r.stream()
+	r.tunnel()
+	r.next()
+}
+
+// stream leaves a response under way.
+func (r *rig) stream() *peer {
+	r.t.Helper()
+	c := r.sends("GET /stream HTTP/1.1\r\nHost: app\r\n\r\n")
+	b := r.asked()
+	b.head()
+	start := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+	b.send(start)
+	c.wants(start)
+	return c
+}
+
+func TestMaxStreams_BoundsStreamsAndTunnelsButNoPlainRequest(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Backend.MaxStreams = 1 })
+	open := r.stream()
+	c := r.sends(get)
+	b := r.asked()
+	b.head()
+	b.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+	c.wants("HTTP/1.1 503 ")
+	b.ends()
+	c = r.sends(askTunnel)
+	b = r.asked()
+	b.head()
+	b.send(switching)
+	c.wants("HTTP/1.1 503 ")
+	b.ends()
+	r.next()
+	_ = open.conn.Close()
+	until(t, "the stream's place is free", func() bool {
+		c := r.sends(get)
+		b := r.asked()
+		b.head()
+		b.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+		return strings.HasPrefix(c.head(), "HTTP/1.1 200 ")
+	})
+}
+
+func TestBackend_ThatCannotBeReachedIs502(t *testing.T) {
+	ln, _ := net.Listen("tcp", "127.0.0.1:0")
+	_ = ln.Close()
+	r := newRigAt(t, ln, "http://"+ln.Addr().String())
+	c := r.sends(get)
+	c.wants("HTTP/1.1 502 Bad Gateway\r\nContent-Type: application/json\r\n")
+	if head := c.head(); strings.Contains(head, "Connection: close") {
+		t.Errorf("a client loses its connection for it: %q", head)
+	}
+}
+
+func TestBackend_ThatDoesNotAnswerIs504(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Backend.ResponseTimeout = 200 * time.Millisecond })
+	c := r.sends(get)
+	b := r.asked()
+	b.head()
+	c.wants("HTTP/1.1 504 Gateway Timeout\r\nContent-Type: application/json\r\n")
+	b.ends()
+	r.next()
+}
+
+func TestResponseTimeout_IsForTheHeadOnly(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Backend.ResponseTimeout = 200 * time.Millisecond })
+	c := r.sends(get)
+	b := r.asked()
+	b.head()
+	b.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+	c.wants("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+	for range 4 {
+		c.stays()
+	}
+	b.send("k")
+	c.wants("k")
+}
+
+func TestResponseTimeout_DoesNotCountAClientThatUploadsSlowly(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Backend.ResponseTimeout = 200 * time.Millisecond })
+	c := r.sends("POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 4\r\n\r\na")
+	b := r.asked()
+	b.head()
+	for range 3 {
+		c.stays()
+		c.stays()
+		c.send("x")
+	}
+	b.wants("axxx")
+	b.send(ok)
+	c.wants(ok)
+}
+
+func TestBackend_OnAUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.sock")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newRigAt(t, ln, "unix:"+path).next()
+}
+
+func TestBackend_OnIPv6(t *testing.T) {
+	ln, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here")
+	}
+	newRigAt(t, ln, "http://"+ln.Addr().String()).next()
+}
+
+// localhost stands for ::1 and 127.0.0.1; only one of them listens.
+func TestBackend_WithSeveralAddressesOfWhichOneIsDead(t *testing.T) {
+	if all, err := net.LookupHost("localhost"); err != nil || len(all) < 2 {
+		t.Skip("localhost has one address here")
+	}
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
+		ln, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Skip("no IPv6 here")
+		}
+		_, port, _ := net.SplitHostPort(ln.Addr().String())
+		newRigAt(t, ln, "http://localhost:"+port).next()
+	}
+}
+
+func TestBackend_OverTLSIsVerified(t *testing.T) {
+	dir := t.TempDir()
+	cert := writeCertificate(t, dir, "app.internal", 1)
+	f := func(change func(*config.BackendTLS), works bool) {
+		t.Helper()
+		ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRigAt(t, ln, "https://"+ln.Addr().String(), func(c *config.Config) { change(&c.Backend.TLS) })
+		if works {
+			c := r.sends(get)
+			b := r.asked()
+			for range 3 { // on the kept connection, with session tickets on it
+				b.head()
+				b.send(ok)
+				c.wants(ok)
+				c.send(get)
+			}
+			return
+		}
+		c := r.sends(get)
+		go func() { _ = r.asked().conn.(*tls.Conn).Handshake() }()
+		c.wants("HTTP/1.1 502 ")
+	}
+	ca := filepath.Join(dir, "cert.pem")
+	f(func(c *config.BackendTLS) { c.CAFile, c.ServerName = ca, "app.internal" }, true)
+	f(func(c *config.BackendTLS) { c.Insecure = true }, true)
+	f(func(c *config.BackendTLS) { c.CAFile = ca }, false)
+	f(func(c *config.BackendTLS) { c.ServerName = "app.internal" }, false)
+}
+
+// writeCertificate makes a self-signed pair in dir: cert.pem and key.pem.
+func writeCertificate(t *testing.T, dir, name string, serial int64) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
+	for file, data := range map[string][]byte{"cert.pem": certPEM, "key.pem": keyPEM} {
+		if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cert, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}

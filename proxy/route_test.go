@@ -1,0 +1,107 @@
+package proxy_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pushcart/pushcart/config"
+)
+
+const handshake = " HTTP/1.1\r\nHost: app\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n"
+
+// takes wants that a request ends at the sidecar.
+func (r *rig) takes(request, path string) {
+	r.t.Helper()
+	r.sends(request + "early")
+	select {
+	case u := <-r.taken:
+		if u.path != path || u.early != "early" || u.from.IP.String() != "127.0.0.1" || u.from.Host != "app" {
+			r.t.Errorf("taken: %+v", u)
+		}
+	case <-r.peers:
+		r.t.Errorf("%.60q went to the backend", request)
+	case <-time.After(patience):
+		r.t.Errorf("%.60q is neither here nor there", request)
+	}
+}
+
+// passes wants that a request goes to the backend.
+func (r *rig) passes(request string) {
+	r.t.Helper()
+	c := r.sends(request)
+	select {
+	case u := <-r.taken:
+		r.t.Errorf("%.60q was taken: %+v", request, u)
+	case b := <-r.peers:
+		b.head()
+		b.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+		c.wants("HTTP/1.1 200 ")
+	case <-time.After(patience):
+		r.t.Errorf("%.60q is neither here nor there", request)
+	}
+}
+
+func TestWebSocketPath_IsDecidedOnTheBytesThatWouldBeForwarded(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.WebSocket.Paths = []string{"/ws", "/rt/*"} })
+	r.takes("GET /ws"+handshake, "/ws")
+	r.takes("GET /ws?a=b"+handshake, "/ws")
+	r.takes("GET http://app/ws"+handshake, "/ws")
+	r.takes("GET /rt/"+handshake, "/rt/")
+	r.takes("GET /rt/a/../b"+handshake, "/rt/a/../b")
+	for _, path := range []string{"/%77s", "//ws", "/x/../ws", "/ws;a", "/ws/", "/WS", "/rt", "/ws#a", "/", "/./ws"} {
+		r.passes("GET " + path + handshake)
+	}
+	r.passes("GET /ws HTTP/1.1\r\nHost: app\r\n\r\n") // no upgrade: an ordinary request
+	r.passes("GET /ws HTTP/1.1\r\nHost: app\r\nConnection: upgrade\r\n\r\n")
+}
+
+func TestWebSocketPath_BadUpgradesDoNotReachTheBackend(t *testing.T) {
+	f := func(request string) {
+		t.Helper()
+		refused(t, "400", request)
+	}
+	f("GET /ws HTTP/1.0\r\nHost: app\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n")
+	f("GET /ws HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\n\r\n")
+	f("GET /ws HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\nConnection: close\r\n\r\n")
+}
+
+func TestWebhookWall_HidesTheRouteInEverySpelling(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Webhook.URL = "http://app:3000/hooks/push" })
+	for _, path := range []string{
+		"/hooks/push", "/hooks/push/", "/hooks/push/a", "/hooks/push?a", "/HOOKS/Push", "/hooks//push", "//hooks/push",
+		"/hooks/./push", "/a/../hooks/push", "/hooks/a/../push", "/hooks/%70ush", "/hooks%2fpush", "/hooks%2Fpush",
+		"/hooks/%2570ush", "/hooks/%252570ush", "/hooks\\push", "/hooks%5cpush", "/hooks;a=b/push", "/hooks/push;v=1",
+		"/hooks/push%3ba", "/%2e/hooks/push", "/a/%2e%2e/hooks/push", "/a/..;/hooks/push", "/hooks/push/../push",
+		"/hooks/push#a", "/hooks/push%23a", "/hooks/push%3fa", "/hooks/push%00", "/x%23/../hooks/push",
+		"/hooks/push%2f", "/../hooks/push", "/hooks/push/%2e",
+	} {
+		c := r.sends("POST " + path + " HTTP/1.1\r\nHost: app\r\nce-type: pushcart.message\r\nContent-Length: 2\r\n\r\n{}")
+		if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 404 ") {
+			t.Errorf("%s: %q", path, head)
+		}
+	}
+	r.untouched()
+	c := r.sends("POST http://app/hooks/push HTTP/1.1\r\nHost: app\r\nContent-Length: 0\r\n\r\n")
+	c.wants("HTTP/1.1 404 ")
+	for _, path := range []string{"/hooks", "/hooks/pusher", "/hooks/pus", "/", "/a/hooks/push", "/hooks/push/../x", "/hooks/push/.."} {
+		r.passes("GET " + path + " HTTP/1.1\r\nHost: app\r\nce-type: a\r\nwebhook-id: b\r\n\r\n")
+	}
+}
+
+func TestWebhookWall_OfAURLWithEvent(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Webhook.URL = "http://app:3000/hooks/{event}" })
+	r.sends("POST /hooks/connect HTTP/1.1\r\nHost: app\r\n\r\n").wants("HTTP/1.1 404 ")
+	r.sends("POST /hooks HTTP/1.1\r\nHost: app\r\n\r\n").wants("HTTP/1.1 404 ")
+	r.passes("GET /hooksx HTTP/1.1\r\nHost: app\r\n\r\n")
+
+	r = newRig(t, func(c *config.Config) { c.Webhook.URL = "http://app:3000/on-{event}" })
+	r.sends("POST /on-connect HTTP/1.1\r\nHost: app\r\n\r\n").wants("HTTP/1.1 404 ")
+	r.sends("POST /ON-%63onnect/x HTTP/1.1\r\nHost: app\r\n\r\n").wants("HTTP/1.1 404 ")
+	r.passes("GET /on HTTP/1.1\r\nHost: app\r\n\r\n")
+}
+
+func TestWebhookWall_IsAbsentWithPublicPath(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Webhook.URL, c.Webhook.PublicPath = "http://app:3000/hooks", true })
+	r.passes("POST /hooks HTTP/1.1\r\nHost: app\r\n\r\n")
+}
