@@ -245,8 +245,7 @@ func TestWebhooks_TellAConnectionsLifeInOrder(t *testing.T) {
 func TestWebhooks_OneAtATimePerConnection(t *testing.T) {
 	const messages = 200
 	hold := make(chan struct{})
-	var b *backend
-	b = newBackend(t, func(w http.ResponseWriter, e event) {
+	b := newBackend(t, func(w http.ResponseWriter, e event) {
 		if e.kind == "pushcart.message" && e.body == "0" {
 			<-hold
 		}

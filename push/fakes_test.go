@@ -111,7 +111,6 @@ type network struct {
 type fakeBroker struct {
 	net     *network
 	receive broker.Receiver
-	closed  bool
 }
 
 func newNetwork() *network {
