@@ -126,7 +126,11 @@ func (c *clientConn) send(e *exchange) (*backendConn, error) {
 	}
 	c.attach(b)
 	c.s.watch.arm(b.watched, c.s.cfg.Backend.ResponseTimeout)
-	_, err = b.conn.Write(e.out)
+	if e.hasBody() {
+		_, err = b.conn.Write(e.out)
+	} else {
+		err = b.src.ask(e.out)
+	}
 	if err != nil && b.reused && !e.hasBody() && len(c.src.unread()) == 0 && e.idempotent {
 		c.s.up.discard(b)
 		if b, err = c.s.up.get(true); err != nil {

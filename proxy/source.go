@@ -29,6 +29,9 @@ type source struct {
 	conn net.Conn
 	raw  syscall.RawConn // nil where the descriptor cannot be read directly (TLS)
 	try  func(fd uintptr) bool
+	send func(fd uintptr) bool
+
+	out []byte // that ask has yet to write
 
 	buf     *[]byte // of pool; nil while nothing is held
 	pool    *sync.Pool
@@ -46,7 +49,7 @@ func newSource(conn net.Conn, pool *sync.Pool) *source {
 	} else if _, isUnix := conn.(*net.UnixConn); isUnix {
 		s.raw = rawConn(conn)
 	}
-	s.try = s.tryRead
+	s.try, s.send = s.tryRead, s.trySend
 	return s
 }
 
@@ -142,6 +145,48 @@ func (s *source) failed(err error) error {
 		err = io.ErrNoProgress
 	}
 	return err
+}
+
+// ask writes out and waits until an answer begins. The wait is begun before the
+// request is sent: the answer then ends it, and no read is spent on finding
+// nothing. An error is one of writing; the next fill meets those of reading.
+func (s *source) ask(out []byte) error {
+	if s.raw == nil || s.buf != nil {
+		_, err := s.conn.Write(out)
+		return err
+	}
+	s.out, s.n, s.err = out, 0, nil
+	err := s.raw.Read(s.send)
+	rest := s.out
+	s.out = nil
+	if len(rest) > 0 {
+		if s.err != nil && s.err != unix.EAGAIN {
+			return s.err
+		}
+		_, err := s.conn.Write(rest) // large: wait for room
+		return err
+	}
+	if err == nil {
+		s.w += max(s.n, 0)
+	}
+	if s.r == s.w {
+		s.release()
+	}
+	return nil
+}
+
+// trySend writes once, then reads like tryRead.
+func (s *source) trySend(fd uintptr) bool {
+	if len(s.out) == 0 {
+		return s.tryRead(fd)
+	}
+	n, err := unix.Write(int(fd), s.out)
+	for err == unix.EINTR {
+		n, err = unix.Write(int(fd), s.out)
+	}
+	s.out = s.out[max(n, 0):]
+	s.err = err
+	return len(s.out) > 0
 }
 
 // tryRead is one read that does not wait; false: nothing is there yet.
