@@ -24,7 +24,7 @@ import (
 // patience is how long a test waits for what must happen, and quiet how long it
 // looks whether something happens that must not.
 const (
-	patience = 3 * time.Second
+	patience = 20 * time.Second
 	quiet    = 150 * time.Millisecond
 )
 
