@@ -92,6 +92,10 @@ func (q *queue) tell(j *job) {
 	j.class = &q.told
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.closed {
+		q.countLost(j, errClosed)
+		return
+	}
 	k := q.keys[j.event.ConnectionID]
 	if k == nil {
 		k = &key{}
@@ -122,13 +126,17 @@ func (q *queue) boundLocked() {
 
 // lostLocked gives up a told event.
 func (q *queue) lostLocked(j *job, why string) {
-	q.d.metrics.Webhooks.WithLabelValues(j.event.Name, "lost").Inc()
-	if q.d.refused.shouldLog("lost") {
-		q.d.log.Error("webhook events lost", "event", j.event.Name, "conn", j.event.ConnectionID, "err", errors.New(why))
-	}
+	q.countLost(j, errors.New(why))
 	j.gone = true
 	q.removeReadyLocked(j)
 	q.finishLocked(j)
+}
+
+func (q *queue) countLost(j *job, err error) {
+	q.d.metrics.Webhooks.WithLabelValues(j.event.Name, "lost").Inc()
+	if q.d.refused.shouldLog("lost") {
+		q.d.log.Error("webhook events lost", "event", j.event.Name, "conn", j.event.ConnectionID, "err", err)
+	}
 }
 
 func (q *queue) removeReadyLocked(j *job) {

@@ -23,9 +23,9 @@ var demoFiles embed.FS
 // demo is pushcart demo: the sidecar in front of a small app, in one process.
 func (p *process) demo(ctx context.Context, args []string) error {
 	f := p.flags("demo")
-	listen := f.String("listen", "127.0.0.1:8080", "public `address`")
-	pushListen := f.String("push-listen", "127.0.0.1:8081", "`address` of the push API")
-	adminListen := f.String("admin-listen", "127.0.0.1:8082", "admin `address`")
+	listen := f.String("listen", "", "public `address` (default 127.0.0.1:8080, or a free port)")
+	pushListen := f.String("push-listen", "", "`address` of the push API (default 127.0.0.1:8081, or a free port)")
+	adminListen := f.String("admin-listen", "", "admin `address` (default 127.0.0.1:8082, or a free port)")
 	if err := p.parse(f, args); err != nil {
 		return err
 	}
@@ -35,7 +35,9 @@ func (p *process) demo(ctx context.Context, args []string) error {
 	}
 	defer app.close()
 	cfg := config.Default()
-	cfg.Listen, cfg.Push.Listen, cfg.Admin.Listen = *listen, *pushListen, *adminListen
+	cfg.Listen = demoAddress(*listen, "127.0.0.1:8080")
+	cfg.Push.Listen = demoAddress(*pushListen, "127.0.0.1:8081")
+	cfg.Admin.Listen = demoAddress(*adminListen, "127.0.0.1:8082")
 	cfg.Backend.URL = "http://" + app.listener.Addr().String()
 	cfg.Auth.Anonymous = true
 	cfg.Webhook.URL = cfg.Backend.URL + "/hooks/push"
@@ -54,6 +56,20 @@ func (p *process) demo(ctx context.Context, args []string) error {
 	app.start(pushAddr)
 	fmt.Fprintf(p.stdout, demoText, n.public.Addr(), pushAddr, n.adminListener.Addr())
 	return n.run(ctx, p.signals)
+}
+
+// demoAddress is what was asked for, else usual, else, where another program has
+// that, a free port: a demo is not worth an argument about ports.
+func demoAddress(asked, usual string) string {
+	if asked != "" {
+		return asked
+	}
+	ln, err := net.Listen("tcp", usual)
+	if err != nil {
+		return "127.0.0.1:0"
+	}
+	_ = ln.Close()
+	return usual
 }
 
 const demoText = `

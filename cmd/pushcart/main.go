@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/pushcart/pushcart/config"
@@ -77,7 +78,7 @@ const usage = `pushcart puts push in front of an HTTP app that stays as it is.
 
 func (p *process) command(ctx context.Context) error {
 	name, args := "run", p.args
-	if len(args) > 0 && (args[0] == "" || args[0][0] != '-') {
+	if len(args) > 0 && (!strings.HasPrefix(args[0], "-") || args[0] == "-h" || args[0] == "--help") {
 		name, args = args[0], args[1:]
 	}
 	switch name {
@@ -94,7 +95,7 @@ func (p *process) command(ctx context.Context) error {
 	case "version":
 		fmt.Fprintf(p.stdout, "pushcart %s (%s) %s\n", version, commit, runtime.Version())
 		return nil
-	case "help":
+	case "help", "-h", "--help":
 		fmt.Fprint(p.stdout, usage)
 		return nil
 	}

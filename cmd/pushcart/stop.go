@@ -69,12 +69,21 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
+// parting is what the sockets get for their last Close frames when the process is
+// told to end at once.
+const parting = 500 * time.Millisecond
+
 // close ends what there is, from the sockets inwards. Parts that were not built
 // are nil.
 func (n *node) close(ctx context.Context) error {
 	var errs []error
 	if n.ws != nil {
-		errs = append(errs, n.ws.Close(ctx))
+		sockets, cancel := context.WithTimeout(context.Background(), parting)
+		if ctx.Err() == nil {
+			sockets, cancel = ctx, func() {}
+		}
+		errs = append(errs, n.ws.Close(sockets))
+		cancel()
 	}
 	if n.hooks != nil {
 		errs = append(errs, n.hooks.Close(ctx))

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/leak"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
+
+// logged is a log that a test reads while others write it.
+type logged struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *logged) await(t *testing.T, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(l.String(), text); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %q in:\n%s", text, l)
+		}
+	}
+}
+
+// running is a node in this process.
+type running struct {
+	*node
+	signals chan os.Signal
+	log     *logged
+	ended   chan error
+}
+
+func startNode(t *testing.T, change func(*config.Config)) *running {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Listen, cfg.Push.Listen, cfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Backend.URL = "http://127.0.0.1:1"
+	cfg.Shutdown.Drain = time.Second
+	if change != nil {
+		change(&cfg)
+	}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	r := &running{signals: make(chan os.Signal, 2), log: &logged{}, ended: make(chan error, 1)}
+	n, err := newNode(context.Background(), cfg, slog.New(slog.NewTextHandler(r.log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.node = n
+	go func() { r.ended <- n.run(context.Background(), r.signals) }()
+	r.log.await(t, "pushcart started")
+	return r
+}
+
+func (r *running) end(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-r.ended:
+		return err
+	case <-time.After(10 * time.Second):
+		t.Fatalf("it did not end:\n%s", r.log)
+		return nil
+	}
+}
+
+func TestNodes_TwoLiveInOneProcess(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) }))
+	defer app.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	a := startNode(t, func(c *config.Config) { c.Backend.URL = app.URL; c.Auth.Anonymous = true })
+	b := startNode(t, func(c *config.Config) { c.Backend.URL = app.URL })
+	for _, n := range []*running{a, b} {
+		resp, err := http.Get("http://" + n.public.Addr().String() + "/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, _ := io.ReadAll(resp.Body); string(body) != "/x" {
+			t.Errorf("got %q", body)
+		}
+		resp.Body.Close()
+	}
+	if strings.Contains(a.log.String(), "no way in") || !strings.Contains(b.log.String(), "no way in") {
+		t.Errorf("the warning belongs to the second alone:\n%s%s", a.log, b.log)
+	}
+	for _, n := range []*running{a, b} {
+		n.signals <- syscall.SIGHUP
+		n.log.await(t, "restart")
+		n.signals <- syscall.SIGTERM
+		if err := n.end(t); err != nil {
+			t.Errorf("end: %v", err)
+		}
+	}
+}
+
+// TestNode_EndsWhenAListenerDies: a process that lost one of its listeners is no
+// use, and its supervisor can start it anew.
+func TestNode_EndsWhenAListenerDies(t *testing.T) {
+	for name, ln := range map[string]func(*running) net.Listener{
+		"public": func(r *running) net.Listener { return r.public },
+		"admin":  func(r *running) net.Listener { return r.adminListener },
+	} {
+		r := startNode(t, nil)
+		_ = ln(r).Close()
+		if err := r.end(t); err == nil || !strings.Contains(err.Error(), name+" listener") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestNode_APortThatIsTakenIsNamed(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for want, change := range map[string]func(*config.Config){
+		"listen: ":       func(c *config.Config) { c.Listen = taken.Addr().String() },
+		"push.listen: ":  func(c *config.Config) { c.Push.Listen = taken.Addr().String() },
+		"admin.listen: ": func(c *config.Config) { c.Admin.Listen = taken.Addr().String() },
+	} {
+		cfg := config.Default()
+		cfg.Listen, cfg.Push.Listen, cfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+		cfg.Backend.URL = "http://127.0.0.1:1"
+		change(&cfg)
+		_, err := newNode(context.Background(), cfg, slog.New(slog.DiscardHandler))
+		if err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "in use") {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+func TestListenPush_TakesOverASocketThatNobodyListensOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "push.sock")
+	ln, err := listenPush("unix:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listenPush("unix:" + path); err == nil {
+		t.Error("a socket in use was taken over")
+	}
+	ln.(*net.UnixListener).SetUnlinkOnClose(false) // as a killed process leaves it
+	_ = ln.Close()
+	ln, err = listenPush("unix:" + path)
+	if err != nil {
+		t.Fatalf("a dead socket: %v", err)
+	}
+	_ = ln.Close()
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listenPush("unix:" + path); err == nil {
+		t.Error("an ordinary file was replaced")
+	}
+}
+
+func TestDemoAddress_FallsBackToAFreePort(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	usual := taken.Addr().String()
+	if got := demoAddress("", usual); got != "127.0.0.1:0" {
+		t.Errorf("taken: got %s", got)
+	}
+	if got := demoAddress("127.0.0.1:9", usual); got != "127.0.0.1:9" {
+		t.Errorf("asked: got %s", got)
+	}
+	_ = taken.Close()
+	if got := demoAddress("", usual); got != usual {
+		t.Errorf("free: got %s", got)
+	}
+}
+
+func TestSignToken_HasTheConfiguredClaims(t *testing.T) {
+	cfg := config.Default().Auth.JWT
+	cfg.Secret, cfg.Issuer, cfg.Audience, cfg.UserClaim = "0123456789abcdef0123456789abcdef", "me", "app", "uid"
+	token, err := signToken(cfg, "ann", []string{"news"}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims map[string]any
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		t.Fatal(err)
+	}
+	if claims["uid"] != "ann" || claims["iss"] != "me" || claims["aud"] != "app" ||
+		claims["exp"].(float64)-claims["iat"].(float64) != 60 || len(claims["channels"].([]any)) != 1 {
+		t.Errorf("got %s", payload)
+	}
+}
+
+func TestHelp_IsOnStdoutAndExits0(t *testing.T) {
+	for _, arg := range []string{"help", "-h", "--help"} {
+		var out, errs bytes.Buffer
+		p := process{args: []string{arg}, stdout: &out, stderr: &errs}
+		if code := p.main(context.Background()); code != 0 || !strings.Contains(out.String(), "pushcart demo") || errs.Len() > 0 {
+			t.Errorf("%s: exit %d, %q %q", arg, code, out.String(), errs.String())
+		}
+	}
+}

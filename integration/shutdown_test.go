@@ -1,0 +1,176 @@
+package integration
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+)
+
+func (s *sidecar) awaitExit(t *testing.T, within time.Duration) {
+	t.Helper()
+	select {
+	case <-s.exited:
+	case <-time.After(within):
+		t.Fatalf("it did not exit within %v:\n%s", within, s.output())
+	}
+}
+
+// TestShutdown_RequestsInFlightFinishAndStreamsAreCut: a request that is under way
+// gets its whole answer; an endless stream ends with shutdown.drain.
+func TestShutdown_RequestsInFlightFinishAndStreamsAreCut(t *testing.T) {
+	arrived, goOn := make(chan string, 2), make(chan struct{})
+	b := newBackend(t, nil)
+	b.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arrived <- r.URL.Path
+		if r.URL.Path == "/sse" {
+			w.Header().Set("Content-Type", "text/event-stream")
+			fmt.Fprint(w, "data: 1\n\n")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+			return
+		}
+		<-goOn
+		fmt.Fprint(w, strings.Repeat("x", 100_000))
+	})
+	s := start(t, anonymous+"\nbackend: {url: '"+b.URL+"'}\nshutdown: {drain: 2s}")
+
+	sse, err := client.Get("http://" + s.public + "/sse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sse.Body.Close()
+	answer := make(chan string, 1)
+	go func() {
+		resp, err := client.Get("http://" + s.public + "/slow")
+		if err != nil {
+			answer <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		answer <- fmt.Sprint(resp.StatusCode, resp.Header["Connection"], resp.Close, len(body), err)
+	}()
+	<-arrived
+	<-arrived
+	began := time.Now()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	eventually(t, "readyz is 503", func() bool {
+		status, _ := call(t, "GET", "http://"+s.admin+"/readyz", "", "")
+		return status == 503
+	})
+	close(goOn)
+	if got := <-answer; !strings.HasPrefix(got, "200 ") || !strings.Contains(got, " true 100000 <nil>") {
+		t.Errorf("the request in flight: got %s, want 200, closing, 100000 bytes", got)
+	}
+	text, err := io.ReadAll(sse.Body)
+	if !strings.Contains(string(text), "data: 1") || err == nil {
+		t.Errorf("the stream: %q %v, want a break", text, err)
+	}
+	s.awaitExit(t, 5*time.Second)
+	if d := time.Since(began); s.code != 0 || d < 1500*time.Millisecond || d > 4*time.Second {
+		t.Errorf("exit %d after %v, want 0 after the 2 s of drain", s.code, d)
+	}
+}
+
+// TestShutdown_NobodyHoldsItUp: a webhook backend that never answers, and
+// connections to the push and admin listeners on which nothing was ever sent, do
+// not delay the end beyond delay + drain + webhook.timeout.
+func TestShutdown_NobodyHoldsItUp(t *testing.T) {
+	release := make(chan struct{})
+	b := newBackend(t, func(w http.ResponseWriter, e event) {
+		if e.kind == "pushcart.disconnected" {
+			<-release
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	defer close(release)
+	s := start(t, anonymous+strings.Replace(b.hooked(), "timeout: 2s", "timeout: 1s", 1))
+	for _, addr := range []string{s.push, s.admin} {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	for range 3 {
+		dial(t, s, nil)
+	}
+	go func() { // a slow push, with which shutdown does not wait for all of its 30 s
+		resp, err := client.Post("http://"+s.push+"/v1/push", "", strings.NewReader(`{"to":{"users":["nobody"]},"text":"x","wait":"30s"}`))
+		if err == nil {
+			resp.Body.Close()
+		}
+	}()
+	began := time.Now()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	s.awaitExit(t, 10*time.Second)
+	if d := time.Since(began); s.code != 0 || d > 3*time.Second {
+		t.Errorf("exit %d after %v, want 0 within drain 1s + timeout 1s", s.code, d)
+	}
+	if out := s.output(); !strings.Contains(out, "webhook events lost") {
+		t.Errorf("the lost events are not in the log:\n%s", out)
+	}
+}
+
+// TestShutdown_HandshakesGoOnDuringTheDelayAndEndWithIt: the balancer has
+// shutdown.delay to notice.
+func TestShutdown_HandshakesGoOnDuringTheDelayAndEndWithIt(t *testing.T) {
+	b := newBackend(t, func(w http.ResponseWriter, e event) { w.WriteHeader(http.StatusNoContent) })
+	s := start(t, anonymous+b.hooked()+"\nshutdown: {delay: 1s, drain: 3s}")
+	stuck := dialStuck(t, s)
+	defer stuck.Close()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	eventually(t, "readyz is 503", func() bool {
+		status, _ := call(t, "GET", "http://"+s.admin+"/readyz", "", "")
+		return status == 503
+	})
+	c := dial(t, s, nil) // still taken
+	if code := closed(t, c); code != 1012 {
+		t.Errorf("closed with %d, want 1012", code)
+	}
+	// While the connection that does not answer its Close is awaited, plain requests
+	// go on and handshakes do not.
+	if _, err := tryDial(s, "/ws", nil); err == nil || !strings.Contains(err.Error(), "503") {
+		t.Errorf("a handshake while draining: %v, want 503", err)
+	}
+	if status, body := call(t, "GET", "http://"+s.public+"/hello", "", ""); status != 200 {
+		t.Errorf("a plain request while draining: %d %s", status, body)
+	}
+	s.awaitExit(t, 10*time.Second)
+}
+
+// dialStuck opens a WebSocket that never answers anything.
+func dialStuck(t *testing.T, s *sidecar) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != 101 {
+		t.Fatalf("handshake: %v %v", resp, err)
+	}
+	return conn
+}
+
+func TestSIGHUP_DoesNotEndTheProcess(t *testing.T) {
+	s := start(t, anonymous)
+	c := dial(t, s, nil)
+	_ = s.cmd.Process.Signal(syscall.SIGHUP)
+	eventually(t, "the log says that a restart is needed", func() bool { return len(s.complaints()) == 1 })
+	if got := s.complaints()[0]; !strings.Contains(got, "restart") {
+		t.Errorf("logged %q", got)
+	}
+	s.pushed(t, `{"to":{"all":true},"text":"still here"}`)
+	if kind, got := next(t, c); kind != websocket.TextMessage || got != "still here" {
+		t.Errorf("got %q", got)
+	}
+}

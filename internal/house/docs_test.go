@@ -1,0 +1,70 @@
+package house
+
+import (
+	"go/ast"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func readDoc(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("../../docs", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// firstCells are what matches in the first cell of a page's tables.
+func firstCells(page, pattern string) (out []string) {
+	for _, cell := range regexp.MustCompile(`(?m)^\|([^|]*)\|`).FindAllStringSubmatch(page, -1) {
+		out = append(out, regexp.MustCompile(pattern).FindAllString(cell[1], -1)...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func TestDocs_ArchitectureNamesEveryPackageAndNoOther(t *testing.T) {
+	var have []string
+	eachFile(t, func(path string, _ []byte, _ *token.FileSet, _ *ast.File) {
+		have = append(have, filepath.ToSlash(filepath.Dir(path)))
+	})
+	slices.Sort(have)
+	have = slices.Compact(have)
+	named := firstCells(readDoc(t, "architecture.md"), "[a-z]+(/[a-z0-9]+)?")
+	named = slices.DeleteFunc(named, func(s string) bool { return s == "package" })
+	for _, dir := range have {
+		if !slices.Contains(named, dir) {
+			t.Errorf("docs/architecture.md does not name %s", dir)
+		}
+	}
+	for _, dir := range named {
+		if !slices.Contains(have, dir) {
+			t.Errorf("docs/architecture.md names %s, which is not there", dir)
+		}
+	}
+}
+
+func TestDocs_MetricsAreThoseOfTheCode(t *testing.T) {
+	literal := regexp.MustCompile(`"(pushcart_[a-z_]+)"`)
+	var have []string
+	eachFile(t, func(path string, src []byte, _ *token.FileSet, _ *ast.File) {
+		if strings.HasSuffix(path, "_test.go") || strings.HasPrefix(path, "bench/") {
+			return
+		}
+		for _, m := range literal.FindAllSubmatch(src, -1) {
+			have = append(have, string(m[1]))
+		}
+	})
+	slices.Sort(have)
+	have = slices.Compact(have)
+	named := firstCells(readDoc(t, "metrics.md"), "pushcart_[a-z_]+")
+	if !slices.Equal(have, named) {
+		t.Errorf("the code has\n%q\ndocs/metrics.md has\n%q", have, named)
+	}
+}
