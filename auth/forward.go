@@ -58,6 +58,9 @@ func (f *forwarder) ask(ctx context.Context, h Handshake) (Identity, error) {
 	defer fasthttp.ReleaseRequest(req)
 	defer fasthttp.ReleaseResponse(resp)
 	req.SetRequestURI(f.cfg.URL)
+	// fasthttp would take a Cookie apart and write it anew; it must arrive as it came.
+	req.Header.DisableSpecialHeader()
+	req.Header.Set("Host", string(req.URI().Host()))
 	for _, name := range []string{"Cookie", "Authorization"} {
 		if v := h.Header(name); v != "" {
 			req.Header.Set(name, v)
