@@ -246,6 +246,7 @@ func TestLargeBodies_TakeNoMemory(t *testing.T) {
 			}
 		}
 	}()
+	_ = b.conn.SetReadDeadline(time.Now().Add(time.Minute))
 	if _, err := io.CopyN(io.Discard, b.in, size); err != nil {
 		t.Fatal(err)
 	}
@@ -258,6 +259,7 @@ func TestLargeBodies_TakeNoMemory(t *testing.T) {
 		}
 	}()
 	c.head()
+	_ = c.conn.SetReadDeadline(time.Now().Add(time.Minute))
 	if _, err := io.CopyN(io.Discard, c.in, size); err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,8 @@ type clientConn struct {
 	sock    net.Conn // as accepted
 	conn    net.Conn // sock, or TLS over it
 	peer    netip.Addr
+	trusted bool              // a proxy of ours
+	from    clientaddr.Origin // of the last request
 	src     *source
 	watched *watched
 	taken   bool // by Upgrade
@@ -165,18 +167,24 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 	return c.exchange(e)
 }
 
+// origin says who asks. Most connections ask for one host, and without proxies
+// nothing else varies: what was found out last is kept.
 func (c *clientConn) origin(r *http1.Request) clientaddr.Origin {
+	if !c.trusted && c.from.ForwardedFor != "" && c.from.Host == string(r.Host) {
+		return c.from
+	}
 	proto := "http"
 	if c.s.tls != nil {
 		proto = "https"
 	}
 	var came clientaddr.Forwarded
-	if c.s.trusted.Trusts(c.peer) {
+	if c.trusted {
 		came = clientaddr.Forwarded{
 			For: r.Joined("X-Forwarded-For"), Proto: string(r.Get("X-Forwarded-Proto")), Host: string(r.Get("X-Forwarded-Host")),
 		}
 	}
-	return c.s.trusted.Resolve(c.peer, proto, string(r.Host), came)
+	c.from = c.s.trusted.Resolve(c.peer, proto, string(r.Host), came)
+	return c.from
 }
 
 // upgrade hands the connection over for good.

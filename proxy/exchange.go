@@ -53,8 +53,8 @@ func (e *exchange) release() {
 func (e *exchange) describe(r *http1.Request, wants upgrade) {
 	e.minor = r.Minor
 	e.isHead = string(r.Method) == http.MethodHead
-	e.keep = r.Minor == 1 && !r.HasToken("Connection", "close") ||
-		r.Minor == 0 && r.HasToken("Connection", "keep-alive")
+	e.keep = r.Minor == 1 && !r.Fields.Has(http1.Connection, "close") ||
+		r.Minor == 0 && r.Fields.Has(http1.Connection, "keep-alive")
 	e.body = newBody(r.ContentLength, r.Chunked)
 	switch string(r.Method) {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
@@ -64,7 +64,7 @@ func (e *exchange) describe(r *http1.Request, wants upgrade) {
 	}
 	e.expects = r.Minor == 1 && r.Fields.Has(http1.Expect, "100-continue")
 	upgrading := wants == toWebSocket || wants == toOther
-	e.tunnel = upgrading && r.Minor == 1 && e.body.done() && r.HasToken("Connection", "upgrade")
+	e.tunnel = upgrading && r.Minor == 1 && e.body.done() && r.Fields.Has(http1.Connection, "upgrade")
 }
 
 func (e *exchange) hasBody() bool { return !e.body.done() }

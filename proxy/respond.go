@@ -15,8 +15,8 @@ func (c *clientConn) respond(e *exchange, b *backendConn) bool {
 		return c.tunnel(e, b)
 	}
 	down := responseBody(e, r)
-	backendKeep := !down.toClose && (r.Minor == 1 && !r.Fields.HasToken("Connection", "close") ||
-		r.Minor == 0 && r.Fields.HasToken("Connection", "keep-alive"))
+	backendKeep := !down.toClose && (r.Minor == 1 && !r.Fields.Has(http1.Connection, "close") ||
+		r.Minor == 0 && r.Fields.Has(http1.Connection, "keep-alive"))
 	// Whether a client goes on with a body that was answered already is not known.
 	keep := e.keep && !down.toClose && e.uploaded() && !c.s.isDraining()
 	dechunk := down.chunked && e.minor == 0

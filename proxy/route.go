@@ -57,9 +57,11 @@ func asks(r *http1.Request) upgrade {
 		return noUpgrade
 	}
 	switch {
-	case r.HasToken("Upgrade", "websocket"):
+	case r.Fields.Has(http1.Upgrade, "h2c"):
+		return toH2C // whatever else is offered: h2c must not get through a tunnel
+	case r.Fields.Has(http1.Upgrade, "websocket"):
 		return toWebSocket
-	case r.HasToken("Upgrade", "h2c") || !r.HasToken("Connection", "upgrade"):
+	case !r.Fields.Has(http1.Connection, "upgrade"):
 		return toH2C
 	}
 	return toOther

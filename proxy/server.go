@@ -136,6 +136,7 @@ func (s *Server) take(conn net.Conn) {
 	c := &clientConn{s: s, sock: conn, conn: conn}
 	if ap, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 		c.peer = ap.Addr().Unmap()
+		c.trusted = s.trusted.Trusts(c.peer)
 	}
 	if s.open.Add(1)+int64(s.o.Upgraded()) > s.max {
 		s.open.Add(-1)

@@ -179,7 +179,7 @@ const readBuffer = 512 << 10
 // usable says whether an idle connection is still open and silent.
 func (b *backendConn) usable() bool {
 	b.alive = false
-	return b.raw != nil && b.raw.Control(b.peek) == nil && b.alive
+	return !b.watched.expired.Load() && b.raw != nil && b.raw.Control(b.peek) == nil && b.alive
 }
 
 func (b *backendConn) peekFD(fd uintptr) {
