@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -21,12 +22,11 @@ const maxState = 2 << 10
 
 // verdict is what an attempt came to.
 type verdict struct {
-	answer  Answer
-	result  string // of the metric
-	again   bool   // a further attempt makes sense
-	timeout bool
-	after   time.Duration // Retry-After, -1: none
-	err     error
+	answer Answer
+	result string        // of the metric
+	again  bool          // a message may be sent again
+	after  time.Duration // Retry-After, -1: none
+	err    error         // wraps ErrUnavailable
 }
 
 // attempt sends the event once.
@@ -35,24 +35,38 @@ func (d *Dispatcher) attempt(j *job) verdict {
 	defer fasthttp.ReleaseRequest(req)
 	defer fasthttp.ReleaseResponse(resp)
 	begin := time.Now()
+	timeout := d.cfg.Timeout
+	if j.done != nil { // its tries together have an end
+		timeout = min(timeout, j.first.Add(messageTries*timeout).Sub(begin))
+	}
 	d.encode(req, j, begin)
+	req.SetTimeout(max(timeout, time.Millisecond))
 	err := d.client.Do(req, resp)
+	for errors.Is(err, errStale) { // nothing was sent, and that connection is gone
+		err = d.client.Do(req, resp)
+	}
 	d.metrics.WebhookSeconds.WithLabelValues(j.event.Name).Observe(time.Since(begin).Seconds())
-	if err != nil {
+	if err != nil && (j.done != nil || !errors.Is(err, fasthttp.ErrBodyTooLarge)) {
 		return failed(err)
 	}
 	return d.judge(j, resp)
 }
 
+// failed is an attempt without an answer. A message is sent again where the
+// backend cannot have acted on it, and where it closed the connection before the
+// first byte of an answer: that is what a gateway before it would call 502, and
+// its id tells the backend. After a timeout or half an answer it is not.
 func failed(err error) verdict {
-	v := verdict{result: "unreachable", again: true, after: -1, err: fmt.Errorf("%w: %w", ErrUnavailable, err)}
+	v := verdict{result: "error", after: -1, err: fmt.Errorf("%w: %w", ErrUnavailable, err)}
 	var netErr net.Error
+	var op *net.OpError
 	switch {
-	case errors.Is(err, fasthttp.ErrTimeout), errors.Is(err, fasthttp.ErrDialTimeout),
-		errors.As(err, &netErr) && netErr.Timeout():
-		v.result, v.timeout = "timeout", true
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		v.result, v.again = "error", false
+	case errors.Is(err, errNoConnection), errors.Is(err, fasthttp.ErrConnectionClosed):
+		v.result, v.again = "unreachable", true
+	case errors.Is(err, fasthttp.ErrTimeout), errors.As(err, &netErr) && netErr.Timeout():
+		v.result = "timeout"
+	case errors.As(err, &op) && op.Op == "write":
+		v.result, v.again = "unreachable", true
 	}
 	return v
 }
@@ -60,32 +74,30 @@ func failed(err error) verdict {
 // judge reads the backend's answer.
 func (d *Dispatcher) judge(j *job, resp *fasthttp.Response) verdict {
 	status := resp.StatusCode()
-	v := verdict{after: -1}
-	switch {
-	case status/100 == 2 || status/100 == 4 && status != 408 && status != 429:
-		v.result = "ok"
-		if status/100 == 4 {
-			v.result = "rejected"
-		}
-		v.answer = Answer{
-			Status:      status,
-			ContentType: string(resp.Header.ContentType()),
-			Body:        bytes.Clone(resp.Body()),
-			State:       d.state(j, resp.Header.Peek("ce-state")),
-		}
-		if len(resp.Header.Peek("Content-Type")) == 0 {
-			v.answer.ContentType = ""
-		}
-		return v
-	case status == 408 || status == 429 || status == 502 || status == 503 || status == 504:
+	v := verdict{after: -1, answer: Answer{Status: status}}
+	switch status {
+	case 408, 429, 502, 503, 504:
 		v.again = true
 		if status == 429 || status == 503 {
 			v.after = retryAfter(string(resp.Header.Peek("Retry-After")), time.Now())
 		}
 	}
-	v.result = "error"
-	v.err = fmt.Errorf("%w: status %d", ErrUnavailable, status)
-	v.answer.Status = status
+	switch status / 100 {
+	case 2:
+		v.result = "ok"
+	case 4:
+		v.result = "rejected"
+	default:
+		v.result = "error"
+		v.err = fmt.Errorf("%w: status %d", ErrUnavailable, status)
+		return v
+	}
+	if j.done != nil {
+		resp.Header.SetNoDefaultContentType(true)
+		v.answer.ContentType = string(resp.Header.ContentType())
+		v.answer.Body = bytes.Clone(resp.Body())
+		v.answer.State = d.state(j, resp.Header.Peek("ce-state"))
+	}
 	return v
 }
 
@@ -115,17 +127,25 @@ func decodeState(header []byte) ([]byte, error) {
 	return state, nil
 }
 
-// retryAfter reads the header in both its forms (RFC 9110 §10.2.3); -1: none.
+// retryAfter reads the header in both its forms (RFC 9110 §10.2.3); -1: none. A
+// number that does not fit is a very long time.
 func retryAfter(v string, now time.Time) time.Duration {
 	v = strings.TrimSpace(v)
-	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
+	if v != "" && strings.Trim(v, "0123456789") == "" {
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil || n > int64(farAway/time.Second) {
+			return farAway
+		}
 		return time.Duration(n) * time.Second
 	}
-	if t, err := time.Parse(time.RFC1123, v); err == nil {
-		return max(0, t.Sub(now))
+	if t, err := http.ParseTime(v); err == nil {
+		return min(max(0, t.Sub(now)), farAway)
 	}
 	return -1
 }
+
+// farAway is longer than anything waits.
+const farAway = 10 * 365 * 24 * time.Hour
 
 // ParseConnectAnswer reads the body of a 200 to connect. State that is too large
 // is left out; anything else that is wrong wraps ErrUnavailable.
@@ -142,6 +162,9 @@ func (d *Dispatcher) ParseConnectAnswer(a Answer) (ConnectAnswer, error) {
 }
 
 func parseConnectAnswer(body []byte) (c ConnectAnswer, err error) {
+	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) { // null would pass
+		return ConnectAnswer{}, errors.New("not a JSON object")
+	}
 	if err := json.Unmarshal(body, &c); err != nil {
 		return ConnectAnswer{}, err
 	}

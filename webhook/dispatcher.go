@@ -3,11 +3,12 @@ package webhook
 import (
 	"container/list"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,8 @@ import (
 const (
 	// maxAnswer bounds a response's body.
 	maxAnswer = 1 << 20
+	// maxAnswerHead bounds a response's head; a state of 2 KiB is 2.7 KiB of it.
+	maxAnswerHead = 16 << 10
 	// idleConnection is below the keep-alive of common app servers (Node: 5 s), so
 	// that a request seldom meets a connection that the backend is closing.
 	idleConnection = 2 * time.Second
@@ -31,6 +34,7 @@ type Dispatcher struct {
 	cfg     config.Webhook
 	source  string
 	wanted  map[string]bool
+	targets map[string]*fasthttp.URI // by event; "{event}" replaced
 	signer  *signer
 	client  *fasthttp.HostClient
 	sockets *sockets
@@ -54,16 +58,17 @@ func New(cfg config.Webhook, nodeID string, m *metrics.Metrics, log *slog.Logger
 	}
 	d := &Dispatcher{
 		cfg: cfg, source: "/nodes/" + nodeID, wanted: map[string]bool{}, signer: s, metrics: m, log: log,
-		sockets: newSockets(cfg.Timeout),
+		sockets: newSockets(u), targets: map[string]*fasthttp.URI{},
 	}
 	d.client = newClient(cfg, u, d.sockets.dial)
-	for _, e := range cfg.Events {
-		if e == "*" {
-			for _, all := range []string{Connect, Connected, Message, Disconnected} {
-				d.wanted[all] = true
-			}
+	all := slices.Contains(cfg.Events, "*")
+	for _, e := range []string{Connect, Connected, Message, Disconnected} {
+		d.wanted[e] = all || slices.Contains(cfg.Events, e)
+		to := &fasthttp.URI{DisablePathNormalizing: true}
+		if err := to.Parse(nil, []byte(strings.ReplaceAll(cfg.URL, "{event}", e))); err != nil {
+			return nil, fmt.Errorf("webhook.url: %w", err)
 		}
-		d.wanted[e] = true
+		d.targets[e] = to
 	}
 	d.queue = newQueue(d)
 	m.Gauge("pushcart_webhook_outbox", "Told events that wait for their delivery.",
@@ -71,7 +76,7 @@ func New(cfg config.Webhook, nodeID string, m *metrics.Metrics, log *slog.Logger
 	return d, nil
 }
 
-func newClient(cfg config.Webhook, u *url.URL, dial fasthttp.DialFunc) *fasthttp.HostClient {
+func newClient(cfg config.Webhook, u *url.URL, dial fasthttp.DialFuncWithTimeout) *fasthttp.HostClient {
 	addr, isTLS := u.Host, u.Scheme == "https"
 	if u.Port() == "" {
 		addr = net.JoinHostPort(u.Hostname(), map[bool]string{false: "80", true: "443"}[isTLS])
@@ -79,17 +84,18 @@ func newClient(cfg config.Webhook, u *url.URL, dial fasthttp.DialFunc) *fasthttp
 	return &fasthttp.HostClient{
 		Addr:                     addr,
 		IsTLS:                    isTLS,
-		TLSConfig:                &tls.Config{MinVersion: tls.VersionTLS12},
 		MaxConns:                 cfg.MaxInFlight,
 		MaxIdleConnDuration:      idleConnection,
 		MaxResponseBodySize:      maxAnswer,
+		ReadBufferSize:           maxAnswerHead,
 		ReadTimeout:              cfg.Timeout,
 		WriteTimeout:             cfg.Timeout,
 		NoDefaultUserAgentHeader: true,
+		DisablePathNormalizing:   true,
 		// What may be sent twice is decided here, by event.
 		MaxIdemponentCallAttempts: 1,
 		RetryIfErr:                func(*fasthttp.Request, int, error) (bool, bool) { return false, false },
-		Dial:                      dial,
+		DialTimeout:               dial,
 	}
 }
 
@@ -110,6 +116,7 @@ func (d *Dispatcher) Connect(ctx context.Context, ev *Event) (Answer, error) {
 	case r := <-got:
 		return r.a, r.err
 	case <-ctx.Done():
+		d.queue.drop(j) // nobody is there to come in
 		return Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
 }
@@ -126,9 +133,9 @@ func (d *Dispatcher) Ask(ev *Event, done func(Answer, error)) {
 // delivered in order and retried until webhook.retry.give_up_after.
 func (d *Dispatcher) Tell(ev *Event) { d.queue.tell(newJob(ev, nil)) }
 
-// Close makes a last attempt at what waits and returns when nothing is left or
-// ctx ended; then requests under way are cut, and what is left is counted and
-// logged as lost.
+// Close delivers what waits and returns when nothing is left or ctx ended; then
+// requests under way are cut, and what is left is counted and logged as lost, as
+// is what is told later. What is asked from now on gets ErrUnavailable.
 func (d *Dispatcher) Close(ctx context.Context) error {
 	err := d.queue.close(ctx)
 	d.client.CloseIdleConnections()
@@ -140,13 +147,17 @@ type job struct {
 	event *Event
 	id    string
 	born  time.Time
+	first time.Time           // when the first try began
 	done  func(Answer, error) // nil for what is told
 	tries int
-	due   time.Time // of the next try, while in the heap
 	class *class
-	place *list.Element // in queue.outbox, of what is told
-	sent  bool          // a try is under way
-	gone  bool          // given up while it was
+
+	sent   bool          // a try is under way
+	place  *list.Element // in class.ready, nil when not there
+	due    time.Time     // of the next try, while in queue.later
+	index  int           // there, -1 when not
+	kept   *list.Element // in queue.outbox, of what is told
+	behind int           // the told events of its connection before a message
 }
 
 func newJob(ev *Event, done func(Answer, error)) *job {
@@ -154,7 +165,7 @@ func newJob(ev *Event, done func(Answer, error)) *job {
 	if err != nil { // crypto/rand never fails
 		id = uuid.New()
 	}
-	return &job{event: ev, id: id.String(), born: time.Now(), done: done}
+	return &job{event: ev, id: id.String(), born: time.Now(), done: done, index: -1}
 }
 
 func (j *job) size() int { return 256 + len(j.event.Body) + len(j.event.State) }

@@ -2,63 +2,99 @@ package webhook
 
 import (
 	"encoding/base64"
-	"fmt"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
+// timeFormat is RFC 3339 with milliseconds.
+const timeFormat = "2006-01-02T15:04:05.000Z"
+
+// scratch holds one header value at a time.
+var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
+
 // encode writes the event as a CloudEvent in HTTP binary mode: attributes are
 // headers, the payload is the body.
+//
+// fasthttp would take Cookie apart and leave out what it does not like, such as
+// quoted values, so no header gets its special treatment, and Host, Content-Type
+// and Content-Length are written here. It turns line breaks in values into spaces.
 func (d *Dispatcher) encode(req *fasthttp.Request, j *job, now time.Time) {
-	ev, h := j.event, &req.Header
+	ev, h, target := j.event, &req.Header, d.targets[j.event.Name]
 	h.DisableNormalizing()
+	h.DisableSpecialHeader()
 	h.SetMethod(fasthttp.MethodPost)
-	req.SetRequestURI(d.uri(ev.Name))
-	req.SetTimeout(d.cfg.Timeout)
-	if ev.ContentType != "" {
-		h.SetContentType(ev.ContentType)
-	}
-	h.Set("ce-specversion", "1.0")
-	h.Set("ce-id", j.id)
-	h.Set("ce-type", "pushcart."+ev.Name)
-	h.Set("ce-source", d.source)
-	h.Set("ce-subject", ev.ConnectionID)
-	h.Set("ce-time", j.born.UTC().Format("2006-01-02T15:04:05.000Z"))
-	h.Set("ce-connectionid", ev.ConnectionID)
-	if ev.UserID != "" {
-		h.Set("ce-userid", attribute(ev.UserID))
-	}
-	h.Set("ce-sequence", fmt.Sprintf("%020d", ev.Sequence))
-	if ev.MessageEvent != "" {
-		h.Set("ce-event", attribute(ev.MessageEvent))
-	}
-	if len(ev.State) > 0 {
-		h.Set("ce-state", base64.StdEncoding.EncodeToString(ev.State))
-	}
-	timestamp, signature := d.signer.sign(j.id, now, ev.Body)
-	h.Set("webhook-id", j.id)
-	h.Set("webhook-timestamp", timestamp)
-	if signature != "" {
-		h.Set("webhook-signature", signature)
-	}
-	setHeader(h, "X-Forwarded-For", ev.ForwardedFor)
-	setHeader(h, "X-Forwarded-Proto", ev.Proto)
-	setHeader(h, "X-Forwarded-Host", ev.Host)
-	for _, f := range ev.Header {
-		if ownHeader(f.Name) {
-			continue // a client must not speak for the sidecar
-		}
-		h.Add(f.Name, f.Value) // fasthttp turns line breaks in values into spaces
-	}
+	req.SetURI(target)
 	req.SetBodyRaw(ev.Body)
+
+	p := scratch.Get().(*[]byte)
+	b := (*p)[:0]
+	h.AddBytesV("Host", target.Host())
+	b = strconv.AppendInt(b, int64(len(ev.Body)), 10)
+	h.AddBytesV("Content-Length", b)
+	addHeader(h, "Content-Type", ev.ContentType)
+	h.Add("ce-specversion", "1.0")
+	h.Add("ce-id", j.id)
+	h.Add("ce-type", eventType(ev.Name))
+	h.Add("ce-source", d.source)
+	h.Add("ce-subject", ev.ConnectionID)
+	b = j.born.UTC().AppendFormat(b[:0], timeFormat)
+	h.AddBytesV("ce-time", b)
+	h.Add("ce-connectionid", ev.ConnectionID)
+	addHeader(h, "ce-userid", attribute(ev.UserID))
+	b = appendSequence(b[:0], ev.Sequence)
+	h.AddBytesV("ce-sequence", b)
+	addHeader(h, "ce-event", attribute(ev.MessageEvent))
+	if len(ev.State) > 0 {
+		b = base64.StdEncoding.AppendEncode(b[:0], ev.State)
+		h.AddBytesV("ce-state", b)
+	}
+	h.Add("webhook-id", j.id)
+	b = strconv.AppendInt(b[:0], now.Unix(), 10)
+	h.AddBytesV("webhook-timestamp", b)
+	if b = d.signer.appendSignatures(b[:0], j.id, now.Unix(), ev.Body); len(b) > 0 {
+		h.AddBytesV("webhook-signature", b)
+	}
+	addHeader(h, "X-Forwarded-For", ev.ForwardedFor)
+	addHeader(h, "X-Forwarded-Proto", ev.Proto)
+	addHeader(h, "X-Forwarded-Host", ev.Host)
+	for _, f := range ev.Header {
+		if !ownHeader(f.Name) { // a client must not speak for the sidecar
+			h.Add(f.Name, f.Value)
+		}
+	}
+	*p = b
+	scratch.Put(p)
 }
 
-func setHeader(h *fasthttp.RequestHeader, name, value string) {
+// addHeader leaves out what has no value.
+func addHeader(h *fasthttp.RequestHeader, name, value string) {
 	if value != "" {
-		h.Set(name, value)
+		h.Add(name, value)
 	}
+}
+
+func eventType(name string) string {
+	switch name { // constants, so that the usual ones are not built each time
+	case Message:
+		return "pushcart." + Message
+	case Connect:
+		return "pushcart." + Connect
+	}
+	return "pushcart." + name
+}
+
+// appendSequence writes 20 digits, so that text sorts like numbers.
+func appendSequence(b []byte, n uint64) []byte {
+	var digits [20]byte
+	for i := len(digits) - 1; i >= 0; i-- {
+		digits[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return append(b, digits[:]...)
 }
 
 // ownHeader: those that the sidecar writes itself, and those that frame the
@@ -66,7 +102,8 @@ func setHeader(h *fasthttp.RequestHeader, name, value string) {
 func ownHeader(name string) bool {
 	n := strings.ToLower(name)
 	switch n {
-	case "host", "content-length", "transfer-encoding", "connection", "content-type":
+	case "host", "content-length", "transfer-encoding", "connection", "content-type",
+		"expect", "upgrade", "trailer", "te", "keep-alive", "proxy-connection":
 		return true
 	}
 	return strings.HasPrefix(n, "ce-") || strings.HasPrefix(n, "webhook-") || strings.HasPrefix(n, "x-forwarded-")
@@ -95,6 +132,3 @@ func attribute(s string) string {
 }
 
 func plainByte(c byte) bool { return c > ' ' && c < 0x7f && c != '"' && c != '%' }
-
-// uri is where an event goes.
-func (d *Dispatcher) uri(event string) string { return strings.ReplaceAll(d.cfg.URL, "{event}", event) }

@@ -3,7 +3,6 @@ package webhook
 import (
 	"container/heap"
 	"container/list"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -25,10 +24,18 @@ type class struct {
 	most    int
 }
 
+func (c *class) push(j *job) { j.place = c.ready.PushBack(j) }
+
+func (c *class) remove(j *job) {
+	c.ready.Remove(j.place)
+	j.place = nil
+}
+
 // queue decides what is sent when. It has a goroutine for each request under way
 // and one timer for all retries.
 type queue struct {
-	d *Dispatcher
+	d    *Dispatcher
+	send func(*job) verdict // one attempt
 
 	mu       sync.Mutex // guards all below; nothing is sent under it
 	connects class
@@ -41,31 +48,43 @@ type queue struct {
 	bytes    int
 	later    retries
 	timer    *time.Timer
-	closed   bool
+	closed   bool          // nothing is asked any more
+	over     bool          // nothing is tried any more
 	idle     chan struct{} // closed when nothing is left, while closing
+	lines    []func()      // log lines to write once the lock is free
 	work     sync.WaitGroup
 }
 
 // key is one connection's told events in order, and the messages that wait for
-// their first attempt.
+// the first attempt of those before them.
 type key struct {
-	events  []*job // the first is with the told class or in later
-	untried int
-	asks    []*job
+	events      []*job // the first is with the told class or in later
+	told, tried int    // how many events came, and had their first attempt
+	asks        []*job
 }
 
 func newQueue(d *Dispatcher) *queue {
 	most := d.cfg.MaxInFlight
 	half := max(1, most/2)
 	return &queue{
-		d: d, keys: map[string]*key{},
+		d: d, send: d.attempt, keys: map[string]*key{},
 		connects: class{most: half}, messages: class{most: most}, told: class{most: half},
+	}
+}
+
+// unlock frees the lock and then writes what is to be logged.
+func (q *queue) unlock() {
+	lines := q.lines
+	q.lines = nil
+	q.mu.Unlock()
+	for _, write := range lines {
+		write()
 	}
 }
 
 func (q *queue) waiting() int {
 	q.mu.Lock()
-	defer q.mu.Unlock()
+	defer q.unlock()
 	return q.outbox.Len()
 }
 
@@ -74,26 +93,37 @@ func (q *queue) ask(j *job, c *class) {
 	j.class = c
 	q.mu.Lock()
 	if q.closed {
-		q.mu.Unlock()
+		q.unlock()
 		q.work.Go(func() { j.done(Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, errClosed)) })
 		return
 	}
-	if k := q.keys[j.event.ConnectionID]; k != nil && k.untried > 0 && c == &q.messages {
+	if k := q.keys[j.event.ConnectionID]; k != nil && k.tried < k.told && c == &q.messages {
+		j.behind = k.told
 		k.asks = append(k.asks, j)
 	} else {
-		c.ready.PushBack(j)
+		c.push(j)
 	}
 	q.pumpLocked()
-	q.mu.Unlock()
+	q.unlock()
+}
+
+// drop takes a question back, if it is not with the backend already.
+func (q *queue) drop(j *job) {
+	q.mu.Lock()
+	defer q.unlock()
+	if j.place != nil {
+		j.class.remove(j)
+		q.pumpLocked()
+	}
 }
 
 // tell queues a told event behind those of its connection.
 func (q *queue) tell(j *job) {
 	j.class = &q.told
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		q.countLost(j, errClosed)
+	defer q.unlock()
+	if q.over {
+		q.noteLostLocked(j, "told after the end")
 		return
 	}
 	k := q.keys[j.event.ConnectionID]
@@ -102,11 +132,11 @@ func (q *queue) tell(j *job) {
 		q.keys[j.event.ConnectionID] = k
 	}
 	k.events = append(k.events, j)
-	k.untried++
-	j.place = q.outbox.PushBack(j)
+	k.told++
+	j.kept = q.outbox.PushBack(j)
 	q.bytes += j.size()
 	if len(k.events) == 1 {
-		q.told.ready.PushBack(j)
+		q.told.push(j)
 	}
 	q.boundLocked()
 	q.pumpLocked()
@@ -124,33 +154,30 @@ func (q *queue) boundLocked() {
 	}
 }
 
-// lostLocked gives up a told event.
+// lostLocked gives up a told event that is not under way.
 func (q *queue) lostLocked(j *job, why string) {
-	q.countLost(j, errors.New(why))
-	j.gone = true
-	q.removeReadyLocked(j)
+	q.noteLostLocked(j, why)
+	if j.place != nil {
+		j.class.remove(j)
+	}
+	if j.index >= 0 {
+		heap.Remove(&q.later, j.index)
+	}
 	q.finishLocked(j)
 }
 
-func (q *queue) countLost(j *job, err error) {
+func (q *queue) noteLostLocked(j *job, why string) {
 	q.d.metrics.Webhooks.WithLabelValues(j.event.Name, "lost").Inc()
 	if q.d.refused.shouldLog("lost") {
-		q.d.log.Error("webhook events lost", "event", j.event.Name, "conn", j.event.ConnectionID, "err", err)
-	}
-}
-
-func (q *queue) removeReadyLocked(j *job) {
-	for e := j.class.ready.Front(); e != nil; e = e.Next() {
-		if e.Value == j {
-			j.class.ready.Remove(e)
-			return
-		}
+		q.lines = append(q.lines, func() {
+			q.d.log.Error("webhook events lost", "event", j.event.Name, "conn", j.event.ConnectionID, "err", errors.New(why))
+		})
 	}
 }
 
 // finishLocked takes a told event out; the next of its connection follows.
 func (q *queue) finishLocked(j *job) {
-	q.outbox.Remove(j.place)
+	q.outbox.Remove(j.kept)
 	q.bytes -= j.size()
 	id := j.event.ConnectionID
 	k := q.keys[id]
@@ -163,7 +190,7 @@ func (q *queue) finishLocked(j *job) {
 		}
 		k.events = append(k.events[:i:i], k.events[i+1:]...)
 		if i == 0 && len(k.events) > 0 {
-			q.told.ready.PushBack(k.events[0])
+			q.told.push(k.events[0])
 		}
 		break
 	}
@@ -177,14 +204,11 @@ func (q *queue) finishLocked(j *job) {
 
 // triedLocked notes a first attempt; messages wait for those only.
 func (q *queue) triedLocked(k *key) {
-	k.untried--
-	if k.untried > 0 {
-		return
+	k.tried++
+	for len(k.asks) > 0 && k.asks[0].behind <= k.tried {
+		q.messages.push(k.asks[0])
+		k.asks = k.asks[1:]
 	}
-	for _, j := range k.asks {
-		q.messages.ready.PushBack(j)
-	}
-	k.asks = nil
 }
 
 // pumpLocked starts what may run now.
@@ -213,10 +237,10 @@ func (q *queue) nextLocked() *job {
 		c := all[q.turn%len(all)]
 		q.turn++
 		if e := c.ready.Front(); e != nil && c.running < c.most {
-			c.ready.Remove(e)
+			j := e.Value.(*job)
+			c.remove(j)
 			c.running++
 			q.running++
-			j := e.Value.(*job)
 			j.sent = true
 			return j
 		}
@@ -227,7 +251,10 @@ func (q *queue) nextLocked() *job {
 // run sends a job, and then others as long as there are any.
 func (q *queue) run(j *job) {
 	for j != nil {
-		v := q.d.attempt(j)
+		if j.tries == 0 {
+			j.first = time.Now()
+		}
+		v := q.send(j)
 		q.d.metrics.Webhooks.WithLabelValues(j.event.Name, v.result).Inc()
 		var finished func()
 		q.mu.Lock()
@@ -245,7 +272,7 @@ func (q *queue) run(j *job) {
 			j = nil
 		}
 		q.pumpLocked()
-		q.mu.Unlock()
+		q.unlock()
 		if finished != nil {
 			finished()
 		}
@@ -253,13 +280,12 @@ func (q *queue) run(j *job) {
 }
 
 // askedLocked decides whether a question is asked again; otherwise it returns the
-// call that answers it.
+// call that answers it. A retry that waits holds no place among those under way.
 func (q *queue) askedLocked(j *job, v verdict) func() {
 	j.tries++
-	if v.err != nil && v.again && !v.timeout && j.class == &q.messages && j.tries < messageTries && !q.closed {
-		pause := max(v.after, q.backoff(j.tries))
-		end := j.born.Add(messageTries * q.d.cfg.Timeout)
-		if due := time.Now().Add(pause); due.Before(end) {
+	if v.again && j.class == &q.messages && j.tries < messageTries && !q.over {
+		due := time.Now().Add(max(v.after, q.backoff(j.tries)))
+		if due.Before(j.first.Add(messageTries * q.d.cfg.Timeout)) {
 			q.laterLocked(j, due)
 			return nil
 		}
@@ -279,16 +305,26 @@ func (q *queue) toldLocked(j *job, v verdict) {
 		q.finishLocked(j)
 	case final(v.answer.Status):
 		if q.d.refused.shouldLog(j.event.Name) {
-			q.d.log.Warn("backend does not take an event; leave it out of webhook.events if that is meant",
-				"event", j.event.Name, "status", v.answer.Status)
+			q.lines = append(q.lines, func() {
+				q.d.log.Warn("backend does not take an event; leave it out of webhook.events if that is meant",
+					"event", j.event.Name, "status", v.answer.Status)
+			})
 		}
 		q.finishLocked(j)
-	case time.Since(j.born) > q.d.cfg.Retry.GiveUpAfter:
+	case time.Since(j.born) >= q.d.cfg.Retry.GiveUpAfter:
 		q.lostLocked(j, "not delivered within webhook.retry.give_up_after")
-	case q.closed:
+	case q.over:
 		q.lostLocked(j, "not delivered before the end of the process")
 	default:
-		q.laterLocked(j, time.Now().Add(max(v.after, q.backoff(j.tries))))
+		pause := max(v.after, q.backoff(j.tries))
+		if q.closed { // the last chance
+			pause = min(pause, q.d.cfg.Retry.Min)
+		}
+		due, last := time.Now().Add(pause), j.born.Add(q.d.cfg.Retry.GiveUpAfter)
+		if due.After(last) { // so that a Retry-After of a year does not keep it for one
+			due = last
+		}
+		q.laterLocked(j, due)
 	}
 }
 
@@ -333,62 +369,15 @@ func (q *queue) armLocked() {
 // dueNow moves what is due back to its class.
 func (q *queue) dueNow() {
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	now := time.Now()
-	for len(q.later) > 0 && !q.later[0].due.After(now) {
-		if j := heap.Pop(&q.later).(*job); !j.gone {
-			j.class.ready.PushBack(j)
-		}
-	}
+	defer q.unlock()
+	q.moveDueLocked(time.Now())
 	q.armLocked()
 	q.pumpLocked()
 }
 
-// close makes what waits for a retry due at once and waits for the end.
-func (q *queue) close(ctx context.Context) error {
-	q.mu.Lock()
-	q.closed = true
-	idle := make(chan struct{})
-	q.idle = idle
-	for len(q.later) > 0 {
-		if j := heap.Pop(&q.later).(*job); !j.gone {
-			j.class.ready.PushBack(j)
-		}
-	}
-	q.pumpLocked()
-	q.mu.Unlock()
-	var err error
-	select {
-	case <-idle:
-	case <-ctx.Done():
-		err = fmt.Errorf("webhooks: %w", ctx.Err())
-		q.abandon()
-		q.d.sockets.cut()
-	}
-	q.work.Wait()
-	return err
-}
-
-// abandon gives up all that is not under way.
-func (q *queue) abandon() {
-	q.mu.Lock()
-	var asks []*job
-	for _, c := range []*class{&q.connects, &q.messages} {
-		for e := c.ready.Front(); e != nil; e = e.Next() {
-			asks = append(asks, e.Value.(*job))
-		}
-		c.ready.Init()
-	}
-	for e := q.outbox.Front(); e != nil; {
-		next := e.Next()
-		if j := e.Value.(*job); !j.sent {
-			q.lostLocked(j, "not delivered before the end of the process")
-		}
-		e = next
-	}
-	q.told.ready.Init()
-	q.mu.Unlock()
-	for _, j := range asks {
-		j.done(Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, errClosed))
+func (q *queue) moveDueLocked(now time.Time) {
+	for len(q.later) > 0 && !q.later[0].due.After(now) {
+		j := heap.Pop(&q.later).(*job)
+		j.class.push(j)
 	}
 }

@@ -5,16 +5,26 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"hash"
 	"strconv"
 	"strings"
-	"time"
+	"sync"
 
 	"github.com/pushcart/pushcart/config"
 )
 
 // signer signs as Standard Webhooks say: HMAC-SHA256 of "id.timestamp.body", one
 // signature for each secret, so that one can be rotated.
-type signer struct{ keys [][]byte }
+type signer struct{ keys []*signingKey }
+
+// signingKey keeps its prepared hashes: preparing one costs as much as signing.
+type signingKey struct{ hashes sync.Pool }
+
+// mac is one of them, with room for what it is fed and gives.
+type mac struct {
+	hash hash.Hash
+	buf  []byte
+}
 
 func newSigner(secrets []config.Secret) (*signer, error) {
 	s := &signer{}
@@ -23,25 +33,34 @@ func newSigner(secrets []config.Secret) (*signer, error) {
 		if err != nil {
 			return nil, fmt.Errorf("webhook.secrets[%d]: not whsec_ and base64", i)
 		}
-		s.keys = append(s.keys, key)
+		k := &signingKey{}
+		k.hashes.New = func() any { return &mac{hash: hmac.New(sha256.New, key)} }
+		s.keys = append(s.keys, k)
 	}
 	return s, nil
 }
 
-// sign returns the values of webhook-timestamp and webhook-signature; the
-// signature is "" where there are no secrets.
-func (s *signer) sign(id string, at time.Time, body []byte) (timestamp, signature string) {
-	timestamp = strconv.FormatInt(at.Unix(), 10)
-	var out []byte
-	for i, key := range s.keys {
-		mac := hmac.New(sha256.New, key)
-		mac.Write([]byte(id + "." + timestamp + "."))
-		mac.Write(body)
+// appendSignatures appends the value of webhook-signature; nothing where there are
+// no secrets.
+func (s *signer) appendSignatures(b []byte, id string, timestamp int64, body []byte) []byte {
+	for i, k := range s.keys {
 		if i > 0 {
-			out = append(out, ' ')
+			b = append(b, ' ')
 		}
-		out = append(out, "v1,"...)
-		out = base64.StdEncoding.AppendEncode(out, mac.Sum(nil))
+		b = k.append(append(b, "v1,"...), id, timestamp, body)
 	}
-	return timestamp, string(out)
+	return b
+}
+
+func (k *signingKey) append(b []byte, id string, timestamp int64, body []byte) []byte {
+	m := k.hashes.Get().(*mac)
+	m.buf = append(append(m.buf[:0], id...), '.')
+	m.buf = append(strconv.AppendInt(m.buf, timestamp, 10), '.')
+	m.hash.Reset()
+	m.hash.Write(m.buf)
+	m.hash.Write(body)
+	m.buf = m.hash.Sum(m.buf[:0])
+	b = base64.StdEncoding.AppendEncode(b, m.buf)
+	k.hashes.Put(m)
+	return b
 }

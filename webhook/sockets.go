@@ -2,15 +2,26 @@ package webhook
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
 	"net"
+	"net/url"
 	"sync"
 	"time"
+)
+
+var (
+	// errNoConnection: the backend cannot have seen anything.
+	errNoConnection = errors.New("no connection")
+	// errStale: the backend had closed a kept-alive connection; nothing was sent.
+	errStale = errors.New("stale connection")
 )
 
 // sockets are the connections to the backend, so that the end of the process need
 // not wait for a backend that does not answer.
 type sockets struct {
-	dialer net.Dialer
+	tls    *tls.Config     // nil for http
 	ctx    context.Context // ends with cut, and with it what is being dialled
 	cancel context.CancelFunc
 
@@ -18,25 +29,42 @@ type sockets struct {
 	open map[*socket]struct{}
 }
 
-func newSockets(timeout time.Duration) *sockets {
-	s := &sockets{dialer: net.Dialer{Timeout: timeout}, open: map[*socket]struct{}{}}
+func newSockets(u *url.URL) *sockets {
+	s := &sockets{open: map[*socket]struct{}{}}
+	if u.Scheme == "https" {
+		s.tls = &tls.Config{
+			MinVersion: tls.VersionTLS12, ServerName: u.Hostname(), ClientSessionCache: tls.NewLRUClientSessionCache(8),
+		}
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
 
-func (s *sockets) dial(address string) (net.Conn, error) {
-	conn, err := s.dialer.DialContext(s.ctx, "tcp", address)
+// dial connects, and shakes hands where TLS is spoken. It errs with
+// errNoConnection.
+func (s *sockets) dial(address string, timeout time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNoConnection, err)
 	}
-	c := &socket{Conn: conn, of: s}
+	c := &socket{Conn: conn, of: s, liveness: newLiveness(conn)}
 	s.mu.Lock()
 	s.open[c] = struct{}{}
 	s.mu.Unlock()
 	if s.ctx.Err() != nil { // cut came between
 		_ = c.Close()
 	}
-	return c, nil
+	if s.tls == nil {
+		return c, nil
+	}
+	secure := tls.Client(c, s.tls)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("%w: %w", errNoConnection, err)
+	}
+	return secure, nil
 }
 
 // cut ends every request under way.
@@ -49,10 +77,32 @@ func (s *sockets) cut() {
 	}
 }
 
-// socket is one of them.
+// socket is one of them. It is used by one request at a time.
 type socket struct {
 	net.Conn
-	of *sockets
+	of       *sockets
+	liveness *liveness
+	answered bool // something was read since the last write
+}
+
+// Write refuses to begin a request on a connection that the backend has closed
+// meanwhile. Without this the request would be gone, and whether the backend saw
+// it nobody could say.
+func (c *socket) Write(p []byte) (int, error) {
+	if c.answered {
+		c.answered = false
+		// After a TLS handshake session tickets may wait to be read.
+		if alive, silent := c.liveness.check(); !alive || !silent && c.of.tls == nil {
+			return 0, errStale
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *socket) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.answered = c.answered || n > 0
+	return n, err
 }
 
 // Close also forgets it.

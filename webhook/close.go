@@ -1,0 +1,64 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// close makes what waits for a retry due at once, goes on trying until ctx ends
+// and waits for the goroutines.
+func (q *queue) close(ctx context.Context) error {
+	q.mu.Lock()
+	q.closed = true
+	idle := make(chan struct{})
+	q.idle = idle
+	for len(q.later) > 0 {
+		q.moveDueLocked(q.later[0].due)
+	}
+	q.pumpLocked()
+	q.unlock()
+	var err error
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		err = fmt.Errorf("webhooks: %w", ctx.Err())
+	}
+	q.abandon()
+	q.d.sockets.cut()
+	q.work.Wait()
+	return err
+}
+
+// abandon gives up all that is not under way.
+func (q *queue) abandon() {
+	q.mu.Lock()
+	q.over = true
+	if q.timer != nil {
+		q.timer.Stop()
+	}
+	for e := q.outbox.Front(); e != nil; {
+		next := e.Next()
+		if j := e.Value.(*job); !j.sent {
+			q.lostLocked(j, "not delivered before the end of the process")
+		}
+		e = next
+	}
+	asks := slices.Clone(q.later) // only questions are left there
+	q.later = nil
+	for _, c := range []*class{&q.connects, &q.messages} {
+		for e := c.ready.Front(); e != nil; e = c.ready.Front() {
+			j := e.Value.(*job)
+			c.remove(j)
+			asks = append(asks, j)
+		}
+	}
+	for _, k := range q.keys { // their told event is under way
+		asks = append(asks, k.asks...)
+		k.asks = nil
+	}
+	q.unlock()
+	for _, j := range asks {
+		j.done(Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, errClosed))
+	}
+}

@@ -1,0 +1,137 @@
+package webhook
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+func TestParseConnectAnswer(t *testing.T) {
+	d := newDispatcher(t, testConfig("http://backend.test"))
+	f := func(body string, ok bool) ConnectAnswer {
+		t.Helper()
+		a, err := d.ParseConnectAnswer(Answer{Status: 200, Body: []byte(body)})
+		if (err == nil) != ok || err != nil && !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%.60s: got %v, want ok %v", body, err, ok)
+		}
+		return a
+	}
+	a := f(` {"user_id":"42","channels":["news","chat.*"],"state":{"a":1},"expires_at":"2026-11-24T10:00:00Z",`+
+		`"subprotocol":"chat","messages":["hi",{"n":1}],"more":true}`, true)
+	if *a.UserID != "42" || len(a.Channels) != 2 || string(a.State) != `{"a":1}` || a.ExpiresAt.Hour() != 10 ||
+		a.Subprotocol != "chat" || len(a.Messages) != 2 {
+		t.Errorf("got %+v", a)
+	}
+	f(`{}`, true)
+	f(`{"user_id":""}`, true)
+	if a := f(`{"user_id":null,"state":null}`, true); a.UserID != nil || a.State != nil {
+		t.Errorf("null: got %+v", a)
+	}
+	if a := f(`{"state":"`+strings.Repeat("x", maxState-2)+`"}`, true); len(a.State) != maxState {
+		t.Error("a state of 2 KiB was ignored")
+	}
+	if a := f(`{"state":"`+strings.Repeat("x", maxState)+`"}`, true); a.State != nil {
+		t.Error("a state over 2 KiB was taken")
+	}
+	for _, body := range []string{
+		``, ` `, `null`, `[]`, `"in"`, `true`, `{`, `{} {}`, `{"user_id":42}`, `{"channels":"news"}`, `{"channels":[""]}`,
+		`{"expires_at":"tomorrow"}`, `{"expires_at":1}`, `{"user_id":"a\nb"}`, `{"user_id":"` + strings.Repeat("x", 256) + `"}`,
+		`<html>`, `{"messages":{}}`,
+	} {
+		f(body, false)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
+	f := func(v string, want time.Duration) {
+		t.Helper()
+		if got := retryAfter(v, now); got != want {
+			t.Errorf("%q: got %v, want %v", v, got, want)
+		}
+	}
+	f("", -1)
+	f("0", 0)
+	f(" 7 ", 7*time.Second)
+	f("-1", -1)
+	f("1.5", -1)
+	f("soon", -1)
+	f("99999999999999999999", farAway)
+	f("9223372036854775807", farAway)
+	f("Tue, 24 Nov 2026 10:00:30 GMT", 30*time.Second)
+	f("Tue, 24 Nov 2026 09:00:00 GMT", 0)
+	f("Tuesday, 24-Nov-26 10:00:30 GMT", 30*time.Second)
+}
+
+func TestDecodeState(t *testing.T) {
+	f := func(header string, want string) {
+		t.Helper()
+		got, err := decodeState([]byte(header))
+		if string(got) != want || (err == nil) != (want != "") {
+			t.Errorf("%.40q: got %.40q, %v", header, got, err)
+		}
+	}
+	b64 := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	f(b64(`{"a":1}`), `{"a":1}`)
+	f(b64(`"`+strings.Repeat("x", maxState-2)+`"`), `"`+strings.Repeat("x", maxState-2)+`"`)
+	f(b64(`"`+strings.Repeat("x", maxState-1)+`"`), "")
+	f(b64("not json"), "")
+	f("{}", "")
+	f("e30", "")
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"user_id":"42","channels":["a"],"state":{},"expires_at":"2026-11-24T10:00:00Z"}`))
+	f.Add([]byte("eyJhIjoxfQ=="))
+	f.Add([]byte("120"))
+	f.Add([]byte("Tue, 24 Nov 2026 10:00:30 GMT"))
+	now := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if a, err := parseConnectAnswer(p); err == nil {
+			if !json.Valid(p) || a.UserID != nil && !utf8.ValidString(*a.UserID) {
+				t.Errorf("took %q", p)
+			}
+		}
+		if s, err := decodeState(p); err == nil && (len(s) > maxState || !json.Valid(s)) {
+			t.Errorf("took state %q", p)
+		}
+		if d := retryAfter(string(p), now); d < -1 || d > farAway {
+			t.Errorf("%q: waits %v", p, d)
+		}
+	})
+}
+
+func FuzzAttribute(f *testing.F) {
+	f.Add("zoë")
+	f.Add("a\r\nb: c")
+	f.Fuzz(func(t *testing.T, s string) {
+		got := attribute(s)
+		if i := strings.IndexFunc(got, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' }); i >= 0 {
+			t.Errorf("%q became %q", s, got)
+		}
+		var back []byte
+		for i := 0; i < len(got); i++ {
+			c := got[i]
+			if c == '%' {
+				c = unhex(got[i+1])<<4 | unhex(got[i+2])
+				i += 2
+			}
+			back = append(back, c)
+		}
+		if !bytes.Equal(back, []byte(s)) {
+			t.Errorf("%q came back as %q", s, back)
+		}
+	})
+}
+
+func unhex(c byte) byte {
+	if c >= 'A' {
+		return c - 'A' + 10
+	}
+	return c - '0'
+}
