@@ -174,3 +174,24 @@ func TestSIGHUP_DoesNotEndTheProcess(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestShutdown_WithoutDrainStillSays1012: a zero that is written down is a zero.
+func TestShutdown_WithoutDrainStillSays1012(t *testing.T) {
+	b := newBackend(t, nil)
+	s := start(t, anonymous+b.hooked()+"\nshutdown: {drain: 0s}")
+	conns := []*websocket.Conn{dial(t, s, nil), dial(t, s, nil)}
+	began := time.Now()
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	for _, c := range conns {
+		if code := closed(t, c); code != 1012 {
+			t.Errorf("closed with %d, want 1012", code)
+		}
+	}
+	s.awaitExit(t, 10*time.Second)
+	if d := time.Since(began); s.code != 0 || d > 3*time.Second {
+		t.Errorf("exit %d after %v, want 0 within webhook.timeout", s.code, d)
+	}
+	if n := len(b.got("disconnected")); n != 2 {
+		t.Errorf("%d disconnected events, want 2", n)
+	}
+}

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"context"
+	"errors"
 	"math"
 	"time"
 )
@@ -23,7 +24,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	batch := drainBatch(len(all), s.cfg.Shutdown.Drain)
 	tick := time.NewTicker(drainStep)
 	defer tick.Stop()
-	for ctx.Err() == nil {
+	for !errors.Is(ctx.Err(), context.Canceled) { // that is: at once, and Close says so
 		n := min(batch, len(all))
 		for _, c := range all[:n] {
 			c.end(endDrain)
@@ -35,6 +36,7 @@ func (s *Server) Drain(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	return ctx.Err()
