@@ -51,8 +51,8 @@ func broadcast(o options, subscribers, n int, pace time.Duration) error {
 			return err
 		}
 		want := int64(n) * int64(subscribers)
-		if err := wait(func() bool { return f.frames.Load()-frames == want }); err != nil {
-			return fmt.Errorf("%d of %d frames: %w", f.frames.Load()-frames, want, err)
+		if err := f.awaitFrames(frames, want); err != nil {
+			return err
 		}
 		cpu = append(cpu, micros(cpuOf(all)-before)/float64(want))
 	}

@@ -22,6 +22,7 @@ type fleet struct {
 	frames  atomic.Int64 // data frames received
 	pings   atomic.Int64
 	bytes   atomic.Int64
+	lost    atomic.Int64 // connections that the server ended
 	onFrame func(payload []byte)
 	done    sync.WaitGroup
 	stopped atomic.Bool
@@ -47,7 +48,7 @@ func (f *fleet) dial(addr string, n int, header func(i int) string) error {
 	for range 64 {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				fd, err := handshake(addr, header(i))
+				fd, early, err := handshake(addr, header(i))
 				if err != nil {
 					select {
 					case errs <- fmt.Errorf("connection %d: %w", i, err):
@@ -56,6 +57,7 @@ func (f *fleet) dial(addr string, n int, header func(i int) string) error {
 					return
 				}
 				fds[i] = fd
+				f.take(fd, early)
 				ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
 				_ = unix.EpollCtl(f.epfd, unix.EPOLL_CTL_ADD, fd, &ev)
 			}
@@ -71,32 +73,35 @@ func (f *fleet) dial(addr string, n int, header func(i int) string) error {
 	}
 }
 
-// handshake returns the descriptor of a connection that was let in.
-func handshake(addr, header string) (int, error) {
+// handshake returns the descriptor of a connection that was let in, and the bytes
+// that came right after the 101.
+func handshake(addr, header string) (fd int, early []byte, err error) {
 	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	if _, err := fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", header); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, 512), nil)
+	r := bufio.NewReaderSize(conn, 512)
+	resp, err := http.ReadResponse(r, nil)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return 0, errors.New(resp.Status)
+		return 0, nil, errors.New(resp.Status)
 	}
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	fd, dupErr := 0, error(nil)
+	early, _ = r.Peek(r.Buffered())
+	var dupErr error
 	err = raw.Control(func(old uintptr) { fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
-	return fd, errors.Join(err, dupErr)
+	return fd, early, errors.Join(err, dupErr)
 }
 
 func (f *fleet) run() {
@@ -114,7 +119,8 @@ func (f *fleet) run() {
 func (f *fleet) read(fd int, buf []byte, rest map[int][]byte) {
 	n, err := unix.Read(fd, buf)
 	if n <= 0 {
-		if err != unix.EAGAIN {
+		if err != unix.EAGAIN && err != unix.EINTR {
+			f.lost.Add(1)
 			_ = unix.EpollCtl(f.epfd, unix.EPOLL_CTL_DEL, fd, nil)
 		}
 		return
@@ -125,10 +131,17 @@ func (f *fleet) read(fd int, buf []byte, rest map[int][]byte) {
 		b = append(r, b...)
 		delete(rest, fd)
 	}
+	if b = f.take(fd, b); len(b) > 0 {
+		rest[fd] = append([]byte(nil), b...)
+	}
+}
+
+// take counts the frames in b, answers pings, and returns what is left.
+func (f *fleet) take(fd int, b []byte) []byte {
 	for {
 		op, payload, size := frame(b)
 		if size == 0 {
-			break
+			return b
 		}
 		switch op {
 		case 1, 2:
@@ -141,9 +154,6 @@ func (f *fleet) read(fd int, buf []byte, rest map[int][]byte) {
 			_, _ = unix.Write(fd, []byte{0x8a, 0x80, 0, 0, 0, 0})
 		}
 		b = b[size:]
-	}
-	if len(b) > 0 {
-		rest[fd] = append([]byte(nil), b...)
 	}
 }
 
@@ -178,6 +188,17 @@ func (f *fleet) close() {
 		_ = unix.Close(fd)
 	}
 	_ = unix.Close(f.epfd)
+}
+
+// awaitFrames returns when the fleet has read n data frames since it had before.
+func (f *fleet) awaitFrames(before, n int64) error {
+	if err := wait(func() bool { return f.frames.Load()-before >= n }); err != nil {
+		return fmt.Errorf("%d of %d frames, %d connections were closed: %w", f.frames.Load()-before, n, f.lost.Load(), err)
+	}
+	if got := f.frames.Load() - before; got != n {
+		return fmt.Errorf("%d frames, want %d", got, n)
+	}
+	return nil
 }
 
 // wait returns when cond holds; it gives up after a minute.

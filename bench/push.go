@@ -97,8 +97,8 @@ func pushes(o options) error {
 		}); err != nil {
 			return err
 		}
-		if err := wait(func() bool { return f.frames.Load()-frames == n }); err != nil {
-			return fmt.Errorf("%d of %d frames: %w", f.frames.Load()-frames, n, err)
+		if err := f.awaitFrames(frames, n); err != nil {
+			return err
 		}
 		cpu = append(cpu, micros(cpuOf(all)-before)/n)
 		rate = append(rate, n/time.Since(began).Seconds())
