@@ -53,7 +53,7 @@ func (c *clientConn) answer(a *errorAnswer) bool {
 		return false
 	}
 	if a.close {
-		c.finish()
+		c.ending = endFinish
 	}
 	return !a.close
 }

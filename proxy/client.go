@@ -29,7 +29,8 @@ type clientConn struct {
 	from    clientaddr.Origin // of the last request
 	src     *source
 	watched *watched
-	taken   bool // by Upgrade
+	ready   *exchange // read by await, to be dispatched
+	ending  ending
 
 	idle    atomic.Bool // between two requests
 	sending atomic.Bool // a request body is under way
@@ -59,16 +60,32 @@ func (c *clientConn) serve() {
 		c.conn = t
 	}
 	c.src = newSource(c.conn, &small)
-	for c.next() {
+	for c.await() && c.next() {
 	}
 }
 
-// end gives everything back; a connection that Upgrade took is no longer ours.
+// ending is how a connection ends.
+type ending uint8
+
+const (
+	endPlain  ending = iota
+	endFinish        // so that the client gets all of the last answer
+	endReset         // so that it sees that the answer broke off
+	endTaken         // not at all: Upgrade has it
+)
+
+// end gives everything back.
 func (c *clientConn) end() {
-	c.s.watch.remove(c.watched)
-	if c.taken {
+	if c.ending == endTaken {
 		return
 	}
+	switch c.ending {
+	case endFinish:
+		c.finish()
+	case endReset:
+		c.reset()
+	}
+	c.s.watch.remove(c.watched)
 	c.s.forget(c)
 	if c.src != nil {
 		c.src.release()
@@ -76,38 +93,87 @@ func (c *clientConn) end() {
 	_ = c.conn.Close()
 }
 
-// next takes one request; false: it was the last.
-func (c *clientConn) next() bool {
-	w, cfg := c.s.watch, &c.s.cfg.Client
-	if len(c.src.unread()) == 0 {
-		w.arm(c.watched, cfg.IdleTimeout)
-		c.src.expect(&small)
-		c.idle.Store(true)
-		if c.s.stopping.Load() {
-			return false
-		}
-		err := c.src.fill()
-		c.idle.Store(false)
-		if err != nil {
-			return false
-		}
+// await waits until bytes of a request are there; false: the connection is over.
+// Requests that are nothing but a head are answered in here, between two waits,
+// which saves a system call each.
+func (c *clientConn) await() bool {
+	if len(c.src.unread()) > 0 {
+		return true
 	}
-	w.arm(c.watched, cfg.HeadTimeout)
-	if !c.skipEmptyLine() {
+	if !c.rest() {
 		return false
 	}
+	goOn := true
+	err := c.src.stream(func() bool {
+		c.idle.Store(false)
+		if !c.plain() {
+			return false
+		}
+		if goOn = c.next(); !goOn || len(c.src.unread()) > 0 {
+			return false
+		}
+		goOn = c.rest()
+		return goOn
+	})
+	c.idle.Store(false)
+	return err == nil && goOn
+}
+
+// rest marks the time between two requests; false: there will be no other.
+func (c *clientConn) rest() bool {
+	c.s.watch.arm(c.watched, c.s.cfg.Client.IdleTimeout)
+	c.src.expect(&small)
+	c.idle.Store(true)
+	return !c.s.stopping.Load()
+}
+
+// plain says whether a whole request is there that is nothing but a head; then it
+// is ready to be dispatched.
+func (c *clientConn) plain() bool {
+	n, err := http1.HeadLen(c.src.unread(), 0)
+	if n == 0 || err != nil {
+		return false
+	}
+	e, err := c.read()
+	if err != nil {
+		return false // next finds it again, and says so
+	}
+	c.ready = e
+	return !e.req.HasBody() && asks(&e.req) == noUpgrade
+}
+
+// next takes one request; false: it was the last.
+func (c *clientConn) next() bool {
+	e := c.ready
+	c.ready = nil
+	if e == nil {
+		c.s.watch.arm(c.watched, c.s.cfg.Client.HeadTimeout)
+		if !c.skipEmptyLine() {
+			return false
+		}
+		var err error
+		if e, err = c.read(); err != nil {
+			return c.refuseHead(err)
+		}
+	}
+	defer e.release()
+	c.s.watch.arm(c.watched, 0)
+	return c.dispatch(e, c.src.lastHead())
+}
+
+// read reads and parses a head.
+func (c *clientConn) read() (*exchange, error) {
 	head, err := c.src.head()
 	if err != nil {
-		return c.refuseHead(err)
+		return nil, err
 	}
 	e := exchanges.Get().(*exchange)
-	defer e.release()
 	e.begin = time.Now()
 	if err := http1.ParseRequest(head, &e.req); err != nil {
-		return c.refuseHead(err)
+		e.release()
+		return nil, err
 	}
-	w.arm(c.watched, 0)
-	return c.dispatch(e, head)
+	return e, nil
 }
 
 func (s *Server) isDraining() bool { return s.draining.Load() }
@@ -190,7 +256,7 @@ func (c *clientConn) origin(r *http1.Request) clientaddr.Origin {
 // upgrade hands the connection over for good.
 func (c *clientConn) upgrade(r *http1.Request, head []byte, from clientaddr.Origin) {
 	early := c.src.unread()[len(head):]
-	c.taken = true
+	c.ending = endTaken
 	c.s.forget(c)
 	c.s.watch.remove(c.watched)
 	_ = c.conn.SetDeadline(time.Time{})

@@ -163,11 +163,11 @@ func (c *clientConn) settle(e *exchange, b *backendConn, err error, keep, backen
 		return false
 	case err != nil:
 		c.s.o.Log.Debug("response broke off", "err", err)
-		c.reset()
+		c.ending = endReset
 		return false
 	case !whole || !keep:
 		c.revive()
-		c.finish()
+		c.ending = endFinish
 		return false
 	}
 	return true

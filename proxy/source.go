@@ -137,6 +137,43 @@ func (s *source) fill() error {
 	return s.failed(s.err)
 }
 
+// stream calls got each time bytes came, until it returns false. The wait for the
+// next bytes is begun before got works: what comes meanwhile ends it, and no read
+// is spent on finding nothing. got must not read from the connection nor close it.
+func (s *source) stream(got func() bool) error {
+	if s.raw == nil {
+		for {
+			if err := s.fill(); err != nil {
+				return err
+			}
+			if !got() {
+				return nil
+			}
+		}
+	}
+	over := false
+	err := s.raw.Read(func(fd uintptr) bool {
+		if !s.tryRead(fd) {
+			return false
+		}
+		if s.n > 0 {
+			s.w += s.n
+			over = !got()
+			return over
+		}
+		return true
+	})
+	switch {
+	case over:
+		return nil
+	case err != nil:
+		return s.failed(err)
+	case s.err != nil:
+		return s.failed(s.err)
+	}
+	return s.failed(io.EOF)
+}
+
 func (s *source) failed(err error) error {
 	if s.r == s.w {
 		s.release()
