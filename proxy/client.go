@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -19,7 +20,8 @@ import (
 	"github.com/pushcart/pushcart/internal/http1"
 )
 
-// clientConn is one connection of the public listener. Its goroutine runs serve.
+// clientConn is one connection of the public listener. Its goroutine runs serve;
+// while it is parked it has none.
 type clientConn struct {
 	s       *Server
 	sock    net.Conn // as accepted
@@ -31,6 +33,10 @@ type clientConn struct {
 	watched *watched
 	ready   *exchange // read by await, to be dispatched
 	ending  ending
+	parks   bool // can be parked
+	quiet   bool // waited for parkAfter
+
+	parkedAt int // guarded by lot.mu: 1 + its descriptor, while parked
 
 	idle    atomic.Bool // between two requests
 	sending atomic.Bool // a request body is under way
@@ -41,27 +47,71 @@ type clientConn struct {
 	backend *backendConn // that works for it
 }
 
+// serve runs the connection until it ends or is parked, which is the last thing
+// that is done with it here.
 func (c *clientConn) serve() {
-	defer c.s.work.Done()
-	c.watched = c.s.watch.add(c.conn)
-	c.onGone = c.gone
-	defer c.end()
+	if c.work() && c.park() {
+		return
+	}
+	c.end()
+	c.s.work.Done()
+}
+
+// work takes requests; true: none came for a while.
+func (c *clientConn) work() (quiet bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.s.o.Log.Error("panic on a connection", "err", fmt.Sprint(r), "stack", string(debug.Stack()))
 		}
 	}()
+	switch {
+	case c.watched == nil:
+		if !c.begin() {
+			return false
+		}
+	case c.src == nil: // it was parked
+		c.src = newSource(c.conn, &small)
+	}
+	for c.await() && c.next() {
+	}
+	return c.quiet
+}
+
+// begin prepares a new connection; false: its TLS handshake failed.
+func (c *clientConn) begin() bool {
+	c.watched = c.s.watch.add(c.conn, func() { c.s.lot.unpark(c) })
+	c.onGone = c.gone
 	if c.s.tls != nil {
 		t := tls.Server(c.conn, c.s.tls)
 		c.s.watch.arm(c.watched, c.s.cfg.Client.HeadTimeout)
 		if err := t.Handshake(); err != nil {
-			return
+			return false
 		}
 		c.conn = t
 	}
 	c.src = newSource(c.conn, &small)
-	for c.await() && c.next() {
+	idle := c.s.cfg.Client.IdleTimeout
+	c.parks = canPark && c.src.raw != nil && (idle == 0 || idle > parkAfter)
+	return true
+}
+
+// parkAfter is how long a connection that waits keeps its goroutine.
+const parkAfter = time.Second
+
+// park waits for the next request without a goroutine; false: not possible.
+func (c *clientConn) park() bool {
+	s := c.s
+	c.quiet = false
+	_ = c.conn.SetReadDeadline(time.Time{})
+	fd, ok := c.src.fd()
+	c.src = nil
+	if !ok || !s.lot.park(c, fd) {
+		return false
 	}
+	if s.stopping.Load() {
+		s.lot.unpark(c)
+	}
+	return true
 }
 
 // ending is how a connection ends.
@@ -100,12 +150,12 @@ func (c *clientConn) await() bool {
 	if len(c.src.unread()) > 0 {
 		return true
 	}
-	if !c.rest() {
+	if c.watched.expired.Load() || !c.rest() {
 		return false
 	}
 	goOn := true
 	err := c.src.stream(func() bool {
-		c.idle.Store(false)
+		c.wake()
 		if !c.plain() {
 			return false
 		}
@@ -115,16 +165,27 @@ func (c *clientConn) await() bool {
 		goOn = c.rest()
 		return goOn
 	})
-	c.idle.Store(false)
+	c.quiet = c.idle.Swap(false) && c.parks && errors.Is(err, os.ErrDeadlineExceeded) && !c.watched.expired.Load()
 	return err == nil && goOn
 }
 
 // rest marks the time between two requests; false: there will be no other.
 func (c *clientConn) rest() bool {
 	c.s.watch.arm(c.watched, c.s.cfg.Client.IdleTimeout)
+	if c.parks {
+		c.s.watch.doze(c.watched, parkAfter)
+	}
 	c.src.expect(&small)
 	c.idle.Store(true)
 	return !c.s.stopping.Load()
+}
+
+// wake ends that time.
+func (c *clientConn) wake() {
+	c.idle.Store(false)
+	if c.parks {
+		c.s.watch.awake(c.watched)
+	}
 }
 
 // plain says whether a whole request is there that is nothing but a head; then it
@@ -282,11 +343,13 @@ func (c *clientConn) endIdle() {
 	if c.idle.Load() {
 		_ = c.sock.SetDeadline(time.Unix(1, 0))
 	}
+	c.s.lot.unpark(c)
 }
 
 // cut ends it whatever it does.
 func (c *clientConn) cut() {
 	_ = c.sock.SetDeadline(time.Unix(1, 0))
+	c.s.lot.unpark(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.backend != nil {

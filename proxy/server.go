@@ -43,6 +43,7 @@ type Server struct {
 	cfg      config.Config
 	up       *upstream
 	watch    *watcher
+	lot      *lot
 	routes   *routes
 	trusted  clientaddr.Proxies
 	tls      *tls.Config
@@ -77,7 +78,10 @@ func New(o Options) (*Server, error) {
 	if s.max == 0 {
 		s.max = fileLimit() * 8 / 10
 	}
-	if s.tls, err = serverTLS(o.Config.TLS); err != nil {
+	if s.tls, err = serverTLS(o.Config.TLS); err == nil {
+		s.lot, err = newLot()
+	}
+	if err != nil {
 		w.close()
 		return nil, err
 	}
@@ -215,6 +219,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	close(s.expiring)
 	s.work.Wait()
 	s.watch.close()
+	s.lot.close()
 	return err
 }
 

@@ -69,6 +69,16 @@ func rawConn(conn net.Conn) syscall.RawConn {
 	return raw
 }
 
+// fd is the descriptor, where it can be waited for directly.
+func (s *source) fd() (int, bool) {
+	if s.raw == nil {
+		return 0, false
+	}
+	fd := -1
+	err := s.raw.Control(func(n uintptr) { fd = int(n) })
+	return fd, err == nil
+}
+
 // unread are the bytes that were read and not taken.
 func (s *source) unread() []byte {
 	if s.buf == nil {

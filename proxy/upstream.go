@@ -167,7 +167,7 @@ func (u *upstream) dial() (*backendConn, error) {
 		}
 		conn = t
 	}
-	b := &backendConn{conn: conn, raw: rawConn(conn), src: newSource(conn, &large), watched: u.watch.add(conn)}
+	b := &backendConn{conn: conn, raw: rawConn(conn), src: newSource(conn, &large), watched: u.watch.add(conn, nil)}
 	b.peek = b.peekFD
 	return b, nil
 }

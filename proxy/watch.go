@@ -38,6 +38,11 @@ type watched struct {
 	// looked after meanwhile.
 	waiting atomic.Int64
 	onGone  atomic.Pointer[func()]
+	// quietAt, if not 0, is when a reader that still waits is to be told so.
+	quietAt atomic.Int64
+	// onExpired, if not nil, is called when the connection was cut off, perhaps more
+	// than once.
+	onExpired func()
 }
 
 func newWatcher() *watcher {
@@ -71,14 +76,20 @@ const slowRound = 10
 
 func (w *watcher) look(round int) {
 	now := w.now.Load()
-	var ask []*watched
+	var ask, cut []*watched
 	w.mu.Lock()
 	for x := range w.all {
 		if past(&x.deadline, now) || past(&x.sendBy, now) {
 			// Under the lock: who was removed from the table is not disturbed any more.
 			x.expired.Store(true)
 			_ = x.conn.SetDeadline(time.Unix(1, 0)) // whoever waits on it goes on and cleans up
+			if x.onExpired != nil {
+				cut = append(cut, x)
+			}
 			continue
+		}
+		if q := x.quietAt.Load(); q != 0 && now >= q && x.quietAt.CompareAndSwap(q, 0) {
+			_ = x.conn.SetReadDeadline(time.Unix(1, 0))
 		}
 		if since := x.waiting.Load(); since != 0 && now-since >= watchStep.Milliseconds() {
 			if now-since < time.Second.Milliseconds() || round%slowRound == 0 {
@@ -87,6 +98,9 @@ func (w *watcher) look(round int) {
 		}
 	}
 	w.mu.Unlock()
+	for _, x := range cut {
+		x.onExpired()
+	}
 	for _, x := range ask {
 		if f := x.onGone.Load(); f != nil && peerGone(x.conn) {
 			(*f)()
@@ -99,8 +113,8 @@ func past(deadline *atomic.Int64, now int64) bool {
 	return d != 0 && now >= d
 }
 
-func (w *watcher) add(conn net.Conn) *watched {
-	x := &watched{conn: conn}
+func (w *watcher) add(conn net.Conn, onExpired func()) *watched {
+	x := &watched{conn: conn, onExpired: onExpired}
 	w.mu.Lock()
 	w.all[x] = struct{}{}
 	w.mu.Unlock()
@@ -115,6 +129,19 @@ func (w *watcher) remove(x *watched) {
 
 // arm bounds the reading from a connection to d from now; 0: no bound.
 func (w *watcher) arm(x *watched, d time.Duration) { w.set(&x.deadline, d) }
+
+// doze ends the wait of who reads from a connection after d, unless awake is
+// called before.
+func (w *watcher) doze(x *watched, d time.Duration) { w.set(&x.quietAt, d) }
+
+// awake takes doze back.
+func (w *watcher) awake(x *watched) {
+	if x.quietAt.Swap(0) == 0 { // too late: wait until it is done, and undo it
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		_ = x.conn.SetReadDeadline(time.Time{})
+	}
+}
 
 // armSend bounds the writing to it.
 func (w *watcher) armSend(x *watched, d time.Duration) { w.set(&x.sendBy, d) }

@@ -178,6 +178,13 @@ func uploadBody(t *target, size int) (float64, error) {
 }
 
 // idleCost opens n connections, makes one request on each and leaves them open.
+// Idle connections come at a pace, as people do, and are looked at when they were
+// idle for a while.
+const (
+	idlePace   = 500 * time.Microsecond
+	idleSettle = 3 * time.Second
+)
+
 func idleCost(t *target, n int) (float64, error) {
 	request := []byte("GET /bytes/100 HTTP/1.1\r\nHost: bench.example\r\n" + requestHeaders + "\r\n")
 	buf := make([]byte, 32<<10)
@@ -200,6 +207,8 @@ func idleCost(t *target, n int) (float64, error) {
 		if err := readAnswer(conn, buf); err != nil {
 			return 0, err
 		}
+		time.Sleep(idlePace)
 	}
+	time.Sleep(idleSettle)
 	return float64(t.rss()-before) / float64(n), nil
 }
