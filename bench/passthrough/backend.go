@@ -42,8 +42,8 @@ func answerAll(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		if bytes.HasPrefix(head, []byte("POST")) {
-			if _, err := io.CopyN(io.Discard, in, int64(number(head, "Content-Length: "))); err != nil {
+		if bytes.HasPrefix(head, []byte("POST")) { // HAProxy sends names in lower case
+			if _, err := io.CopyN(io.Discard, in, int64(number(bytes.ToLower(head), "content-length: "))); err != nil {
 				return
 			}
 		}
