@@ -191,11 +191,11 @@ func (c *clientConn) wake() {
 // plain says whether a whole request is there that is nothing but a head; then it
 // is ready to be dispatched.
 func (c *clientConn) plain() bool {
-	n, err := http1.HeadLen(c.src.unread(), 0)
-	if n == 0 || err != nil {
+	head, _ := c.src.headNow(0)
+	if head == nil {
 		return false
 	}
-	e, err := c.read()
+	e, err := parse(head)
 	if err != nil {
 		return false // next finds it again, and says so
 	}
@@ -212,8 +212,11 @@ func (c *clientConn) next() bool {
 		if !c.skipEmptyLine() {
 			return false
 		}
-		var err error
-		if e, err = c.read(); err != nil {
+		head, err := c.src.head()
+		if err == nil {
+			e, err = parse(head)
+		}
+		if err != nil {
 			return c.refuseHead(err)
 		}
 	}
@@ -222,12 +225,8 @@ func (c *clientConn) next() bool {
 	return c.dispatch(e, c.src.lastHead())
 }
 
-// read reads and parses a head.
-func (c *clientConn) read() (*exchange, error) {
-	head, err := c.src.head()
-	if err != nil {
-		return nil, err
-	}
+// parse makes an exchange of a request's head.
+func parse(head []byte) (*exchange, error) {
 	e := exchanges.Get().(*exchange)
 	e.begin = time.Now()
 	if err := http1.ParseRequest(head, &e.req); err != nil {

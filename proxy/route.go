@@ -53,10 +53,9 @@ const (
 
 // asks says what a request's Upgrade asks for.
 func asks(r *http1.Request) upgrade {
-	if r.Get("Upgrade") == nil {
-		return noUpgrade
-	}
 	switch {
+	case !r.Fields.Contain(http1.Upgrade):
+		return noUpgrade
 	case r.Fields.Has(http1.Upgrade, "h2c"):
 		return toH2C // whatever else is offered: h2c must not get through a tunnel
 	case r.Fields.Has(http1.Upgrade, "websocket"):

@@ -286,20 +286,26 @@ func (s *source) room() error {
 func (s *source) head() ([]byte, error) {
 	seen := 0
 	for {
-		b := s.unread()
-		n, err := http1.HeadLen(b, seen)
-		if err != nil {
-			return nil, err
+		if head, err := s.headNow(seen); head != nil || err != nil {
+			return head, err
 		}
-		if n > 0 {
-			s.headLen = n
-			return b[:n], nil
-		}
-		seen = len(b)
+		seen = len(s.unread())
 		if err := s.fill(); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// headNow returns the head that is unread, nil if it is not whole. The first seen
+// bytes were looked at before.
+func (s *source) headNow(seen int) ([]byte, error) {
+	b := s.unread()
+	n, err := http1.HeadLen(b, seen)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	s.headLen = n
+	return b[:n], nil
 }
 
 // lastHead is the head that was found last; its fields point into it by offsets,

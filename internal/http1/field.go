@@ -109,6 +109,16 @@ func (fs Fields) HasToken(name, token string) bool {
 	return false
 }
 
+// Contain says whether there is a header of kind.
+func (fs Fields) Contain(kind Kind) bool {
+	for i := range fs {
+		if fs[i].Kind == kind {
+			return true
+		}
+	}
+	return false
+}
+
 // Has is HasToken for a header that has a kind.
 func (fs Fields) Has(kind Kind, token string) bool {
 	for i := range fs {
