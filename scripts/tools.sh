@@ -24,7 +24,8 @@ if [ -n "$missing" ]; then
 	fi
 fi
 
-if [ -f integration/node/package-lock.json ] && [ ! -d integration/node/node_modules ]; then
+# npm keeps a copy of the lock file that it installed by.
+if [ integration/node/package-lock.json -nt integration/node/node_modules/.package-lock.json ]; then
 	if command -v npm >/dev/null 2>&1; then
 		npm ci --prefix integration/node --silent --no-audit --no-fund
 	else
