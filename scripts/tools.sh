@@ -25,7 +25,9 @@ if [ -n "$missing" ]; then
 fi
 
 # npm keeps a copy of the lock file that it installed by.
-if [ integration/node/package-lock.json -nt integration/node/node_modules/.package-lock.json ]; then
+lock=integration/node/package-lock.json
+installed=integration/node/node_modules/.package-lock.json
+if [ -f $lock ] && { [ ! -f $installed ] || [ $lock -nt $installed ]; }; then
 	if command -v npm >/dev/null 2>&1; then
 		npm ci --prefix integration/node --silent --no-audit --no-fund
 	else
