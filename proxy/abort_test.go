@@ -307,3 +307,20 @@ func TestRetry_NotOnAFreshConnectionAndNotTwice(t *testing.T) {
 	_ = b.conn.Close()
 	c.wants("HTTP/1.1 502 ")
 }
+
+// A 103 is a byte of the answer: the backend has begun to work on the request.
+func TestRetry_NotAfterAnInterimResponse(t *testing.T) {
+	r := newRig(t)
+	c := r.sends(get)
+	b := r.asked()
+	b.head()
+	b.send(ok)
+	c.wants(ok)
+	c.send(get)
+	b.head()
+	b.send("HTTP/1.1 103 Early Hints\r\n\r\n")
+	c.wants("HTTP/1.1 103 Early Hints\r\n\r\n")
+	_ = b.conn.Close()
+	c.wants("HTTP/1.1 502 ")
+	r.untouched()
+}

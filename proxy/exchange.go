@@ -176,13 +176,13 @@ var errPartial = errors.New("backend broke off")
 
 // readResponse reads the final response's head, passing 1xx on.
 func (c *clientConn) readResponse(e *exchange, b *backendConn) error {
-	for {
+	for interim := false; ; interim = true {
 		if e.up == nil { // else the upload says from when on the backend is waited for
 			c.s.watch.arm(b.watched, c.s.cfg.Backend.ResponseTimeout)
 		}
 		head, err := b.src.head()
 		if err != nil {
-			if len(b.src.unread()) > 0 {
+			if interim || len(b.src.unread()) > 0 {
 				return errors.Join(errPartial, err)
 			}
 			return err

@@ -105,3 +105,19 @@ func TestWebhookWall_IsAbsentWithPublicPath(t *testing.T) {
 	r := newRig(t, func(c *config.Config) { c.Webhook.URL, c.Webhook.PublicPath = "http://app:3000/hooks", true })
 	r.passes("POST /hooks HTTP/1.1\r\nHost: app\r\n\r\n")
 }
+
+// Its head used to stay unread: one request was answered for ever.
+func TestWebhookWall_AnswersOnceAndTheConnectionGoesOn(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Webhook.URL = "http://app:3000/hooks" })
+	c := r.sends("POST /hooks HTTP/1.1\r\nHost: app\r\n\r\n")
+	if _, body, _ := strings.Cut(c.head(), "\r\n\r\n"); body != "" {
+		t.Fatal(body)
+	}
+	c.wants(`{"error":{"code":"not_found","message":"no such path"}}`)
+	c.stays()
+	c.send(get)
+	b := r.asked()
+	b.head()
+	b.send(ok)
+	c.wants(ok)
+}

@@ -24,7 +24,10 @@ if [ -n "$missing" ]; then
 	fi
 fi
 
-if [ -f integration/node/package-lock.json ] && [ ! -d integration/node/node_modules ]; then
+# npm keeps a copy of the lock file that it installed by.
+lock=integration/node/package-lock.json
+installed=integration/node/node_modules/.package-lock.json
+if [ -f $lock ] && { [ ! -f $installed ] || [ $lock -nt $installed ]; }; then
 	if command -v npm >/dev/null 2>&1; then
 		npm ci --prefix integration/node --silent --no-audit --no-fund
 	else
