@@ -18,6 +18,7 @@ import (
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
+	"github.com/pushcart/pushcart/internal/takeover"
 )
 
 // clientConn is one connection of the public listener. Its goroutine runs serve;
@@ -82,7 +83,7 @@ func (c *clientConn) begin() bool {
 	c.watched = c.s.watch.add(c.conn, func() { c.s.lot.unpark(c) })
 	c.onGone = c.gone
 	if c.s.tls != nil {
-		t := tls.Server(c.conn, c.s.tls)
+		t := tls.Server(takeover.Wrap(c.conn), c.s.tls)
 		c.s.watch.arm(c.watched, c.s.cfg.Client.HeadTimeout)
 		if err := t.Handshake(); err != nil {
 			return false

@@ -35,20 +35,23 @@ func newEngine(log *slog.Logger) (*engine, error) {
 }
 
 // attach gives c a socket over conn. On error conn is closed.
-func (e *engine) attach(c *Conn, conn net.Conn, number uint64) error {
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
+func (e *engine) attach(c *Conn, conn net.Conn, number uint64) (err error) {
+	poller := func() *poller { return e.pollers[number%uint64(len(e.pollers))] }
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		p := poller()
+		c.loop = p.loop
+		c.sock, err = newFDSocket(c, p, tcp)
+	} else if t, under, tcp := overTLS(conn); t != nil {
+		p := poller()
+		c.loop = p.loop
+		c.sock, err = newTLSSocket(c, p, t, under, tcp)
+	} else {
 		c.loop, c.sock = e.goLoop.loop, newGoSocket(c, e.goLoop, conn)
-		return nil
 	}
-	p := e.pollers[number%uint64(len(e.pollers))]
-	s, err := newFDSocket(c, p, tcp)
 	if err != nil {
 		_ = conn.Close()
-		return err
 	}
-	c.loop, c.sock = p.loop, s
-	return nil
+	return err
 }
 
 func (e *engine) loops() []*loop {

@@ -9,8 +9,7 @@ import (
 	"github.com/pushcart/pushcart/push"
 )
 
-// goReadBuffer is small because every connection of this path has one; a TLS
-// connection holds buffers of its own besides.
+// goReadBuffer is small because every connection of this path has one.
 const goReadBuffer = 512
 
 // goWriteTimeout bounds one blocking write; a peer that does not read for so
@@ -18,7 +17,7 @@ const goReadBuffer = 512
 const goWriteTimeout = time.Minute
 
 // goLoop runs a loop for connections that read and write in goroutines of their
-// own: TLS, and systems without epoll.
+// own: on systems without epoll, and for what is no TCP connection.
 type goLoop struct {
 	*loop
 	wakeup chan struct{}

@@ -132,28 +132,24 @@ func (p *poller) attend(c *Conn) {
 	if c.takeRest() {
 		c.feed(nil)
 	}
+	if t, ok := c.sock.(*tlsSocket); ok && t.more {
+		t.read(p)
+	}
 }
 
 func (p *poller) flush(c *Conn) {
+	c.sock.(polled).room()
 	p.done = c.writable(p.join, p.done[:0])
 	report(p.done)
 }
 
-// read takes what is there, once; a connection with more is reported again, so
-// that none keeps the poller to itself.
-func (p *poller) read(c *Conn) {
-	s := c.sock.(*fdSocket)
-	if s.paused() {
-		return
-	}
-	n, err := unix.Read(s.fd, p.buf)
-	switch {
-	case n > 0:
-		c.received(p.buf[:n])
-	case err == unix.EAGAIN || err == unix.EINTR:
-	default: // end of the stream, or an error: both mean the peer is gone
-		c.dead()
-	}
+func (p *poller) read(c *Conn) { c.sock.(polled).read(p) }
+
+// polled is a socket whose descriptor is in a poller, which calls this.
+type polled interface {
+	socket
+	read(p *poller) // there is something to read, or the end
+	room()          // the descriptor takes more
 }
 
 // fdSocket is a non-blocking descriptor in a poller.
@@ -186,6 +182,24 @@ func newFDSocket(c *Conn, p *poller, conn *net.TCPConn) (*fdSocket, error) {
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
 	return &fdSocket{c: c, poller: p, fd: fd, reading: true}, nil
 }
+
+// read takes what is there, once; a connection with more is reported again, so
+// that none keeps the poller to itself.
+func (s *fdSocket) read(p *poller) {
+	if s.paused() {
+		return
+	}
+	n, err := unix.Read(s.fd, p.buf)
+	switch {
+	case n > 0:
+		s.c.received(p.buf[:n])
+	case err == unix.EAGAIN || err == unix.EINTR:
+	default: // end of the stream, or an error: both mean the peer is gone
+		s.c.dead()
+	}
+}
+
+func (s *fdSocket) room() {}
 
 func (s *fdSocket) write(b []byte) (int, error) {
 	if s.fd < 0 {

@@ -1,0 +1,155 @@
+// Package takeover lets a TLS connection leave Go's netpoller.
+//
+// The proxy wraps every TCP connection that it speaks TLS over in a [Conn]. When
+// the connection becomes a WebSocket, its new owner takes the descriptor with
+// [Conn.Take]; from then on crypto/tls reads and writes without ever waiting, and
+// the owner decides when it does. Before Take a Conn is the connection it wraps.
+package takeover
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Conn is a connection whose descriptor can be taken. After Take one goroutine at
+// a time may read; Write, Flush and Pending may be called from any.
+type Conn struct {
+	net.Conn
+	fd int // -1 until Take
+
+	mu      sync.Mutex // guards pending
+	pending []byte
+}
+
+// Wrap returns conn as one that can be taken.
+func Wrap(conn net.Conn) *Conn { return &Conn{Conn: conn, fd: -1} }
+
+// Take makes reads and writes go to fd, a non-blocking duplicate of the wrapped
+// connection's descriptor, which the caller has closed and keeps open for as long
+// as it reads or writes. Nobody may be reading or writing.
+func (c *Conn) Take(fd int) { c.fd = fd }
+
+// ErrAgain is what Read returns when there is nothing to read now. crypto/tls
+// takes it for a timeout, after which it goes on where it was.
+var ErrAgain net.Error = again{}
+
+type again struct{}
+
+func (again) Error() string   { return "takeover: nothing to read now" }
+func (again) Timeout() bool   { return true }
+func (again) Temporary() bool { return true }
+
+// Read implements net.Conn; see ErrAgain.
+func (c *Conn) Read(b []byte) (int, error) {
+	if c.fd < 0 {
+		return c.Conn.Read(b)
+	}
+	for {
+		n, err := unix.Read(c.fd, b)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			return 0, ErrAgain
+		case err != nil:
+			return 0, fmt.Errorf("read: %w", err)
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+}
+
+// Write implements net.Conn. After Take it takes everything: what the socket has
+// no room for is kept until Flush.
+func (c *Conn) Write(b []byte) (int, error) {
+	if c.fd < 0 {
+		return c.Conn.Write(b)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rest := b
+	if len(c.pending) == 0 {
+		n, err := c.try(b)
+		if err != nil {
+			return n, err
+		}
+		rest = b[n:]
+	}
+	c.pending = append(c.pending, rest...)
+	return len(b), nil
+}
+
+// try writes what the socket has room for.
+func (c *Conn) try(b []byte) (done int, err error) {
+	for done < len(b) {
+		n, err := unix.Write(c.fd, b[done:])
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			return done, nil
+		case err != nil:
+			return done, fmt.Errorf("write: %w", err)
+		default:
+			done += n
+		}
+	}
+	return done, nil
+}
+
+// Flush writes more of what Write kept and returns how many bytes are still kept.
+func (c *Conn) Flush() (kept int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, err := c.try(c.pending)
+	if c.pending = c.pending[n:]; len(c.pending) == 0 {
+		c.pending = nil
+	}
+	return len(c.pending), err
+}
+
+// Pending returns how many bytes wait for Flush.
+func (c *Conn) Pending() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.pending)
+}
+
+// SyscallConn gives access to the wrapped connection's descriptor, before Take.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) {
+	sc, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, syscall.EINVAL
+	}
+	return sc.SyscallConn()
+}
+
+// SetDeadline implements net.Conn; after Take nothing waits, and it does nothing.
+func (c *Conn) SetDeadline(t time.Time) error {
+	if c.fd >= 0 {
+		return nil
+	}
+	return c.Conn.SetDeadline(t)
+}
+
+// SetReadDeadline is as SetDeadline.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	if c.fd >= 0 {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetWriteDeadline is as SetDeadline.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	if c.fd >= 0 {
+		return nil
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
