@@ -13,7 +13,7 @@ import (
 // later are keys of the specification that this version does not have yet. To ask
 // for one is an error of its own, so that nobody takes it for a typing mistake.
 var later = map[string]bool{
-	"channels": true, "users": true, "websocket.compression": true,
+	"channels": true, "users": true,
 	"webhook.format": true, "webhook.breaker": true, "webhook.on_error.subscribe": true, "webhook.on_error.publish": true,
 	"redis.mode": true, "redis.master_name": true, "redis.sentinel_username": true, "redis.sentinel_password": true,
 	"redis.sentinel_password_file": true,

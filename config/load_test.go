@@ -43,7 +43,7 @@ func TestParse_ReportsEveryProblemWithItsPath(t *testing.T) {
 	f(minimal+"websocket: {max_message_size: 64Kilo}", "websocket.max_message_size: want a size", "websocket.max_message_size: must be more")
 	f(minimal+"websocket: {paths: [ws]}", `websocket.paths[0]: want a path`)
 	f(minimal+"websocket: {allowed_origins: ['*', example.com]}", `websocket.allowed_origins[1]: want`)
-	f(minimal+"websocket: {compression: true}", "websocket.compression: is not available in this version")
+	f(minimal+"webhook: {format: structured}", "webhook.format: is not available in this version")
 	f(minimal+"channels: []", "channels: is not available in this version")
 	f(minimal+"trusted_proxies: [10.0.0.0/8, nonsense]", "trusted_proxies[1]:")
 	f(minimal+"push: {listen: '0.0.0.0:8081'}", `push.listen: "0.0.0.0:8081" is neither loopback nor a unix socket`)

@@ -25,6 +25,9 @@ type WebSocket struct {
 	InboundTotal Size `yaml:"inbound_total"`
 	// Subprotocols are further names to accept, select and treat as raw.
 	Subprotocols []string `yaml:"subprotocols"`
+	// Compression accepts permessage-deflate without context takeover (RFC 7692).
+	// Default false.
+	Compression bool `yaml:"compression"`
 	// Outbox bounds what waits for slow clients.
 	Outbox Outbox `yaml:"outbox"`
 }

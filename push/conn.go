@@ -59,7 +59,7 @@ const (
 )
 
 // Protocols is the number of frame encodings that a message may be cached in.
-const Protocols = 1
+const Protocols = 2
 
 // Message is what one push delivers on this node. It is shared by all
 // connections that get it and does not change.

@@ -58,6 +58,7 @@ var (
 	endNoAnswer = &ending{code: CodeInternal, reason: "backend unavailable", cause: CauseError}
 	endRefused  = &ending{code: CodeNormal, cause: CauseBackend} // 410 to a message
 	endTooBig   = &ending{code: CodeTooBig, reason: "message too big", cause: CauseError, final: true}
+	endInflate  = &ending{code: CodeInvalidUTF8, reason: "invalid compressed data", cause: CauseError, final: true}
 	endUTF8     = &ending{code: CodeInvalidUTF8, reason: "invalid UTF-8", cause: CauseError, final: true}
 )
 

@@ -37,6 +37,7 @@ type Conn struct {
 	remote [16]byte              // IPv4 as mapped; a netip.Addr is 8 bytes more
 	host   unique.Handle[string] // few hosts, many connections
 	tls    bool
+	window uint8 // of permessage-deflate; 0: not negotiated
 
 	// Of the reader only.
 	in     *inbound

@@ -19,33 +19,71 @@ const (
 // message takes a whole message of the client: it goes to the backend, and until
 // that answered nothing more of this connection is read (SPEC §5 Order and
 // back-pressure). p is not kept.
-func (c *Conn) message(op byte, p []byte) *ending {
+func (c *Conn) message(op byte, p []byte) {
+	c.mu.Lock()
+	ev := c.messageLocked(op, len(p))
+	c.mu.Unlock()
+	if ev != nil {
+		ev.Body = bytes.Clone(p)
+		c.srv.hooks.Ask(ev, c.answered)
+	}
+}
+
+// messageLocked counts a message and makes the event that the backend is asked
+// with; nil: nobody is asked.
+func (c *Conn) messageLocked(op byte, size int) *webhook.Event {
 	s := c.srv
 	c.inFrames.Add(1)
-	c.inBytes.Add(uint64(len(p)))
+	c.inBytes.Add(uint64(size))
 	s.counts.messages.Add(1)
-	ask := s.wants(webhook.Message)
-	c.mu.Lock()
 	if c.ended != nil {
-		c.mu.Unlock()
 		return nil
 	}
 	c.limitLocked()
-	if !ask {
+	if !s.wants(webhook.Message) {
 		c.sequence++
-		c.mu.Unlock()
 		return nil
 	}
-	ev := c.eventLocked(webhook.Message)
 	c.busy = true
-	c.mu.Unlock()
+	ev := c.eventLocked(webhook.Message)
 	ev.ContentType = contentText
 	if op == opBinary {
 		ev.ContentType = contentBinary
 	}
-	ev.Body = bytes.Clone(p)
-	s.hooks.Ask(ev, c.answered)
-	return nil
+	return ev
+}
+
+// compressed takes a whole message that has to be decompressed first; nothing
+// more is read meanwhile. data is not the reader's any more.
+func (c *Conn) compressed(op byte, data []byte) {
+	c.mu.Lock()
+	wanted := c.ended == nil
+	c.busy = c.busy || wanted
+	c.mu.Unlock()
+	if wanted {
+		c.srv.inflater.push(deflated{c: c, op: op, data: data})
+	}
+}
+
+// inflated goes on with what compressed began. p is the event's to keep.
+func (c *Conn) inflated(op byte, p []byte, fault *ending) {
+	if fault != nil {
+		c.end(fault)
+	}
+	c.mu.Lock()
+	c.busy = false
+	var ev *webhook.Event
+	if fault == nil {
+		ev = c.messageLocked(op, len(p))
+	}
+	if ev == nil {
+		c.readOnLocked()
+	}
+	c.mu.Unlock()
+	if ev != nil {
+		ev.Body = p
+		c.srv.hooks.Ask(ev, c.answered)
+	}
 }
 
 // limitLocked stops reading while the client is over limits.message_rate.
@@ -98,13 +136,18 @@ func (c *Conn) answered(a webhook.Answer, err error) {
 		if isText(a.ContentType) && utf8.Valid(a.Body) {
 			op = opText
 		}
-		c.reply(newFrame(op, a.Body))
+		c.reply(c.encode(op, a.Body))
 	case a.Status == http.StatusGone:
 		c.end(endRefused)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.busy = false
+	c.readOnLocked()
+}
+
+// readOnLocked is called when a message is done with.
+func (c *Conn) readOnLocked() {
 	if !c.held {
 		c.seen.Store(uint32(c.loop.now())) // its pong deadline stood still
 		c.resumeLocked()

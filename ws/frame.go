@@ -18,6 +18,7 @@ const (
 const (
 	finBit        = 0x80
 	rsvBits       = 0x70
+	rsv1          = 0x40 // the message is compressed (RFC 7692 §6)
 	opcodeBits    = 0x0f
 	maskBit       = 0x80
 	maxControl    = 125

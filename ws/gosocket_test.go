@@ -310,7 +310,7 @@ func TestServer_SheddingTakesTheLargest(t *testing.T) {
 		}
 		_, _ = io.WriteString(conn, "GET /ws HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-		if _, err := io.ReadFull(conn, make([]byte, len(switching([]byte("dGhlIHNhbXBsZSBub25jZQ=="), "")))); err != nil {
+		if _, err := io.ReadFull(conn, make([]byte, len(switching([]byte("dGhlIHNhbXBsZSBub25jZQ=="), "", "")))); err != nil {
 			t.Fatal(err)
 		}
 		return conn

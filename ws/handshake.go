@@ -153,6 +153,7 @@ func (h *handshake) upgrade(conn net.Conn, early []byte, id *identity, entered *
 		member: h.member, srv: s, remote: h.from.IP.As16(), host: unique.Make(h.from.Host),
 		tls: overTLS || h.from.Proto == "https", more: more, sequence: 1, // the first is connect
 	}
+	extension := h.extension(c)
 	if !s.admission.join(c, id.user) {
 		return refuse("limit", apierror.RateLimited, "too many connections of this user").after(5)
 	}
@@ -170,14 +171,27 @@ func (h *handshake) upgrade(conn net.Conn, early []byte, id *identity, entered *
 		s.log.Debug("connection registered without the broker", "conn", c.member.ID(), "err", err)
 	}
 	cancel()
-	h.begin(c, id, early, protocol)
+	h.begin(c, id, early, switching(h.head.Get("Sec-WebSocket-Key"), protocol, extension))
 	return nil
 }
 
-// begin lets the registered connection live.
-func (h *handshake) begin(c *Conn, id *identity, early []byte, protocol string) {
+// extension negotiates compression; "" is none.
+func (h *handshake) extension(c *Conn) string {
+	if !h.srv.cfg.WebSocket.Compression {
+		return ""
+	}
+	offer, ok := chooseDeflate(h.head.Joined("Sec-WebSocket-Extensions"))
+	if !ok {
+		return ""
+	}
+	c.window = offer.window
+	return offer.answer()
+}
+
+// begin lets the registered connection live; response is the 101.
+func (h *handshake) begin(c *Conn, id *identity, early, response []byte) {
 	for _, m := range id.messages {
-		c.reply(newFrame(opText, m))
+		c.reply(c.encode(opText, m))
 	}
 	if len(early) > 0 {
 		c.keep(early)
@@ -192,7 +206,7 @@ func (h *handshake) begin(c *Conn, id *identity, early []byte, protocol string) 
 	} else {
 		c.sequence++
 	}
-	c.open(switching(h.head.Get("Sec-WebSocket-Key"), protocol))
+	c.open(response)
 }
 
 // extras is what this connection has beyond others.
@@ -236,14 +250,17 @@ func (h *handshake) forwardHeaders(wanted []string) (fields []webhook.Field, siz
 // acceptGUID is RFC 6455 §1.3's.
 const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-func switching(key []byte, protocol string) []byte {
+func switching(key []byte, protocol, extension string) []byte {
 	var in [24 + len(acceptGUID)]byte
 	sum := sha1.Sum(append(append(in[:0], key...), acceptGUID...))
-	b := make([]byte, 0, 192)
+	b := make([]byte, 0, 320)
 	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
 	b = base64.StdEncoding.AppendEncode(b, sum[:])
 	if protocol != "" {
 		b = append(append(b, "\r\nSec-WebSocket-Protocol: "...), protocol...)
+	}
+	if extension != "" {
+		b = append(append(b, "\r\nSec-WebSocket-Extensions: "...), extension...)
 	}
 	return append(b, "\r\n\r\n"...)
 }

@@ -48,6 +48,13 @@ func (in *inbound) release() {
 	inbounds.Put(in)
 }
 
+// begin notes a data frame's head; a continuation's says nothing new.
+func (in *inbound) begin(h header) {
+	if h.op == opText || h.op == opBinary {
+		in.op, in.compressed = h.op, h.rsv != 0
+	}
+}
+
 func (in *inbound) endMessage() {
 	in.op, in.text, in.compressed = 0, utf8Checker{}, false
 	in.message = in.message[:0]

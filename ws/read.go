@@ -128,9 +128,7 @@ func (c *Conn) step(b []byte) (int, *ending) {
 	if int64(len(rest)) < h.length {
 		in := c.input()
 		in.head, in.got, in.busy = h, 0, true
-		if h.op < opClose && h.op != opContinuation {
-			in.op = h.op
-		}
+		in.begin(h)
 		return h.size, nil
 	}
 	p := rest[:h.length]
@@ -143,7 +141,7 @@ func (c *Conn) step(b []byte) (int, *ending) {
 func (c *Conn) check(h header) *ending {
 	begun := c.in != nil && c.in.op != 0
 	switch {
-	case h.rsv != 0:
+	case h.rsv != 0 && !c.mayCompress(h):
 		return protocolError("reserved bits set")
 	case !h.masked:
 		return protocolError("frame not masked")
@@ -160,14 +158,23 @@ func (c *Conn) check(h header) *ending {
 	case h.op != opContinuation && begun:
 		return protocolError("message inside a message")
 	}
-	have := int64(0)
+	have, most := int64(0), c.srv.maxMessage
 	if begun {
 		have = int64(len(c.in.message))
 	}
-	if h.length > c.srv.maxMessage-have {
+	if h.rsv != 0 || begun && c.in.compressed {
+		most = compressedLimit(most)
+	}
+	if h.length > most-have {
 		return endTooBig
 	}
 	return nil
+}
+
+// mayCompress says whether a frame with reserved bits set is right all the same:
+// the first of a compressed message (RFC 7692 §6).
+func (c *Conn) mayCompress(h header) bool {
+	return c.window != 0 && h.rsv == rsv1 && (h.op == opText || h.op == opBinary)
 }
 
 // payload takes bytes of the frame that is arriving.
@@ -196,35 +203,39 @@ func (c *Conn) frame(h header, p []byte) *ending {
 	switch {
 	case h.op >= opClose:
 		return c.control(h.op, p)
-	case h.fin && h.op != opContinuation:
+	case h.fin && h.op != opContinuation && h.rsv == 0:
 		if h.op == opText && !utf8.Valid(p) {
 			return endUTF8
 		}
-		return c.message(h.op, p)
+		c.message(h.op, p)
+		return nil
 	}
-	in := c.input()
-	if h.op != opContinuation {
-		in.op = h.op
-	}
+	c.input().begin(h)
 	return c.fragment(p, h.fin)
 }
 
 // fragment adds to the message that is arriving; last ends it.
 func (c *Conn) fragment(p []byte, last bool) *ending {
 	in := c.in
-	if in.op == opText && !in.text.feed(p) {
+	text := in.op == opText && !in.compressed
+	if text && !in.text.feed(p) {
 		return endUTF8
 	}
 	in.message = append(in.message, p...)
 	if !last {
 		return nil
 	}
-	if in.op == opText && !in.text.done() {
+	switch {
+	case text && !in.text.done():
 		return endUTF8
+	case in.compressed:
+		c.compressed(in.op, in.message)
+		in.message = nil
+	default:
+		c.message(in.op, in.message)
 	}
-	fault := c.message(in.op, in.message)
 	in.endMessage()
-	return fault
+	return nil
 }
 
 // control answers a control frame (RFC 6455 §5.5). A pong needs nothing: that

@@ -54,6 +54,7 @@ type Server struct {
 	inboundBytes atomic.Int64
 	counts       counts
 	shedding     sync.Mutex // one search for the largest at a time
+	inflater     inflater
 }
 
 // counts are kept here and not in Prometheus counters, as they are of the hot
@@ -95,6 +96,8 @@ func (s *Server) show() {
 		func() float64 { return float64(s.outboxBytes.Load()) })
 	m.Gauge("pushcart_inbound_bytes", "Bytes of unfinished client messages.",
 		func() float64 { return float64(s.inboundBytes.Load()) })
+	m.Gauge("pushcart_inflate_queue", "Compressed client messages that wait to be decompressed.",
+		func() float64 { return float64(s.inflater.waiting()) })
 	m.Counter("pushcart_client_messages_total", "Messages received from clients.", load(&s.counts.messages))
 	m.Counter("pushcart_deliveries_total", "Frames written to connections.", load(&s.counts.frames))
 	m.Counter("pushcart_delivered_bytes_total", "Bytes written to connections.", load(&s.counts.bytes))
@@ -173,5 +176,6 @@ func (s *Server) Close(ctx context.Context) error {
 	if err := stopped(ctx, &s.engine.running); err != nil {
 		return fmt.Errorf("close connections: %w", errors.Join(err, ctx.Err()))
 	}
+	s.inflater.work.Wait() // no connection is left to add to it
 	return nil
 }

@@ -16,15 +16,19 @@ const (
 	hurryWait  = 500 * time.Millisecond
 )
 
-// protoRaw is the index of raw frames in a message's cache of encodings.
-const protoRaw = 0
+// Indexes in a message's cache of encodings.
+const (
+	protoRaw      = 0
+	protoDeflated = 1
+)
 
-func rawFrame(m *push.Message) []byte {
-	op := byte(opText)
-	if m.Kind == push.Binary {
-		op = opBinary
+func rawFrame(m *push.Message) []byte { return newFrame(opOf(m.Kind), m.Data) }
+
+func opOf(k push.Kind) byte {
+	if k == push.Binary {
+		return opBinary
 	}
-	return newFrame(op, m.Data)
+	return opText
 }
 
 // sent is what became of a frame that was handed to the outbox.
@@ -48,7 +52,7 @@ func (c *Conn) Send(batch []*push.Message) {
 }
 
 func (c *Conn) sendOne(m *push.Message) {
-	frame := m.Frame(protoRaw, rawFrame)
+	frame := c.frameOf(m)
 	c.mu.Lock()
 	s := sentNothing
 	if c.ended == nil {
@@ -93,7 +97,7 @@ func (c *Conn) sendAll(batch []*push.Message) {
 	idle := c.out == nil
 	sent := 0
 	for ; sent < len(batch) && c.ended == nil && !c.gone; sent++ {
-		it := item{frame: batch[sent].Frame(protoRaw, rawFrame), msg: batch[sent]}
+		it := item{frame: c.frameOf(batch[sent]), msg: batch[sent]}
 		if c.fullLocked(it) {
 			full = endSlow
 			given = c.endLocked(endSlow)
