@@ -32,8 +32,10 @@ lint: ## gofmt, vet, staticcheck, and govulncheck where it reaches its database
 	go run $(STATICCHECK) ./...
 	@sh scripts/vulncheck.sh $(GOVULNCHECK)
 
+# What reads and writes sockets differs where there is no race detector.
 unit:
 	go test -race -timeout 10m ./...
+	go test -timeout 10m ./internal/sockio ./internal/takeover ./proxy ./ws
 
 integration: tools ## only the tests that run the real binary
 	go test -race -timeout 10m -count=1 ./integration/...

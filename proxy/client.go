@@ -31,6 +31,7 @@ type clientConn struct {
 	trusted bool              // a proxy of ours
 	from    clientaddr.Origin // of the last request
 	src     *source
+	sink    *sink
 	watched *watched
 	ready   *exchange // read by await, to be dispatched
 	ending  ending
@@ -71,7 +72,7 @@ func (c *clientConn) work() (quiet bool) {
 			return false
 		}
 	case c.src == nil: // it was parked
-		c.src = newSource(c.conn, &small)
+		c.src, c.sink = newSource(c.conn, &small), newSink(c.conn)
 	}
 	for c.await() && c.next() {
 	}
@@ -90,7 +91,7 @@ func (c *clientConn) begin() bool {
 		}
 		c.conn = t
 	}
-	c.src = newSource(c.conn, &small)
+	c.src, c.sink = newSource(c.conn, &small), newSink(c.conn)
 	idle := c.s.cfg.Client.IdleTimeout
 	c.parks = canPark && c.src.raw != nil && (idle == 0 || idle > parkAfter)
 	return true
@@ -105,7 +106,7 @@ func (c *clientConn) park() bool {
 	c.quiet = false
 	_ = c.conn.SetReadDeadline(time.Time{})
 	fd, ok := c.src.fd()
-	c.src = nil
+	c.src, c.sink = nil, nil
 	if !ok || !s.lot.park(c, fd) {
 		return false
 	}
@@ -361,7 +362,7 @@ func (c *clientConn) cut() {
 // write sends to the client within send_timeout.
 func (c *clientConn) write(b []byte) error {
 	c.s.watch.armSend(c.watched, c.s.cfg.Client.SendTimeout)
-	_, err := c.conn.Write(b)
+	err := c.sink.write(b)
 	c.s.watch.armSend(c.watched, 0)
 	return err
 }

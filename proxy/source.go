@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pushcart/pushcart/internal/http1"
+	"github.com/pushcart/pushcart/internal/sockio"
 )
 
 // Sizes of what is read at once. Bodies move a third faster with 64 KiB than with
@@ -43,14 +44,19 @@ type source struct {
 }
 
 func newSource(conn net.Conn, pool *sync.Pool) *source {
-	s := &source{conn: conn, pool: pool}
-	if _, isTCP := conn.(*net.TCPConn); isTCP {
-		s.raw = rawConn(conn)
-	} else if _, isUnix := conn.(*net.UnixConn); isUnix {
-		s.raw = rawConn(conn)
-	}
+	s := &source{conn: conn, pool: pool, raw: plainConn(conn)}
 	s.try, s.send = s.tryRead, s.trySend
 	return s
+}
+
+// plainConn gives access to the descriptor of a connection whose bytes are what
+// goes over the wire; nil for TLS.
+func plainConn(conn net.Conn) syscall.RawConn {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return rawConn(conn)
+	}
+	return nil
 }
 
 // rawConn gives access to the descriptor under conn, through TLS if need be.
@@ -227,10 +233,7 @@ func (s *source) trySend(fd uintptr) bool {
 	if len(s.out) == 0 {
 		return s.tryRead(fd)
 	}
-	n, err := unix.Write(int(fd), s.out)
-	for err == unix.EINTR {
-		n, err = unix.Write(int(fd), s.out)
-	}
+	n, err := sockio.Write(int(fd), s.out)
 	s.out = s.out[max(n, 0):]
 	s.err = err
 	return len(s.out) > 0
@@ -239,19 +242,14 @@ func (s *source) trySend(fd uintptr) bool {
 // tryRead is one read that does not wait; false: nothing is there yet.
 func (s *source) tryRead(fd uintptr) bool {
 	s.hold()
-	for {
-		s.n, s.err = unix.Read(int(fd), (*s.buf)[s.w:])
-		switch s.err {
-		case unix.EINTR:
-			continue
-		case unix.EAGAIN:
-			if s.w == s.r {
-				s.release()
-			}
-			return false
-		}
+	s.n, s.err = sockio.Read(int(fd), (*s.buf)[s.w:])
+	if s.err != unix.EAGAIN {
 		return true
 	}
+	if s.w == s.r {
+		s.release()
+	}
+	return false
 }
 
 func (s *source) hold() {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/sockio"
 )
 
 var (
@@ -184,7 +185,7 @@ func (b *backendConn) usable() bool {
 
 func (b *backendConn) peekFD(fd uintptr) {
 	var one [1]byte
-	_, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	_, err := sockio.Peek(int(fd), one[:])
 	b.alive = err == unix.EAGAIN // 0 is the end; bytes that nobody asked for are no good either
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pushcart/pushcart/internal/sockio"
 	"github.com/pushcart/pushcart/push"
 )
 
@@ -189,11 +190,11 @@ func (s *fdSocket) read(p *poller) {
 	if s.paused() {
 		return
 	}
-	n, err := unix.Read(s.fd, p.buf)
+	n, err := sockio.Read(s.fd, p.buf)
 	switch {
 	case n > 0:
 		s.c.received(p.buf[:n])
-	case err == unix.EAGAIN || err == unix.EINTR:
+	case err == unix.EAGAIN:
 	default: // end of the stream, or an error: both mean the peer is gone
 		s.c.dead()
 	}
@@ -205,18 +206,14 @@ func (s *fdSocket) write(b []byte) (int, error) {
 	if s.fd < 0 {
 		return 0, net.ErrClosed
 	}
-	for {
-		n, err := unix.Write(s.fd, b)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EAGAIN, err == nil && n < len(b):
-			return max(n, 0), errAgain
-		case err != nil:
-			return 0, os.NewSyscallError("write", err)
-		}
-		return n, nil
+	n, err := sockio.Write(s.fd, b)
+	switch {
+	case err == unix.EAGAIN, err == nil && n < len(b):
+		return max(n, 0), errAgain
+	case err != nil:
+		return 0, os.NewSyscallError("write", err)
 	}
+	return n, nil
 }
 
 func (s *fdSocket) wantWrite(on bool) {

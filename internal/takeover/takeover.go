@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pushcart/pushcart/internal/sockio"
 )
 
 // Conn is a connection whose descriptor can be taken. After Take one goroutine at
@@ -50,20 +52,16 @@ func (c *Conn) Read(b []byte) (int, error) {
 	if c.fd < 0 {
 		return c.Conn.Read(b)
 	}
-	for {
-		n, err := unix.Read(c.fd, b)
-		switch {
-		case err == unix.EINTR:
-		case err == unix.EAGAIN:
-			return 0, ErrAgain
-		case err != nil:
-			return 0, fmt.Errorf("read: %w", err)
-		case n == 0:
-			return 0, io.EOF
-		default:
-			return n, nil
-		}
+	n, err := sockio.Read(c.fd, b)
+	switch {
+	case err == unix.EAGAIN:
+		return 0, ErrAgain
+	case err != nil:
+		return 0, fmt.Errorf("read: %w", err)
+	case n == 0:
+		return 0, io.EOF
 	}
+	return n, nil
 }
 
 // Write implements net.Conn. After Take it takes everything: what the socket has
@@ -89,9 +87,8 @@ func (c *Conn) Write(b []byte) (int, error) {
 // try writes what the socket has room for.
 func (c *Conn) try(b []byte) (done int, err error) {
 	for done < len(b) {
-		n, err := unix.Write(c.fd, b[done:])
+		n, err := sockio.Write(c.fd, b[done:])
 		switch {
-		case err == unix.EINTR:
 		case err == unix.EAGAIN:
 			return done, nil
 		case err != nil:
