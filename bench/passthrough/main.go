@@ -22,6 +22,7 @@ type options struct {
 	conns   int
 	only    string
 	profile string
+	small   bool
 	large   bool
 	idle    int
 }
@@ -35,6 +36,7 @@ func main() {
 	flag.IntVar(&o.conns, "conns", 64, "keep-alive connections")
 	flag.StringVar(&o.only, "only", "", "one target")
 	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of pushcart")
+	flag.BoolVar(&o.small, "small", true, "make small requests")
 	flag.BoolVar(&o.large, "large", true, "also move 100 MiB down and up")
 	flag.IntVar(&o.idle, "idle", 0, "also hold so many idle keep-alive connections")
 	flag.Parse()
@@ -53,13 +55,21 @@ func main() {
 	}
 }
 
+// sizes are those of the small responses.
+func (o *options) sizes() []int {
+	if !o.small {
+		return nil
+	}
+	return []int{100, 10 << 10}
+}
+
 func run(o options) error {
 	targets, stop, err := startAll(o)
 	defer stop()
 	if err != nil {
 		return err
 	}
-	for _, size := range []int{100, 10 << 10} {
+	for _, size := range o.sizes() {
 		if err := compareRequests(o, targets, size); err != nil {
 			return err
 		}
