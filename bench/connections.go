@@ -89,7 +89,7 @@ func connect(o options) error {
 // ping shows what a ping and its pong cost.
 func ping(o options) error {
 	const connections = 15_000
-	s, err := start(o, anonymous, "websocket: {ping_interval: 5s, pong_timeout: 2s}")
+	s, err := start(o, anonymous, "websocket: {ping_interval: 25s}")
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package ws
 
 import (
 	"encoding/json"
-	"math/rand/v2"
 	"time"
 
 	"github.com/pushcart/pushcart/push"
@@ -14,9 +13,7 @@ func (c *Conn) open(response []byte) {
 	c.mu.Lock()
 	now := c.loop.now()
 	c.seen.Store(uint32(now))
-	// The first ping comes at a random point of the interval, so that the pings of
-	// a storm of connects are spread evenly for good.
-	c.pingAt = now + 1 + tick(rand.Uint32N(uint32(c.srv.pingEvery)))
+	c.pingAt = c.srv.heartbeat.first(now)
 	queued := c.out
 	c.out = nil
 	if c.ended == nil {
@@ -75,38 +72,6 @@ func (c *Conn) attend() {
 	}
 	c.loop.schedule(c, due)
 }
-
-// keepAliveLocked sends the ping that is due, and ends a connection that did not
-// answer one or whose token expired.
-func (c *Conn) keepAliveLocked(now tick) []*push.Message {
-	if c.ended != nil {
-		return nil
-	}
-	if c.held && now >= c.more.wakeAt {
-		c.held = false
-		c.seen.Store(uint32(now))
-		c.resumeLocked()
-	}
-	switch {
-	case c.expires != 0 && now >= c.expires:
-		return c.endLocked(endExpired)
-	case now < c.pingAt:
-	case c.busy || c.held: // not read, so its pong could not be seen (SPEC §5)
-		c.pinged, c.pingAt = false, now+c.srv.pingEvery
-	case !c.pinged:
-		c.pinged, c.pingSent, c.pingAt = true, now, now+c.srv.pongWait
-		if c.out == nil { // else it would wait behind what is not read anyway
-			c.queueLocked(item{frame: pingFrame})
-		}
-	case tick(c.seen.Load()) < c.pingSent:
-		return c.endLocked(endNoPong)
-	default:
-		c.pinged, c.pingAt = false, max(now+1, c.pingSent+c.srv.pingEvery)
-	}
-	return nil
-}
-
-var pingFrame = newFrame(opPing, nil)
 
 // settleLocked takes the end one step further; true: the socket can go.
 func (c *Conn) settleLocked(now tick) (release bool) {

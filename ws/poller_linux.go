@@ -19,6 +19,7 @@ const (
 	readBuffer   = 64 << 10
 	sendBuffer   = 64 << 10
 	eventsAtOnce = 256
+	attendAtOnce = 64 // connections; then those that have something to say come first
 	wakeSlot     = -1
 )
 
@@ -75,19 +76,27 @@ func (p *poller) run() {
 		for i, c := range due {
 			p.guard(c, p.attend)
 			due[i] = nil
+			if i%attendAtOnce == attendAtOnce-1 {
+				p.poll(events, 0)
+			}
 		}
 		p.due = due
 		if end {
 			return
 		}
-		n, err := unix.EpollWait(p.epfd, events, waitMillis(wait))
-		p.woken()
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			panic("ws: epoll_wait: " + err.Error()) // cannot happen with a valid descriptor
-		}
-		for i := range max(n, 0) {
-			p.event(&events[i])
-		}
+		p.poll(events, waitMillis(wait))
+	}
+}
+
+// poll waits for events and takes them.
+func (p *poller) poll(events []unix.EpollEvent, millis int) {
+	n, err := unix.EpollWait(p.epfd, events, millis)
+	p.woken()
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		panic("ws: epoll_wait: " + err.Error()) // cannot happen with a valid descriptor
+	}
+	for i := range max(n, 0) {
+		p.event(&events[i])
 	}
 }
 

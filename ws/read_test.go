@@ -41,8 +41,7 @@ func bareConn() (*Conn, *sink) {
 	d := config.Default().WebSocket
 	s := &Server{
 		box: d.Outbox, maxMessage: int64(d.MaxMessageSize), inboundTotal: int64(d.InboundTotal),
-		pingEvery: ticks(d.PingInterval), pongWait: ticks(d.PongTimeout),
-		engine: &engine{goLoop: newGoLoop()},
+		heartbeat: newHeartbeat(d.PingInterval, d.PongTimeout), engine: &engine{goLoop: newGoLoop()},
 	}
 	out := &sink{}
 	c := &Conn{srv: s, loop: s.engine.goLoop.loop, sock: out, phase: phaseOpen}

@@ -44,8 +44,7 @@ type Server struct {
 	box          config.Outbox
 	maxMessage   int64
 	inboundTotal int64
-	pingEvery    tick
-	pongWait     tick
+	heartbeat    heartbeat
 
 	draining     atomic.Bool
 	closing      atomic.Bool
@@ -81,7 +80,7 @@ func newServer(o Options, e *engine) *Server {
 		cfg: o.Config, hub: o.Hub, auth: o.Auth, hooks: o.Webhooks, metrics: o.Metrics, log: o.Log, engine: e,
 		admission: newAdmission(o.Config.Limits), origins: newOrigins(ws.AllowedOrigins),
 		box: ws.Outbox, maxMessage: int64(ws.MaxMessageSize), inboundTotal: int64(ws.InboundTotal),
-		pingEvery: max(1, ticks(ws.PingInterval)), pongWait: max(1, ticks(ws.PongTimeout)),
+		heartbeat: newHeartbeat(ws.PingInterval, ws.PongTimeout),
 	}
 	s.show()
 	return s

@@ -1,0 +1,44 @@
+package ws
+
+import (
+	"testing"
+	"time"
+)
+
+func TestHeartbeat_KeepsTheIntervalAtFewMoments(t *testing.T) {
+	f := func(interval, timeout time.Duration) {
+		t.Helper()
+		h := newHeartbeat(interval, timeout)
+		moments := map[tick]int{}
+		for range 10_000 {
+			now := tick(1000)
+			ping := h.first(now)
+			if ping <= now || ping > now+h.every+h.step {
+				t.Fatalf("%v: first ping %d ticks after %d", interval, ping-now, now)
+			}
+			for range 3 {
+				moments[ping%h.every]++
+				if wait := h.deadline(ping) - ping; wait < h.wait || wait >= h.wait+h.step {
+					t.Fatalf("%v: %d ticks for the pong, want %d", interval, wait, h.wait)
+				}
+				if next := h.next(ping + h.step - 1); next-ping != h.every { // sent late
+					t.Fatalf("%v: next ping after %d ticks, want %d", interval, next-ping, h.every)
+				}
+				ping = h.next(ping)
+			}
+		}
+		if n := len(moments); n > 2*beats || int(h.every) >= beats && n < beats {
+			t.Errorf("%v: pings at %d moments of the interval, want %d to %d", interval, n, beats, 2*beats)
+		}
+		for at, n := range moments {
+			if want := 30_000 / len(moments); n < want/2 || n > want*2 {
+				t.Errorf("%v: %d pings at moment %d, want about %d", interval, n, at, want)
+			}
+		}
+	}
+	f(25*time.Second, 10*time.Second)
+	f(5*time.Second, 2*time.Second)
+	f(7*time.Second, 6900*time.Millisecond)
+	f(100*time.Millisecond, 50*time.Millisecond)
+	f(time.Millisecond, time.Nanosecond)
+}
