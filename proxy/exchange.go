@@ -27,6 +27,7 @@ type exchange struct {
 	tunnel     bool
 	fromClient bool // the request's body was found malformed before it was sent
 	body       body // of the request
+	unsent     bool // what of the body was seen did not all reach the backend
 	responded  atomic.Bool
 
 	up *upload // nil unless the body is still coming
@@ -40,7 +41,7 @@ func (e *exchange) release() {
 	clear(respFields)
 	e.req, e.resp = http1.Request{}, http1.Response{}
 	e.out, e.up, e.body = nil, nil, body{}
-	e.fromClient, e.expects, e.tunnel = false, false, false
+	e.fromClient, e.expects, e.tunnel, e.unsent = false, false, false, false
 	e.responded.Store(false)
 	if cap(out) <= copyBuffer {
 		e.out = out[:0]
@@ -67,7 +68,8 @@ func (e *exchange) describe(r *http1.Request, wants upgrade) {
 	e.tunnel = upgrading && r.Minor == 1 && e.body.done() && r.Fields.Has(http1.Connection, "upgrade")
 }
 
-func (e *exchange) hasBody() bool { return !e.body.done() }
+// hasBody says that not all of the request's body went up.
+func (e *exchange) hasBody() bool { return e.unsent || !e.body.done() }
 
 var errClientGone = errors.New("client went away")
 
