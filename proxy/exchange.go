@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -168,10 +169,11 @@ func (c *clientConn) detach() {
 	c.mu.Unlock()
 }
 
-// isStale: the connection ended before any byte came.
+// isStale: the peer closed the connection before any byte came. A deadline is none
+// of its doing: the backend may be at work on the request.
 func isStale(err error) bool {
 	var malformed *http1.Error
-	return !errors.As(err, &malformed) && !errors.Is(err, errPartial)
+	return !errors.As(err, &malformed) && !errors.Is(err, errPartial) && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 var errPartial = errors.New("backend broke off")

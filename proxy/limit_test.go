@@ -192,6 +192,53 @@ func TestShutdown_CutsWhatIsLeftInTheEnd(t *testing.T) {
 	}
 }
 
+// The end of the time to drain used to look like a stale connection: the request
+// was sent again, and Shutdown waited for its answer.
+func TestShutdown_DoesNotSendAgainWhatItCuts(t *testing.T) {
+	r := newRig(t)
+	c, b := r.kept()
+	c.send(get)
+	b.head()
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- r.server.Shutdown(ctx) }()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("Shutdown does not return")
+	}
+	b.ends()
+	r.untouched()
+}
+
+// A request that got its connection to the backend just after the cut used to be
+// waited for.
+func TestShutdown_CutsWhatStillConnects(t *testing.T) {
+	dir := t.TempDir()
+	cert := writeCertificate(t, dir, "app.internal", 1)
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRigAt(t, ln, "https://"+ln.Addr().String(), func(c *config.Config) {
+		c.Backend.TLS.Insecure, c.Backend.ConnectTimeout = true, patience
+	})
+	r.sends(get)
+	b := r.asked()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.server.Shutdown(ctx) }()
+	cancel()
+	<-time.After(quiet)
+	_, _ = b.tryHead() // now the handshake is made
+	select {
+	case <-done:
+	case <-time.After(patience / 2):
+		t.Fatal("Shutdown does not return")
+	}
+}
+
 func TestTLS_OnThePublicListener(t *testing.T) {
 	dir := t.TempDir()
 	writeCertificate(t, dir, "one.example", 1)
