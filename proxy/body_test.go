@@ -207,6 +207,61 @@ func TestConnectionClose_IsHonoured(t *testing.T) {
 	b.stays() // the backend's connection is kept
 }
 
+func TestHTTP10_GetsNoTransferEncoding(t *testing.T) {
+	f := func(request, answer string) {
+		t.Helper()
+		r := newRig(t)
+		c := r.sends(request)
+		b := r.asked()
+		b.head()
+		b.send(answer)
+		if got, _ := c.rest(); strings.Contains(got, "Transfer-Encoding") {
+			t.Errorf("%.30q: got %q", request, got)
+		}
+	}
+	f("HEAD / HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+	f("GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n")
+	f("GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+}
+
+func TestConnectionClose_WinsOverKeepAlive(t *testing.T) {
+	r := newRig(t)
+	c := r.sends("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n")
+	b := r.asked()
+	b.head()
+	b.send("HTTP/1.0 200 OK\r\nConnection: close, keep-alive\r\nContent-Length: 2\r\n\r\nok")
+	c.wants("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+	c.ends()
+	b.ends()
+}
+
+func TestPipelining_NothingIsTakenBehindConnectionClose(t *testing.T) {
+	f := func(first, answer string) {
+		t.Helper()
+		r := newRig(t)
+		c := r.sends(first + "GET /second HTTP/1.1\r\nHost: app\r\n\r\n")
+		b := r.asked()
+		if _, err := b.tryMessage(); err != nil {
+			t.Fatal(err)
+		}
+		b.send(answer)
+		got, _ := c.rest()
+		if strings.Count(got, "HTTP/1.1 ") != 1 || !strings.Contains(got, "\r\nConnection: close\r\n") {
+			t.Errorf("%.40q: got %q", first, got)
+		}
+		_ = b.conn.SetReadDeadline(time.Now().Add(quiet))
+		if head, err := b.tryHead(); err == nil {
+			t.Errorf("%.40q: the backend got %q", first, head)
+		}
+		r.untouched()
+	}
+	f("GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n", ok)
+	f("GET / HTTP/1.1\r\nHost: app\r\nconnection: x, CLOSE\r\n\r\n", ok)
+	f("POST / HTTP/1.1\r\nHost: app\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab", ok)
+	f("GET / HTTP/1.0\r\nHost: app\r\n\r\n", ok)
+	f("GET / HTTP/1.1\r\nHost: app\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\nGET /x")
+}
+
 func TestPipelinedRequests_AreAnsweredInOrder(t *testing.T) {
 	r := newRig(t)
 	post := "POST /2 HTTP/1.1\r\nHost: app\r\nContent-Length: 3\r\n\r\nabc"

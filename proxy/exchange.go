@@ -55,8 +55,7 @@ func (e *exchange) release() {
 func (e *exchange) describe(r *http1.Request, wants upgrade) {
 	e.minor = r.Minor
 	e.isHead = string(r.Method) == http.MethodHead
-	e.keep = r.Minor == 1 && !r.Fields.Has(http1.Connection, "close") ||
-		r.Minor == 0 && r.Fields.Has(http1.Connection, "keep-alive")
+	e.keep = persists(r.Minor, r.Fields)
 	e.body = newBody(r.ContentLength, r.Chunked)
 	switch string(r.Method) {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
@@ -67,6 +66,11 @@ func (e *exchange) describe(r *http1.Request, wants upgrade) {
 	e.expects = r.Minor == 1 && r.Fields.Has(http1.Expect, "100-continue")
 	upgrading := wants == toWebSocket || wants == toOther
 	e.tunnel = upgrading && r.Minor == 1 && e.body.done() && r.Fields.Has(http1.Connection, "upgrade")
+}
+
+// persists says whether a connection goes on after a message (RFC 9112 §9.3).
+func persists(minor int, fields http1.Fields) bool {
+	return !fields.Has(http1.Connection, "close") && (minor == 1 || fields.Has(http1.Connection, "keep-alive"))
 }
 
 // hasBody says that not all of the request's body went up.
