@@ -93,7 +93,9 @@ func (h *requestHead) append(b []byte) []byte {
 	}
 	b = append(append(b, "X-Forwarded-For: "...), h.from.ForwardedFor...)
 	b = append(append(b, "\r\nX-Forwarded-Proto: "...), h.from.Proto...)
-	b = append(append(b, "\r\nX-Forwarded-Host: "...), h.from.Host...)
+	if h.from.Host != "" {
+		b = append(append(b, "\r\nX-Forwarded-Host: "...), h.from.Host...)
+	}
 	return append(b, "\r\nVia: 1.1 pushcart\r\n\r\n"...)
 }
 
