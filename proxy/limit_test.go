@@ -111,7 +111,8 @@ func TestIdleConnection_IsClosed(t *testing.T) {
 
 func TestMaxConnections_OfClients(t *testing.T) {
 	r := newRig(t, func(c *config.Config) { c.Client.MaxConnections = 2 })
-	first, second := r.stream(), r.dial()
+	first, _ := r.stream()
+	second := r.dial()
 	until(t, "the third is refused", func() bool {
 		got, _ := r.dial().rest()
 		return strings.HasPrefix(got, "HTTP/1.1 503 ")
@@ -172,7 +173,7 @@ func TestShutdown_LetsRequestsInFlightFinish(t *testing.T) {
 
 func TestShutdown_CutsWhatIsLeftInTheEnd(t *testing.T) {
 	r := newRig(t)
-	stream := r.stream()
+	stream, _ := r.stream()
 	c, b := r.tunnel()
 	waiting := r.sends(get)
 	r.asked().head()

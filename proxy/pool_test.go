@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
@@ -46,6 +47,28 @@ func TestBackendConnection_IsNotKeptWhenItSaysSo(t *testing.T) {
 		c.wants(ok)
 		b.ends()
 		c.stays()
+	}
+}
+
+func TestPool_KeepsNoMoreThanMaxConnections(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Backend.MaxConnections = 1 })
+	var backends []*peer
+	for range 3 {
+		_, b := r.stream()
+		backends = append(backends, b)
+	}
+	for _, b := range backends {
+		b.send("0\r\n\r\n")
+	}
+	open := 0
+	for _, b := range backends {
+		_ = b.conn.SetReadDeadline(time.Now().Add(quiet))
+		if _, err := b.in.ReadByte(); errors.Is(err, os.ErrDeadlineExceeded) {
+			open++
+		}
+	}
+	if open != 1 {
+		t.Errorf("%d connections are kept", open)
 	}
 }
 
@@ -94,7 +117,7 @@ func TestMaxConnections_StreamsAndTunnelsDoNotCount(t *testing.T) {
 }
 
 // stream leaves a response under way.
-func (r *rig) stream() *peer {
+func (r *rig) stream() (client, backend *peer) {
 	r.t.Helper()
 	c := r.sends("GET /stream HTTP/1.1\r\nHost: app\r\n\r\n")
 	b := r.asked()
@@ -102,12 +125,12 @@ func (r *rig) stream() *peer {
 	start := "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
 	b.send(start)
 	c.wants(start)
-	return c
+	return c, b
 }
 
 func TestMaxStreams_BoundsStreamsAndTunnelsButNoPlainRequest(t *testing.T) {
 	r := newRig(t, func(c *config.Config) { c.Backend.MaxStreams = 1 })
-	open := r.stream()
+	open, _ := r.stream()
 	c := r.sends(get)
 	b := r.asked()
 	b.head()

@@ -188,14 +188,20 @@ func (b *backendConn) peekFD(fd uintptr) {
 	b.alive = err == unix.EAGAIN // 0 is the end; bytes that nobody asked for are no good either
 }
 
-// put keeps a connection for the next request.
+// put keeps a connection for the next request, if so many could be used at once.
 func (u *upstream) put(b *backendConn) {
 	u.watch.arm(b.watched, 0)
 	b.src.release()
 	b.since = u.watch.now.Load()
 	u.mu.Lock()
-	u.idle = append(u.idle, b)
+	full := len(u.idle) >= u.cfg.MaxConnections
+	if !full {
+		u.idle = append(u.idle, b)
+	}
 	u.mu.Unlock()
+	if full {
+		u.discard(b)
+	}
 }
 
 // discard closes a connection that cannot be used again.
