@@ -268,6 +268,66 @@ func TestBackend_OverTLSIsVerified(t *testing.T) {
 	f(func(c *config.BackendTLS) { c.ServerName = "app.internal" }, false)
 }
 
+// corked is a connection whose writes can be held back, to go out as one.
+type corked struct {
+	net.Conn
+	cork bool
+	held []byte
+}
+
+func (c *corked) Write(p []byte) (int, error) {
+	c.held = append(c.held, p...)
+	if c.cork {
+		return len(p), nil
+	}
+	_, err := c.Conn.Write(c.held)
+	c.held = nil
+	return len(p), err
+}
+
+type corkedTLS struct {
+	net.Listener
+	cfg *tls.Config
+}
+
+func (l corkedTLS) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return tls.Server(&corked{Conn: conn}, l.cfg), nil
+}
+
+// What came with the answer, but in another TLS record, was read off the socket
+// and waited where no look at the socket could find it.
+func TestBackend_OverTLS_SurplusRecordsAreNobodysAnswer(t *testing.T) {
+	cert := writeCertificate(t, t.TempDir(), "app.internal", 1)
+	for _, surplus := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", "x", ""} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newRigAt(t, corkedTLS{ln, &tls.Config{Certificates: []tls.Certificate{cert}}}, "https://"+ln.Addr().String(),
+			func(c *config.Config) { c.Backend.TLS.Insecure = true })
+		c := r.sends(get)
+		b := r.asked()
+		b.head()
+		wire := b.conn.(*tls.Conn).NetConn().(*corked)
+		wire.cork = true
+		b.send(ok)
+		if surplus != "" {
+			b.send(surplus)
+		} else {
+			_ = b.conn.(*tls.Conn).CloseWrite()
+		}
+		wire.cork = false
+		_ = wire.SetWriteDeadline(time.Time{}) // CloseWrite leaves one
+		_, _ = wire.Write(nil)
+		c.wants(ok)
+		r.next()
+	}
+}
+
 // writeCertificate makes a self-signed pair in dir: cert.pem and key.pem.
 func writeCertificate(t *testing.T, dir, name string, serial int64) tls.Certificate {
 	t.Helper()

@@ -179,7 +179,19 @@ const readBuffer = 512 << 10
 // usable says whether an idle connection is still open and silent.
 func (b *backendConn) usable() bool {
 	b.alive = false
+	if t, ok := b.conn.(*tls.Conn); ok && !silent(t) {
+		return false
+	}
 	return !b.watched.expired.Load() && b.raw != nil && b.raw.Control(b.peek) == nil && b.alive
+}
+
+// silent says that t has read no more off its socket than was taken from it: not
+// another record, nor the end. Only what is there already is looked at.
+func silent(t *tls.Conn) bool {
+	_ = t.SetReadDeadline(time.Unix(1, 0))
+	_, err := t.Read(make([]byte, 1))
+	_ = t.SetReadDeadline(time.Time{})
+	return errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func (b *backendConn) peekFD(fd uintptr) {
