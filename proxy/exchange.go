@@ -96,6 +96,7 @@ func (c *clientConn) exchange(e *exchange) bool {
 	bodyless := !e.hasBody()
 	b, err := c.send(e)
 	if err != nil {
+		c.detach()
 		return c.fail(e, err)
 	}
 	defer c.detach()

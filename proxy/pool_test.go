@@ -221,21 +221,6 @@ func TestBackend_OnIPv6(t *testing.T) {
 	newRigAt(t, ln, "http://"+ln.Addr().String()).next()
 }
 
-// localhost stands for ::1 and 127.0.0.1; only one of them listens.
-func TestBackend_WithSeveralAddressesOfWhichOneIsDead(t *testing.T) {
-	if all, err := net.LookupHost("localhost"); err != nil || len(all) < 2 {
-		t.Skip("localhost has one address here")
-	}
-	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
-		ln, err := net.Listen("tcp", address)
-		if err != nil {
-			t.Skip("no IPv6 here")
-		}
-		_, port, _ := net.SplitHostPort(ln.Addr().String())
-		newRigAt(t, ln, "http://localhost:"+port).next()
-	}
-}
-
 func TestBackend_OverTLSIsVerified(t *testing.T) {
 	dir := t.TempDir()
 	cert := writeCertificate(t, dir, "app.internal", 1)

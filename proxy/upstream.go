@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -37,6 +38,7 @@ type upstream struct {
 
 	slots   chan struct{} // one for each request without a response head
 	streams atomic.Int64
+	good    atomic.Pointer[netip.Addr] // of several, the one that is tried first
 
 	mu   sync.Mutex // guards idle
 	idle []*backendConn
@@ -151,8 +153,7 @@ func (u *upstream) get(fresh bool) (*backendConn, error) {
 func (u *upstream) dial() (*backendConn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), u.cfg.ConnectTimeout)
 	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, u.network, u.addr)
+	conn, err := u.connect(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("dial backend: %w", err)
 	}
