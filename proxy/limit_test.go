@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -27,6 +28,24 @@ func TestSlowHeads_AreShedAndOthersServed(t *testing.T) {
 		got, err := c.rest()
 		if strings.Contains(got, "200") || err != nil && !isReset(err) {
 			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	r.next()
+}
+
+func TestSlowBodies_AreShedAndOthersServed(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Client.BodyTimeout = time.Second })
+	var slow, backends []*peer
+	for i := range 400 {
+		framing := []string{"Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhel"}[i%2]
+		slow = append(slow, r.sends("POST / HTTP/1.1\r\nHost: app\r\n"+framing))
+		backends = append(backends, r.asked())
+	}
+	r.next()
+	for i, c := range slow {
+		c.wants("HTTP/1.1 408 ")
+		if got, err := backends[i].tryMessage(); err == nil {
+			t.Errorf("a whole request reached the backend: %q", got)
 		}
 	}
 	r.next()
@@ -279,6 +298,13 @@ func TestTLS_OnThePublicListener(t *testing.T) {
 	b.ends() // the client's end is seen through TLS
 
 	c, _ = dial()
+	if err := os.WriteFile(filepath.Join(dir, "cert.pem"), []byte("half a file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(1200 * time.Millisecond) // it is looked at once a second
+	if _, name := dial(); name != "one.example" {
+		t.Errorf("while the files are broken, the certificate is of %s", name)
+	}
 	writeCertificate(t, dir, "two.example", 2)
 	until(t, "the new certificate is shown", func() bool {
 		_, name := dial()
