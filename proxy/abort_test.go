@@ -4,6 +4,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pushcart/pushcart/config"
 )
@@ -322,5 +323,16 @@ func TestRetry_NotAfterAnInterimResponse(t *testing.T) {
 	c.wants("HTTP/1.1 103 Early Hints\r\n\r\n")
 	_ = b.conn.Close()
 	c.wants("HTTP/1.1 502 ")
+	r.untouched()
+}
+
+// A timeout is not a close: the backend may have begun to work on the request.
+func TestRetry_NotAfterATimeout(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Backend.ResponseTimeout = 200 * time.Millisecond })
+	c, b := r.kept()
+	c.send(get)
+	b.head()
+	c.wants("HTTP/1.1 504 ")
+	b.ends()
 	r.untouched()
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,16 +51,20 @@ func TestBody_EventsAreFlushedOneByOne(t *testing.T) {
 	c := r.sends(get)
 	b := r.asked()
 	b.head()
+	var took []time.Duration
 	for _, part := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
 		"9\r\ndata: 1\n\n\r\n", "9\r\ndata: 2\n\n\r\n", "1", "\r\nx", "\r\n", "0\r\n\r\n",
 	} {
-		b.send(part)
 		began := time.Now()
+		b.send(part)
 		c.wants(part)
-		if took := time.Since(began); took > time.Second {
-			t.Errorf("%q took %v", part, took)
-		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	// Of the median, as the machine may be busy elsewhere for a moment.
+	if m := took[len(took)/2]; m > 20*time.Millisecond || took[len(took)-1] > time.Second {
+		t.Errorf("events took %v", took)
 	}
 }
 
@@ -85,6 +90,12 @@ func TestBodyless_ResponsesEndWithTheirHead(t *testing.T) {
 	f("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\nETag: \"1\"\r\n\r\n")
 	f("GET", "HTTP/1.1 304 Not Modified\r\n\r\n")
 	f("GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	f("GET", "HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n")
+	f("GET", "HTTP/1.1 205 Reset Content\r\nContent-Length: 2\r\n\r\nok") // wrong, but clear
+	f("GET", "HTTP/1.1 205 Reset Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+	f("HEAD", "HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n")
+	f("HEAD", "HTTP/1.1 200 OK\r\n\r\n")
+	f("OPTIONS", "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")
 }
 
 func TestBody_UntilTheBackendCloses(t *testing.T) {
@@ -136,6 +147,49 @@ func TestExpect_RefusedUploadIsNotSent(t *testing.T) {
 	}
 	c.ends()
 	b.ends()
+}
+
+func TestExpect_RefusedUploadIsNotSentEvenIfItComes(t *testing.T) {
+	for _, head := range []string{"Content-Length: 40\r\n", "Transfer-Encoding: chunked\r\n"} {
+		r := newRig(t)
+		c := r.sends("POST / HTTP/1.1\r\nHost: app\r\nExpect: 100-continue\r\n" + head + "\r\n")
+		b := r.asked()
+		b.head()
+		b.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 2\r\n\r\nno")
+		c.send("GET /smuggled HTTP/1.1\r\nHost: app\r\n\r\n")
+		if got, _ := c.rest(); strings.Count(got, "HTTP/1.1 ") != 1 || !strings.Contains(got, "\r\nConnection: close\r\n") {
+			t.Errorf("got %q", got)
+		}
+		b.ends()
+		r.untouched()
+	}
+}
+
+func TestExpect_OfAClientThatDoesNotWait(t *testing.T) {
+	f := func(request, interim, want string) {
+		t.Helper()
+		r := newRig(t)
+		c := r.sends(request)
+		b := r.asked()
+		b.head()
+		b.wants("hello") // nobody waits for a 100
+		b.send("HTTP/1.1 100 Continue\r\n\r\n" + ok)
+		c.wants(interim + want)
+		_ = c.conn.Close()
+	}
+	f("POST / HTTP/1.1\r\nHost: app\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", "HTTP/1.1 100 Continue\r\n\r\n", ok)
+	f("POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", "",
+		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+}
+
+func TestExpect_OfARequestWithoutBody(t *testing.T) {
+	r := newRig(t)
+	c := r.sends("POST / HTTP/1.1\r\nHost: app\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n")
+	b := r.asked()
+	b.head()
+	b.send("HTTP/1.1 100 Continue\r\n\r\n" + ok)
+	c.wants("HTTP/1.1 100 Continue\r\n\r\n" + ok)
+	c.stays()
 }
 
 func TestInterimResponses_ArePassedOn(t *testing.T) {
@@ -205,6 +259,61 @@ func TestConnectionClose_IsHonoured(t *testing.T) {
 	c.wants("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
 	c.ends()
 	b.stays() // the backend's connection is kept
+}
+
+func TestHTTP10_GetsNoTransferEncoding(t *testing.T) {
+	f := func(request, answer string) {
+		t.Helper()
+		r := newRig(t)
+		c := r.sends(request)
+		b := r.asked()
+		b.head()
+		b.send(answer)
+		if got, _ := c.rest(); strings.Contains(got, "Transfer-Encoding") {
+			t.Errorf("%.30q: got %q", request, got)
+		}
+	}
+	f("HEAD / HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+	f("GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n")
+	f("GET / HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+}
+
+func TestConnectionClose_WinsOverKeepAlive(t *testing.T) {
+	r := newRig(t)
+	c := r.sends("GET / HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n")
+	b := r.asked()
+	b.head()
+	b.send("HTTP/1.0 200 OK\r\nConnection: close, keep-alive\r\nContent-Length: 2\r\n\r\nok")
+	c.wants("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+	c.ends()
+	b.ends()
+}
+
+func TestPipelining_NothingIsTakenBehindConnectionClose(t *testing.T) {
+	f := func(first, answer string) {
+		t.Helper()
+		r := newRig(t)
+		c := r.sends(first + "GET /second HTTP/1.1\r\nHost: app\r\n\r\n")
+		b := r.asked()
+		if _, err := b.tryMessage(); err != nil {
+			t.Fatal(err)
+		}
+		b.send(answer)
+		got, _ := c.rest()
+		if strings.Count(got, "HTTP/1.1 ") != 1 || !strings.Contains(got, "\r\nConnection: close\r\n") {
+			t.Errorf("%.40q: got %q", first, got)
+		}
+		_ = b.conn.SetReadDeadline(time.Now().Add(quiet))
+		if head, err := b.tryHead(); err == nil {
+			t.Errorf("%.40q: the backend got %q", first, head)
+		}
+		r.untouched()
+	}
+	f("GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n", ok)
+	f("GET / HTTP/1.1\r\nHost: app\r\nconnection: x, CLOSE\r\n\r\n", ok)
+	f("POST / HTTP/1.1\r\nHost: app\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab", ok)
+	f("GET / HTTP/1.0\r\nHost: app\r\n\r\n", ok)
+	f("GET / HTTP/1.1\r\nHost: app\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\nGET /x")
 }
 
 func TestPipelinedRequests_AreAnsweredInOrder(t *testing.T) {

@@ -47,6 +47,21 @@ func TestRequestTarget_OtherForms(t *testing.T) {
 	f("OPTIONS http://other HTTP/1.1", "app", "OPTIONS * HTTP/1.1", "other")
 }
 
+// HTTP/1.0 knows no Host; HTTP/1.1 allows an empty one, which passes as it is.
+func TestHost_ThatIsMissingOrEmpty(t *testing.T) {
+	f := func(request, host string) {
+		t.Helper()
+		r := newRig(t)
+		host = strings.ReplaceAll(host, "BACKEND", r.backend.Addr().String())
+		r.sends(request)
+		r.asked().wants("GET / HTTP/1.1\r\n" + host + "\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nVia: 1.1 pushcart\r\n\r\n")
+	}
+	f("GET / HTTP/1.0\r\n\r\n", "Host: BACKEND")
+	f("GET / HTTP/1.0\r\nHost:\r\n\r\n", "Host:")
+	f("GET / HTTP/1.1\r\nHost:\r\n\r\n", "Host:")
+	f("GET / HTTP/1.1\r\nHost: \t\r\n\r\n", "Host: \t")
+}
+
 func TestHeaders_KeepCaseOrderRepeatsAndEmptyValues(t *testing.T) {
 	r := newRig(t)
 	lines := "hOsT: app\r\nX-A: 1\r\nx-a:2\r\nCookie: a=b\r\nX-Empty:\r\nX-Wide:   v \t\r\nX-A: 3\r\nCookie: c=d\r\n" +

@@ -288,7 +288,7 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 		return c.answer(&errorAnswer{code: apierror.NotFound, message: "no such path", close: !e.keep || e.hasBody(), head: e.isHead})
 	}
 	rewritten := requestHead{req: r, head: head, from: origin, tunnel: e.tunnel}
-	if !s.cfg.Backend.PreserveHost {
+	if !s.cfg.Backend.PreserveHost || r.Host == nil {
 		rewritten.host = s.up.host
 	}
 	e.out = rewritten.append(e.out[:0])

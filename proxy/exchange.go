@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ type exchange struct {
 	tunnel     bool
 	fromClient bool // the request's body was found malformed before it was sent
 	body       body // of the request
+	unsent     bool // what of the body was seen did not all reach the backend
 	responded  atomic.Bool
 
 	up *upload // nil unless the body is still coming
@@ -40,7 +42,7 @@ func (e *exchange) release() {
 	clear(respFields)
 	e.req, e.resp = http1.Request{}, http1.Response{}
 	e.out, e.up, e.body = nil, nil, body{}
-	e.fromClient, e.expects, e.tunnel = false, false, false
+	e.fromClient, e.expects, e.tunnel, e.unsent = false, false, false, false
 	e.responded.Store(false)
 	if cap(out) <= copyBuffer {
 		e.out = out[:0]
@@ -53,8 +55,7 @@ func (e *exchange) release() {
 func (e *exchange) describe(r *http1.Request, wants upgrade) {
 	e.minor = r.Minor
 	e.isHead = string(r.Method) == http.MethodHead
-	e.keep = r.Minor == 1 && !r.Fields.Has(http1.Connection, "close") ||
-		r.Minor == 0 && r.Fields.Has(http1.Connection, "keep-alive")
+	e.keep = persists(r.Minor, r.Fields)
 	e.body = newBody(r.ContentLength, r.Chunked)
 	switch string(r.Method) {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPut, http.MethodDelete:
@@ -67,7 +68,13 @@ func (e *exchange) describe(r *http1.Request, wants upgrade) {
 	e.tunnel = upgrading && r.Minor == 1 && e.body.done() && r.Fields.Has(http1.Connection, "upgrade")
 }
 
-func (e *exchange) hasBody() bool { return !e.body.done() }
+// persists says whether a connection goes on after a message (RFC 9112 §9.3).
+func persists(minor int, fields http1.Fields) bool {
+	return !fields.Has(http1.Connection, "close") && (minor == 1 || fields.Has(http1.Connection, "keep-alive"))
+}
+
+// hasBody says that not all of the request's body went up.
+func (e *exchange) hasBody() bool { return e.unsent || !e.body.done() }
 
 var errClientGone = errors.New("client went away")
 
@@ -89,6 +96,7 @@ func (c *clientConn) exchange(e *exchange) bool {
 	bodyless := !e.hasBody()
 	b, err := c.send(e)
 	if err != nil {
+		c.detach()
 		return c.fail(e, err)
 	}
 	defer c.detach()
@@ -166,10 +174,11 @@ func (c *clientConn) detach() {
 	c.mu.Unlock()
 }
 
-// isStale: the connection ended before any byte came.
+// isStale: the peer closed the connection before any byte came. A deadline is none
+// of its doing: the backend may be at work on the request.
 func isStale(err error) bool {
 	var malformed *http1.Error
-	return !errors.As(err, &malformed) && !errors.Is(err, errPartial)
+	return !errors.As(err, &malformed) && !errors.Is(err, errPartial) && !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 var errPartial = errors.New("backend broke off")

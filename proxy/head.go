@@ -93,7 +93,9 @@ func (h *requestHead) append(b []byte) []byte {
 	}
 	b = append(append(b, "X-Forwarded-For: "...), h.from.ForwardedFor...)
 	b = append(append(b, "\r\nX-Forwarded-Proto: "...), h.from.Proto...)
-	b = append(append(b, "\r\nX-Forwarded-Host: "...), h.from.Host...)
+	if h.from.Host != "" {
+		b = append(append(b, "\r\nX-Forwarded-Host: "...), h.from.Host...)
+	}
 	return append(b, "\r\nVia: 1.1 pushcart\r\n\r\n"...)
 }
 
@@ -141,9 +143,9 @@ func originForm(r *http1.Request) []byte {
 }
 
 // appendResponse writes for the client the response head that r was parsed from.
-// connection, if not "", is our own Connection header; keepChunked says that the
-// body stays chunked.
-func appendResponse(b, head []byte, r *http1.Response, connection string, keepChunked bool) []byte {
+// connection, if not "", is our own Connection header; chunks says that the client
+// knows chunked bodies.
+func appendResponse(b, head []byte, r *http1.Response, connection string, chunks bool) []byte {
 	b = append(append(b, "HTTP/1.1 "...), head[len("HTTP/1.1 "):r.LineEnd]...)
 	list := connectionList(r.Fields)
 	tunnel := r.Status == 101
@@ -153,7 +155,7 @@ func appendResponse(b, head []byte, r *http1.Response, connection string, keepCh
 		case tunnel && (f.Kind == http1.Upgrade || f.Kind == http1.Connection):
 			b = append(b, head[f.Start:f.End]...)
 		case hop(f.Kind) || named(list, f):
-		case !keepChunked && f.Kind == http1.TransferEncoding:
+		case !chunks && f.Kind == http1.TransferEncoding:
 		default:
 			b = append(b, head[f.Start:f.End]...)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -27,6 +28,24 @@ func TestSlowHeads_AreShedAndOthersServed(t *testing.T) {
 		got, err := c.rest()
 		if strings.Contains(got, "200") || err != nil && !isReset(err) {
 			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	r.next()
+}
+
+func TestSlowBodies_AreShedAndOthersServed(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Client.BodyTimeout = time.Second })
+	var slow, backends []*peer
+	for i := range 400 {
+		framing := []string{"Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhel"}[i%2]
+		slow = append(slow, r.sends("POST / HTTP/1.1\r\nHost: app\r\n"+framing))
+		backends = append(backends, r.asked())
+	}
+	r.next()
+	for i, c := range slow {
+		c.wants("HTTP/1.1 408 ")
+		if got, err := backends[i].tryMessage(); err == nil {
+			t.Errorf("a whole request reached the backend: %q", got)
 		}
 	}
 	r.next()
@@ -111,7 +130,8 @@ func TestIdleConnection_IsClosed(t *testing.T) {
 
 func TestMaxConnections_OfClients(t *testing.T) {
 	r := newRig(t, func(c *config.Config) { c.Client.MaxConnections = 2 })
-	first, second := r.stream(), r.dial()
+	first, _ := r.stream()
+	second := r.dial()
 	until(t, "the third is refused", func() bool {
 		got, _ := r.dial().rest()
 		return strings.HasPrefix(got, "HTTP/1.1 503 ")
@@ -172,7 +192,7 @@ func TestShutdown_LetsRequestsInFlightFinish(t *testing.T) {
 
 func TestShutdown_CutsWhatIsLeftInTheEnd(t *testing.T) {
 	r := newRig(t)
-	stream := r.stream()
+	stream, _ := r.stream()
 	c, b := r.tunnel()
 	waiting := r.sends(get)
 	r.asked().head()
@@ -189,6 +209,53 @@ func TestShutdown_CutsWhatIsLeftInTheEnd(t *testing.T) {
 		if _, err := p.rest(); err != nil && !isReset(err) {
 			t.Errorf("still open: %v", err)
 		}
+	}
+}
+
+// The end of the time to drain used to look like a stale connection: the request
+// was sent again, and Shutdown waited for its answer.
+func TestShutdown_DoesNotSendAgainWhatItCuts(t *testing.T) {
+	r := newRig(t)
+	c, b := r.kept()
+	c.send(get)
+	b.head()
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- r.server.Shutdown(ctx) }()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("Shutdown does not return")
+	}
+	b.ends()
+	r.untouched()
+}
+
+// A request that got its connection to the backend just after the cut used to be
+// waited for.
+func TestShutdown_CutsWhatStillConnects(t *testing.T) {
+	dir := t.TempDir()
+	cert := writeCertificate(t, dir, "app.internal", 1)
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRigAt(t, ln, "https://"+ln.Addr().String(), func(c *config.Config) {
+		c.Backend.TLS.Insecure, c.Backend.ConnectTimeout = true, patience
+	})
+	r.sends(get)
+	b := r.asked()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.server.Shutdown(ctx) }()
+	cancel()
+	<-time.After(quiet)
+	_, _ = b.tryHead() // now the handshake is made
+	select {
+	case <-done:
+	case <-time.After(patience / 2):
+		t.Fatal("Shutdown does not return")
 	}
 }
 
@@ -231,6 +298,13 @@ func TestTLS_OnThePublicListener(t *testing.T) {
 	b.ends() // the client's end is seen through TLS
 
 	c, _ = dial()
+	if err := os.WriteFile(filepath.Join(dir, "cert.pem"), []byte("half a file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(1200 * time.Millisecond) // it is looked at once a second
+	if _, name := dial(); name != "one.example" {
+		t.Errorf("while the files are broken, the certificate is of %s", name)
+	}
 	writeCertificate(t, dir, "two.example", 2)
 	until(t, "the new certificate is shown", func() bool {
 		_, name := dial()

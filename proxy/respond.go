@@ -15,8 +15,7 @@ func (c *clientConn) respond(e *exchange, b *backendConn) bool {
 		return c.tunnel(e, b)
 	}
 	down := responseBody(e, r)
-	backendKeep := !down.toClose && (r.Minor == 1 && !r.Fields.Has(http1.Connection, "close") ||
-		r.Minor == 0 && r.Fields.Has(http1.Connection, "keep-alive"))
+	backendKeep := !down.toClose && persists(r.Minor, r.Fields)
 	// Whether a client goes on with a body that was answered already is not known.
 	keep := e.keep && !down.toClose && e.uploaded() && !c.s.isDraining()
 	dechunk := down.chunked && e.minor == 0
@@ -70,7 +69,7 @@ func (e *exchange) prepare(b *backendConn, down *body, keep, dechunk bool) error
 	case e.minor == 0:
 		connection = "keep-alive"
 	}
-	e.out = appendResponse(e.out[:0], b.src.lastHead(), &e.resp, connection, !dechunk)
+	e.out = appendResponse(e.out[:0], b.src.lastHead(), &e.resp, connection, e.minor == 1)
 	b.src.takeHead()
 	return e.moreBody(b.src, down, dechunk)
 }

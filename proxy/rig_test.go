@@ -156,6 +156,17 @@ func (r *rig) sends(text string) *peer {
 	return c
 }
 
+// kept leaves a connection to the backend in the pool and returns both its ends.
+func (r *rig) kept() (client, backend *peer) {
+	r.t.Helper()
+	c := r.sends(get)
+	b := r.asked()
+	b.head()
+	b.send(ok)
+	c.wants(ok)
+	return c, b
+}
+
 // asked is the next connection that reached the backend.
 func (r *rig) asked() *peer {
 	r.t.Helper()

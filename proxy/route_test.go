@@ -52,6 +52,9 @@ func TestWebSocketPath_IsDecidedOnTheBytesThatWouldBeForwarded(t *testing.T) {
 	for _, path := range []string{"/%77s", "//ws", "/x/../ws", "/ws;a", "/ws/", "/WS", "/rt", "/ws#a", "/", "/./ws"} {
 		r.passes("GET " + path + handshake)
 	}
+	for _, path := range []string{"/%77s", "//ws", "/x/../ws", "/ws;a", "/ws/", "/WS", "", "?/ws"} {
+		r.passes("GET http://app" + path + handshake)
+	}
 	r.passes("GET /ws HTTP/1.1\r\nHost: app\r\n\r\n") // no upgrade: an ordinary request
 	r.passes("GET /ws HTTP/1.1\r\nHost: app\r\nConnection: upgrade\r\n\r\n")
 }
@@ -68,24 +71,43 @@ func TestWebSocketPath_BadUpgradesDoNotReachTheBackend(t *testing.T) {
 
 func TestWebhookWall_HidesTheRouteInEverySpelling(t *testing.T) {
 	r := newRig(t, func(c *config.Config) { c.Webhook.URL = "http://app:3000/hooks/push" })
-	for _, path := range []string{
+	spellings := []string{
 		"/hooks/push", "/hooks/push/", "/hooks/push/a", "/hooks/push?a", "/HOOKS/Push", "/hooks//push", "//hooks/push",
 		"/hooks/./push", "/a/../hooks/push", "/hooks/a/../push", "/hooks/%70ush", "/hooks%2fpush", "/hooks%2Fpush",
 		"/hooks/%2570ush", "/hooks/%252570ush", "/hooks\\push", "/hooks%5cpush", "/hooks;a=b/push", "/hooks/push;v=1",
 		"/hooks/push%3ba", "/%2e/hooks/push", "/a/%2e%2e/hooks/push", "/a/..;/hooks/push", "/hooks/push/../push",
 		"/hooks/push#a", "/hooks/push%23a", "/hooks/push%3fa", "/hooks/push%00", "/x%23/../hooks/push",
 		"/hooks/push%2f", "/../hooks/push", "/hooks/push/%2e",
-	} {
-		c := r.sends("POST " + path + " HTTP/1.1\r\nHost: app\r\nce-type: pushcart.message\r\nContent-Length: 2\r\n\r\n{}")
-		if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 404 ") {
-			t.Errorf("%s: %q", path, head)
+	}
+	for _, path := range spellings {
+		for _, target := range []string{path, "http://app" + path, "HTTPS://other:1" + path} {
+			c := r.sends("POST " + target + " HTTP/1.1\r\nHost: app\r\nce-type: pushcart.message\r\nContent-Length: 2\r\n\r\n{}")
+			if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 404 ") {
+				t.Errorf("%s: %q", target, head)
+			}
 		}
 	}
+	for _, request := range []string{
+		"HEAD /hooks/push HTTP/1.1\r\nHost: app\r\n\r\n", "POST /hooks/push HTTP/1.0\r\n\r\n",
+		"POST /hooks/push" + handshake, // nor by a tunnel
+		"POST /hooks/push HTTP/1.1\r\nHost: app\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n",
+		"POST /hooks/push HTTP/1.1\r\nHost: app\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	} {
+		r.sends(request).wants("HTTP/1.1 404 ")
+	}
 	r.untouched()
-	c := r.sends("POST http://app/hooks/push HTTP/1.1\r\nHost: app\r\nContent-Length: 0\r\n\r\n")
-	c.wants("HTTP/1.1 404 ")
 	for _, path := range []string{"/hooks", "/hooks/pusher", "/hooks/pus", "/", "/a/hooks/push", "/hooks/push/../x", "/hooks/push/.."} {
 		r.passes("GET " + path + " HTTP/1.1\r\nHost: app\r\nce-type: a\r\nwebhook-id: b\r\n\r\n")
+	}
+}
+
+// The app may receive other people's webhooks.
+func TestForgedWebhookHeaders_PassOnOtherPaths(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Webhook.URL = "http://app:3000/hooks" })
+	lines := "ce-type: pushcart.message\r\nCE-ID: 1\r\nwebhook-id: 2\r\nwebhook-signature: v1,x\r\nWebhook-Timestamp: 3\r\n"
+	r.sends("POST /other HTTP/1.1\r\nHost: app\r\n" + lines + "Content-Length: 0\r\n\r\n")
+	if head := r.asked().head(); !strings.Contains(head, "\r\n"+lines) {
+		t.Errorf("head %q", head)
 	}
 }
 

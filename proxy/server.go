@@ -208,12 +208,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	t := time.NewTicker(watchStep / 4)
 	defer t.Stop()
 	var err error
-	for s.each(func(c *clientConn) { c.endIdle() }) > 0 && err == nil {
+	end, over := (*clientConn).endIdle, ctx.Done()
+	for s.each(end) > 0 {
 		select {
 		case <-t.C:
-		case <-ctx.Done():
+		case <-over:
 			err = fmt.Errorf("public listener: requests cut: %w", ctx.Err())
-			s.each(func(c *clientConn) { c.cut() })
+			// More than once: some have yet to get their connection to the backend.
+			end, over = (*clientConn).cut, nil
 		}
 	}
 	close(s.expiring)

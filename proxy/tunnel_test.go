@@ -72,6 +72,44 @@ func TestTunnel_HalfCloseIsPassedOn(t *testing.T) {
 	f("by the backend", func(c, b *peer) (*peer, *peer) { return b, c })
 }
 
+func TestTunnel_IsCountedUntilBothDirectionsEnded(t *testing.T) {
+	r := newRig(t)
+	counted := func(n float64) {
+		t.Helper()
+		until(t, "the number of tunnels", func() bool { return r.gauge("pushcart_backend_streams") == n })
+	}
+	c, b := r.tunnel()
+	counted(1)
+	c2, _ := r.tunnel()
+	counted(2)
+	_ = c2.conn.Close() // a tunnel of which only one side is gone goes on
+	counted(2)
+	_ = b.conn.(*net.TCPConn).CloseWrite()
+	if got, err := c.rest(); got != "" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+	counted(2)
+	_ = c.conn.Close()
+	counted(1)
+	if got := r.gauge(`pushcart_requests_total{code="101"}`); got != 2 {
+		t.Errorf("%v requests with 101 are counted", got)
+	}
+}
+
+func TestTunnel_OfAnyProtocolAndMethod(t *testing.T) {
+	r := newRig(t)
+	c := r.sends("POST /up HTTP/1.1\r\nHost: app\r\nConnection: upgrade\r\nUpgrade: IRC/6.9, RTA/x11\r\nContent-Length: 0\r\n\r\n")
+	b := r.asked()
+	if head := b.head(); !strings.Contains(head, "\r\nUpgrade: IRC/6.9, RTA/x11\r\n") {
+		t.Errorf("head %q", head)
+	}
+	answer := "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: IRC/6.9\r\n\r\n"
+	b.send("HTTP/1.1 103 Early Hints\r\n\r\n" + answer + "NOTICE")
+	c.wants("HTTP/1.1 103 Early Hints\r\n\r\n" + answer + "NOTICE")
+	c.send("NICK")
+	b.wants("NICK")
+}
+
 func TestTunnel_ResetEndsBothSides(t *testing.T) {
 	r := newRig(t)
 	c, b := r.tunnel()

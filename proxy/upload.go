@@ -70,7 +70,10 @@ func (u *upload) run(c *clientConn, e *exchange, b *backendConn) {
 		u.expect(e, b, w, cfg.Backend.ResponseTimeout)
 		u.last.Store(e.body.done())
 		if _, err := b.conn.Write(p[:n]); err != nil {
-			return // the backend takes no more; what it answers decides
+			// The backend takes no more; what it answers decides. What is unread is still
+			// body, and no request.
+			e.unsent = true
+			return
 		}
 		c.src.take(n)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"strings"
@@ -38,6 +39,7 @@ type upstream struct {
 
 	slots   chan struct{} // one for each request without a response head
 	streams atomic.Int64
+	good    atomic.Pointer[netip.Addr] // of several, the one that is tried first
 
 	mu   sync.Mutex // guards idle
 	idle []*backendConn
@@ -152,8 +154,7 @@ func (u *upstream) get(fresh bool) (*backendConn, error) {
 func (u *upstream) dial() (*backendConn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), u.cfg.ConnectTimeout)
 	defer cancel()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, u.network, u.addr)
+	conn, err := u.connect(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("dial backend: %w", err)
 	}
@@ -180,7 +181,19 @@ const readBuffer = 512 << 10
 // usable says whether an idle connection is still open and silent.
 func (b *backendConn) usable() bool {
 	b.alive = false
+	if t, ok := b.conn.(*tls.Conn); ok && !silent(t) {
+		return false
+	}
 	return !b.watched.expired.Load() && b.raw != nil && b.raw.Control(b.peek) == nil && b.alive
+}
+
+// silent says that t has read no more off its socket than was taken from it: not
+// another record, nor the end. Only what is there already is looked at.
+func silent(t *tls.Conn) bool {
+	_ = t.SetReadDeadline(time.Unix(1, 0))
+	_, err := t.Read(make([]byte, 1))
+	_ = t.SetReadDeadline(time.Time{})
+	return errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func (b *backendConn) peekFD(fd uintptr) {
@@ -189,14 +202,20 @@ func (b *backendConn) peekFD(fd uintptr) {
 	b.alive = err == unix.EAGAIN // 0 is the end; bytes that nobody asked for are no good either
 }
 
-// put keeps a connection for the next request.
+// put keeps a connection for the next request, if so many could be used at once.
 func (u *upstream) put(b *backendConn) {
 	u.watch.arm(b.watched, 0)
 	b.src.release()
 	b.since = u.watch.now.Load()
 	u.mu.Lock()
-	u.idle = append(u.idle, b)
+	full := len(u.idle) >= u.cfg.MaxConnections
+	if !full {
+		u.idle = append(u.idle, b)
+	}
 	u.mu.Unlock()
+	if full {
+		u.discard(b)
+	}
 }
 
 // discard closes a connection that cannot be used again.
