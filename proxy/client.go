@@ -18,27 +18,25 @@ import (
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
+	"github.com/pushcart/pushcart/internal/sockio"
 	"github.com/pushcart/pushcart/internal/takeover"
 )
 
-// clientConn is one connection of the public listener. Its goroutine runs serve;
-// while it is parked it has none.
+// clientConn is one connection of the public listener, until it is parked or ends.
+// Its goroutine runs serve.
 type clientConn struct {
 	s       *Server
 	sock    net.Conn // as accepted
-	conn    net.Conn // sock, or TLS over it
+	conn    net.Conn // over sock: direct, or TLS
 	peer    netip.Addr
 	trusted bool              // a proxy of ours
 	from    clientaddr.Origin // of the last request
 	src     *source
-	sink    *sink
 	watched *watched
 	ready   *exchange // read by await, to be dispatched
 	ending  ending
 	parks   bool // can be parked
 	quiet   bool // waited for parkAfter
-
-	parkedAt int // guarded by lot.mu: 1 + its descriptor, while parked
 
 	idle    atomic.Bool // between two requests
 	sending atomic.Bool // a request body is under way
@@ -49,14 +47,15 @@ type clientConn struct {
 	backend *backendConn // that works for it
 }
 
-// serve runs the connection until it ends or is parked, which is the last thing
-// that is done with it here.
+// serve runs the connection until it ends or is parked.
 func (c *clientConn) serve() {
-	if c.work() && c.park() {
-		return
+	defer c.s.work.Done()
+	for c.work() {
+		if c.park() {
+			return
+		}
 	}
 	c.end()
-	c.s.work.Done()
 }
 
 // work takes requests; true: none came for a while.
@@ -66,13 +65,8 @@ func (c *clientConn) work() (quiet bool) {
 			c.s.o.Log.Error("panic on a connection", "err", fmt.Sprint(r), "stack", string(debug.Stack()))
 		}
 	}()
-	switch {
-	case c.watched == nil:
-		if !c.begin() {
-			return false
-		}
-	case c.src == nil: // it was parked
-		c.src, c.sink = newSource(c.conn, &small), newSink(c.conn)
+	if c.watched == nil && !c.begin() {
+		return false
 	}
 	for c.await() && c.next() {
 	}
@@ -81,17 +75,18 @@ func (c *clientConn) work() (quiet bool) {
 
 // begin prepares a new connection; false: its TLS handshake failed.
 func (c *clientConn) begin() bool {
-	c.watched = c.s.watch.add(c.conn, func() { c.s.lot.unpark(c) })
+	c.watched = c.s.watch.add(c.sock)
 	c.onGone = c.gone
+	c.conn = sockio.Wrap(c.sock)
 	if c.s.tls != nil {
-		t := tls.Server(takeover.Wrap(c.conn), c.s.tls)
+		t := tls.Server(takeover.Wrap(c.sock), c.s.tls)
 		c.s.watch.arm(c.watched, c.s.cfg.Client.HeadTimeout)
 		if err := t.Handshake(); err != nil {
 			return false
 		}
 		c.conn = t
 	}
-	c.src, c.sink = newSource(c.conn, &small), newSink(c.conn)
+	c.src = newSource(c.conn, &small)
 	idle := c.s.cfg.Client.IdleTimeout
 	c.parks = canPark && c.src.raw != nil && (idle == 0 || idle > parkAfter)
 	return true
@@ -100,19 +95,17 @@ func (c *clientConn) begin() bool {
 // parkAfter is how long a connection that waits keeps its goroutine.
 const parkAfter = time.Second
 
-// park waits for the next request without a goroutine; false: not possible.
+// park leaves the wait for the next request to the lot; false: it goes on here.
 func (c *clientConn) park() bool {
-	s := c.s
 	c.quiet = false
 	_ = c.conn.SetReadDeadline(time.Time{})
-	fd, ok := c.src.fd()
-	c.src, c.sink = nil, nil
-	if !ok || !s.lot.park(c, fd) {
+	if !c.s.lot.park(c.src, c.watched.deadline.Load()) {
+		c.parks = false
 		return false
 	}
-	if s.stopping.Load() {
-		s.lot.unpark(c)
-	}
+	c.s.watch.remove(c.watched)
+	c.s.delist(c)
+	_ = c.sock.Close()
 	return true
 }
 
@@ -138,7 +131,8 @@ func (c *clientConn) end() {
 		c.reset()
 	}
 	c.s.watch.remove(c.watched)
-	c.s.forget(c)
+	c.s.delist(c)
+	c.s.open.Add(-1)
 	if c.src != nil {
 		c.src.release()
 	}
@@ -320,10 +314,15 @@ func (c *clientConn) origin(r *http1.Request) clientaddr.Origin {
 func (c *clientConn) upgrade(r *http1.Request, head []byte, from clientaddr.Origin) {
 	early := c.src.unread()[len(head):]
 	c.ending = endTaken
-	c.s.forget(c)
+	c.s.delist(c)
+	c.s.open.Add(-1)
 	c.s.watch.remove(c.watched)
 	_ = c.conn.SetDeadline(time.Time{})
-	c.s.o.Upgrade(c.conn, r, early, from)
+	conn := c.sock
+	if c.s.tls != nil {
+		conn = c.conn
+	}
+	c.s.o.Upgrade(conn, r, early, from)
 	c.src.release()
 }
 
@@ -345,13 +344,11 @@ func (c *clientConn) endIdle() {
 	if c.idle.Load() {
 		_ = c.sock.SetDeadline(time.Unix(1, 0))
 	}
-	c.s.lot.unpark(c)
 }
 
 // cut ends it whatever it does.
 func (c *clientConn) cut() {
 	_ = c.sock.SetDeadline(time.Unix(1, 0))
-	c.s.lot.unpark(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.backend != nil {
@@ -362,7 +359,7 @@ func (c *clientConn) cut() {
 // write sends to the client within send_timeout.
 func (c *clientConn) write(b []byte) error {
 	c.s.watch.armSend(c.watched, c.s.cfg.Client.SendTimeout)
-	err := c.sink.write(b)
+	_, err := c.conn.Write(b)
 	c.s.watch.armSend(c.watched, 0)
 	return err
 }

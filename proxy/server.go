@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -79,7 +80,7 @@ func New(o Options) (*Server, error) {
 		s.max = fileLimit() * 8 / 10
 	}
 	if s.tls, err = serverTLS(o.Config.TLS); err == nil {
-		s.lot, err = newLot()
+		s.lot, err = newLot(s.resume, func() { s.open.Add(-1) })
 	}
 	if err != nil {
 		w.close()
@@ -137,11 +138,6 @@ func (s *Server) isClosed() bool {
 }
 
 func (s *Server) take(conn net.Conn) {
-	c := &clientConn{s: s, sock: conn, conn: conn}
-	if ap, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
-		c.peer = ap.Addr().Unmap()
-		c.trusted = s.trusted.Trusts(c.peer)
-	}
 	if s.open.Add(1)+int64(s.o.Upgraded()) > s.max {
 		s.open.Add(-1)
 		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
@@ -149,29 +145,51 @@ func (s *Server) take(conn net.Conn) {
 		_ = conn.Close()
 		return
 	}
+	if c := s.enlist(conn); c != nil {
+		go c.serve()
+	}
+}
+
+// resume serves a connection that was parked.
+func (s *Server) resume(conn net.Conn) {
+	if c := s.enlist(conn); c != nil {
+		c.serve()
+	}
+}
+
+// enlist makes conn, which counts as open, a connection to be served; nil, and it
+// is closed, when the server does not go on.
+func (s *Server) enlist(conn net.Conn) *clientConn {
+	c := &clientConn{s: s, sock: conn, conn: conn}
+	if ap, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+		c.peer = ap.Addr().Unmap()
+		c.trusted = s.trusted.Trusts(c.peer)
+	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closed {
-		s.mu.Unlock()
 		s.open.Add(-1)
 		_ = conn.Close()
-		return
+		return nil
 	}
 	s.conns[c] = struct{}{}
 	s.work.Add(1)
-	s.mu.Unlock()
-	go c.serve()
+	return c
 }
 
-// forget takes a connection out of the registry; its goroutine goes on for a
+// delist takes a connection out of the registry; its goroutine goes on for a
 // moment.
-func (s *Server) forget(c *clientConn) {
+func (s *Server) delist(c *clientConn) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.conns, c)
-	s.mu.Unlock()
-	s.open.Add(-1)
 }
 
-// expire closes idle connections to the backend in time.
+// forever is later than every deadline.
+const forever = math.MaxInt64
+
+// expire closes idle connections in time, those to the backend and those that are
+// parked.
 func (s *Server) expire() {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
@@ -179,6 +197,7 @@ func (s *Server) expire() {
 		select {
 		case <-t.C:
 			s.up.expire(false)
+			s.lot.expire(s.watch.now.Load())
 		case <-s.expiring:
 			s.up.expire(true)
 			return
@@ -205,6 +224,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if ln != nil {
 		_ = ln.Close()
 	}
+	s.lot.expire(forever)
 	t := time.NewTicker(watchStep / 4)
 	defer t.Stop()
 	var err error

@@ -52,9 +52,8 @@ func newSource(conn net.Conn, pool *sync.Pool) *source {
 // plainConn gives access to the descriptor of a connection whose bytes are what
 // goes over the wire; nil for TLS.
 func plainConn(conn net.Conn) syscall.RawConn {
-	switch conn.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		return rawConn(conn)
+	if c, ok := conn.(*sockio.Conn); ok {
+		return rawConn(c)
 	}
 	return nil
 }
@@ -73,16 +72,6 @@ func rawConn(conn net.Conn) syscall.RawConn {
 		return nil
 	}
 	return raw
-}
-
-// fd is the descriptor, where it can be waited for directly.
-func (s *source) fd() (int, bool) {
-	if s.raw == nil {
-		return 0, false
-	}
-	fd := -1
-	err := s.raw.Control(func(n uintptr) { fd = int(n) })
-	return fd, err == nil
 }
 
 // unread are the bytes that were read and not taken.

@@ -161,6 +161,7 @@ func (u *upstream) dial() (*backendConn, error) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetReadBuffer(readBuffer)
 	}
+	conn = sockio.Wrap(conn)
 	if u.tls != nil {
 		t := tls.Client(conn, u.tls)
 		if err := t.HandshakeContext(ctx); err != nil {
@@ -169,7 +170,7 @@ func (u *upstream) dial() (*backendConn, error) {
 		}
 		conn = t
 	}
-	b := &backendConn{conn: conn, raw: rawConn(conn), src: newSource(conn, &large), watched: u.watch.add(conn, nil)}
+	b := &backendConn{conn: conn, raw: rawConn(conn), src: newSource(conn, &large), watched: u.watch.add(conn)}
 	b.peek = b.peekFD
 	return b, nil
 }

@@ -40,9 +40,6 @@ type watched struct {
 	onGone  atomic.Pointer[func()]
 	// quietAt, if not 0, is when a reader that still waits is to be told so.
 	quietAt atomic.Int64
-	// onExpired, if not nil, is called when the connection was cut off, perhaps more
-	// than once.
-	onExpired func()
 }
 
 func newWatcher() *watcher {
@@ -76,16 +73,13 @@ const slowRound = 10
 
 func (w *watcher) look(round int) {
 	now := w.now.Load()
-	var ask, cut []*watched
+	var ask []*watched
 	w.mu.Lock()
 	for x := range w.all {
 		if past(&x.deadline, now) || past(&x.sendBy, now) {
 			// Under the lock: who was removed from the table is not disturbed any more.
 			x.expired.Store(true)
 			_ = x.conn.SetDeadline(time.Unix(1, 0)) // whoever waits on it goes on and cleans up
-			if x.onExpired != nil {
-				cut = append(cut, x)
-			}
 			continue
 		}
 		if q := x.quietAt.Load(); q != 0 && now >= q && x.quietAt.CompareAndSwap(q, 0) {
@@ -98,9 +92,6 @@ func (w *watcher) look(round int) {
 		}
 	}
 	w.mu.Unlock()
-	for _, x := range cut {
-		x.onExpired()
-	}
 	for _, x := range ask {
 		if f := x.onGone.Load(); f != nil && peerGone(x.conn) {
 			(*f)()
@@ -113,8 +104,8 @@ func past(deadline *atomic.Int64, now int64) bool {
 	return d != 0 && now >= d
 }
 
-func (w *watcher) add(conn net.Conn, onExpired func()) *watched {
-	x := &watched{conn: conn, onExpired: onExpired}
+func (w *watcher) add(conn net.Conn) *watched {
+	x := &watched{conn: conn}
 	w.mu.Lock()
 	w.all[x] = struct{}{}
 	w.mu.Unlock()

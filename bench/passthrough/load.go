@@ -177,38 +177,43 @@ func uploadBody(t *target, size int) (float64, error) {
 	return float64(size) / (1 << 20) / time.Since(begin).Seconds(), err
 }
 
-// idleCost opens n connections, makes one request on each and leaves them open.
-// Idle connections come at a pace, as people do, and are looked at when they were
-// idle for a while.
+// idleCost opens n connections, makes one request on each and leaves them open; it
+// returns what the last two thirds of them cost. They come at a pace, as people do,
+// and are looked at when they were idle for a while.
 const (
 	idlePace   = 500 * time.Microsecond
 	idleSettle = 3 * time.Second
 )
 
-func idleCost(t *target, n int) (float64, error) {
+func idleCost(t *target, n int) (each, total float64, err error) {
 	request := []byte("GET /bytes/100 HTTP/1.1\r\nHost: bench.example\r\n" + requestHeaders + "\r\n")
 	buf := make([]byte, 32<<10)
-	before := t.rss()
+	before := int64(0)
 	var open []net.Conn
 	defer func() {
 		for _, c := range open {
 			_ = c.Close()
 		}
 	}()
-	for range n {
+	for i := range n {
+		if i == n/3 {
+			time.Sleep(idleSettle)
+			before = t.rss()
+		}
 		conn, err := net.Dial("tcp", t.address)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		open = append(open, conn)
 		if _, err := conn.Write(request); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if err := readAnswer(conn, buf); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		time.Sleep(idlePace)
 	}
 	time.Sleep(idleSettle)
-	return float64(t.rss()-before) / float64(n), nil
+	after := t.rss()
+	return float64(after-before) / float64(n-n/3), float64(after) / (1 << 20), nil
 }

@@ -149,13 +149,13 @@ func compareIdle(o options, targets []*target) error {
 	if o.idle == 0 {
 		return nil
 	}
-	fmt.Printf("\n%d idle keep-alive connections after one request each\n%-10s %14s\n", o.idle, "", "RSS bytes each")
+	fmt.Printf("\n%d idle keep-alive connections after one request each\n%-10s %14s %14s\n", o.idle, "", "RSS bytes each", "RSS MiB in all")
 	for _, t := range targets {
-		each, err := idleCost(t, o.idle)
+		each, total, err := idleCost(t, o.idle)
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
 		}
-		fmt.Printf("%-10s %14.0f\n", t.name, each)
+		fmt.Printf("%-10s %14.0f %14.1f\n", t.name, each, total)
 	}
 	return nil
 }
