@@ -55,14 +55,19 @@ func newNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, e
 func (n *node) build(ctx context.Context, id string) (err error) {
 	m := metrics.New(version, commit)
 	var redisUp func() bool
+	var seats broker.Seats
 	if len(n.cfg.Redis.Addresses) > 0 {
-		if n.broker, err = broker.NewRedis(n.cfg.Redis, id, m, n.log); err != nil {
+		r, err := broker.NewRedis(n.cfg.Redis, id, m, n.log)
+		if err != nil {
 			return err
 		}
 		m.ShowRedis()
-		redisUp = n.broker.Up
+		n.broker, redisUp, seats = r, r.Up, broker.NewRedisSeats(r, id, n.cfg.Limits)
 	} else {
-		n.broker = broker.NewMemory()
+		n.broker, seats = broker.NewMemory(), broker.NewMemorySeats(n.cfg.Limits)
+	}
+	if n.cfg.Limits.ConnectionsPerUser == 0 {
+		seats = nil
 	}
 	n.hub = push.NewHub(n.broker, id, m, n.log)
 	n.hub.SetVersion(version)
@@ -75,7 +80,7 @@ func (n *node) build(ctx context.Context, id string) (err error) {
 		return err
 	}
 	n.ws, err = ws.New(ws.Options{
-		Config: n.cfg, Hub: n.hub, Auth: n.auth, Webhooks: n.hooks, Metrics: m, Log: n.log,
+		Config: n.cfg, Hub: n.hub, Auth: n.auth, Webhooks: n.hooks, Seats: seats, Metrics: m, Log: n.log,
 	})
 	if err != nil {
 		return err
