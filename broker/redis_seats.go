@@ -232,16 +232,8 @@ func (s *RedisSeats) beat() bool {
 	if live && !nudged && !due {
 		return true
 	}
-	name, former := s.name(s.epoch), ""
-	if !live {
-		name, former = s.name(s.epoch+1), name
-	}
 	began := time.Now()
-	ctx := s.redis.ctx
-	evicted, err := beatScript.Run(ctx, s.redis.client, []string{s.base + "nodes"}, name, former).StringSlice()
-	if err == nil && !live {
-		err = seatScript.Load(ctx, s.redis.client).Err()
-	}
+	evicted, err := s.announce(live)
 	if err != nil {
 		s.lost(err)
 		return false
@@ -250,7 +242,29 @@ func (s *RedisSeats) beat() bool {
 		s.epoch++
 		s.begin()
 	}
-	s.beaten = began
+	s.evictAll(evicted)
+	if due { // a nudge in between does not put this off
+		s.beaten = began
+		s.renewSome()
+	}
+	return true
+}
+
+// announce beats under the node's name, or a new one, and returns whose seats are
+// lost.
+func (s *RedisSeats) announce(live bool) (evicted []string, err error) {
+	ctx, client, keys := s.redis.ctx, s.redis.client, []string{s.base + "nodes"}
+	if live {
+		return beatScript.Run(ctx, client, keys, s.name(s.epoch), "").StringSlice()
+	}
+	if err := seatScript.Load(ctx, client).Err(); err != nil {
+		return nil, err
+	}
+	return beatScript.Run(ctx, client, keys, s.name(s.epoch+1), s.name(s.epoch)).StringSlice()
+}
+
+// evictAll takes connections as the script wrote them.
+func (s *RedisSeats) evictAll(evicted []string) {
 	for _, e := range evicted {
 		connection, key, _ := strings.Cut(e, "/")
 		// What was evicted may have been written again meanwhile: it leaves for good.
@@ -258,10 +272,6 @@ func (s *RedisSeats) beat() bool {
 			s.evict(connection)
 		}
 	}
-	if due {
-		s.renewSome()
-	}
-	return true
 }
 
 // begin has all seats written under the new name. Who takes one before live is

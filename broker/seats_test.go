@@ -268,9 +268,13 @@ func TestRedisSeats_LeavesNothingForEver(t *testing.T) {
 			t.Errorf("%s: not under the one hash tag", key)
 		}
 	}
-	// The expiry of what lives is put off in time.
+	// The expiry of what lives is put off in time, also while others come and go.
 	look.PExpire(t.Context(), "pc:seats:{0}:user:ann", time.Minute)
+	n := 0
 	brokertest.Eventually(t, "the seats are renewed", func() bool {
+		n++
+		all[0].Take("bob", fmt.Sprint("b", n))
+		all[1].Take("bob", fmt.Sprint("b", n))
 		return look.PTTL(context.Background(), "pc:seats:{0}:user:ann").Val() > 10*time.Minute
 	})
 }
