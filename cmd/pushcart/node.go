@@ -54,20 +54,9 @@ func newNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, e
 
 func (n *node) build(ctx context.Context, id string) (err error) {
 	m := metrics.New(version, commit)
-	var redisUp func() bool
-	var seats broker.Seats
-	if len(n.cfg.Redis.Addresses) > 0 {
-		r, err := broker.NewRedis(n.cfg.Redis, id, m, n.log)
-		if err != nil {
-			return err
-		}
-		m.ShowRedis()
-		n.broker, redisUp, seats = r, r.Up, broker.NewRedisSeats(r, id, n.cfg.Limits)
-	} else {
-		n.broker, seats = broker.NewMemory(), broker.NewMemorySeats(n.cfg.Limits)
-	}
-	if n.cfg.Limits.ConnectionsPerUser == 0 {
-		seats = nil
+	redisUp, seats, err := n.connect(id, m)
+	if err != nil {
+		return err
 	}
 	n.hub = push.NewHub(n.broker, id, m, n.log)
 	n.hub.SetVersion(version)
@@ -96,6 +85,29 @@ func (n *node) build(ctx context.Context, id string) (err error) {
 	})
 	n.admin = admin.New(admin.Options{Config: n.cfg.Admin, Metrics: m.Handler(), RedisUp: redisUp})
 	return n.hub.Start(ctx)
+}
+
+// connect makes what goes between nodes; redisUp is nil where this is the only one,
+// seats where users have no limit.
+func (n *node) connect(id string, m *metrics.Metrics) (redisUp func() bool, seats broker.Seats, err error) {
+	limited := n.cfg.Limits.ConnectionsPerUser > 0
+	if len(n.cfg.Redis.Addresses) == 0 {
+		n.broker = broker.NewMemory()
+		if limited {
+			seats = broker.NewMemorySeats(n.cfg.Limits)
+		}
+		return nil, seats, nil
+	}
+	r, err := broker.NewRedis(n.cfg.Redis, id, m, n.log)
+	if err != nil {
+		return nil, nil, err
+	}
+	m.ShowRedis()
+	n.broker = r
+	if limited {
+		seats = broker.NewRedisSeats(r, id, n.cfg.Limits)
+	}
+	return r.Up, seats, nil
 }
 
 // discard gives up what was built when the rest could not be.
