@@ -1,5 +1,6 @@
 // Package broker carries messages between nodes: in memory for one node, or
-// through Redis. It knows topics and bytes, never users, connections or frames.
+// through Redis. It knows topics and bytes, never users, connections or frames; only
+// Seats, which stand beside the Broker, count users' connections, by their names.
 //
 // What both brokers promise, and brokertest holds them to: messages of one topic
 // reach every subscribed node in one order, the order in which the broker took

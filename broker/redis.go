@@ -135,7 +135,7 @@ func redisTLS(cfg config.RedisTLS, address string) (*tls.Config, error) {
 // Start implements Broker.
 func (b *Redis) Start(receive Receiver) error {
 	b.receive = receive
-	b.subscriber.want(b.canary)
+	b.subscriber.listen(b.canary, b.probed)
 	b.work.Go(b.publishLoop)
 	b.work.Go(b.subscribeLoop)
 	b.work.Go(b.watch)

@@ -309,9 +309,6 @@ func (c *Config) checkRedis(p *Problems) {
 	if r.Prefix == "" || strings.ContainsAny(r.Prefix, "{} \t\r\n*") {
 		p.add("redis.prefix", "must not be empty or contain braces, stars or white space, got %q", r.Prefix)
 	}
-	if len(r.Addresses) > 0 && c.Limits.ConnectionsPerUser > 0 {
-		p.add("limits.connections_per_user", "is not available together with redis.addresses in this version")
-	}
 }
 
 func (c *Config) checkRest(p *Problems) {

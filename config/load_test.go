@@ -64,7 +64,6 @@ func TestParse_ReportsEveryProblemWithItsPath(t *testing.T) {
 	f(minimal+"auth: {forward: {url: 'http://app/me'}}", "auth.forward.user: is required")
 	f(minimal+"auth: {jwt: {sources: [body]}}", "auth.jwt.sources[0]: want header")
 	f(minimal+"redis: {addresses: ['a:1', 'b:2']}", "redis.addresses: Sentinel and Cluster are not available")
-	f(minimal+"redis: {addresses: ['a:1']}\nlimits: {connections_per_user: 2}", "limits.connections_per_user: is not available together")
 	f(minimal+"tls: {cert_file: x}", "tls: cert_file and key_file go together")
 	f(minimal+"limits: {connections: -1, message_rate: .nan}", "limits.connections: must not be negative", "limits.message_rate: must not be negative")
 	f(minimal+"listen: ':1'\nlisten: ':2'", "")

@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/redistest"
 )
 
 // redisServer is a real Redis on a port of its own.
@@ -18,12 +20,7 @@ func startRedis(t *testing.T) *redisServer {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("redis-server is not installed (make test installs it)")
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &redisServer{addr: ln.Addr().String()}
-	_ = ln.Close()
+	r := &redisServer{addr: redistest.FreeAddr(t)}
 	r.run(t)
 	t.Cleanup(r.kill)
 	return r

@@ -59,7 +59,7 @@ func (a *API) getUser(ctx *fasthttp.RequestCtx, names []string) *apierror.Error 
 func (a *API) ask(id string, q request) (reply, *apierror.Error) {
 	missing := apierror.New(apierror.NotFound, "no such connection")
 	node, _, ok := parseConnectionID(id)
-	if !ok || node == a.hub.node && a.hub.connection(id) == nil {
+	if !ok || node == a.hub.node && a.hub.Connection(id) == nil {
 		return reply{}, missing
 	}
 	q.Connection = id

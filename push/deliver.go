@@ -199,8 +199,8 @@ func (h *Hub) appendConns(dst []Conn, topic string) []Conn {
 	return dst
 }
 
-// connection finds a connection of this node, nil if there is none.
-func (h *Hub) connection(id string) Conn {
+// Connection finds a connection of this node, nil if there is none.
+func (h *Hub) Connection(id string) Conn {
 	node, n, ok := parseConnectionID(id)
 	if !ok || node != h.node {
 		return nil

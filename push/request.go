@@ -87,7 +87,7 @@ func (h *Hub) asked(topic string, q *request) []Conn {
 	if q.Connection == "" {
 		return h.appendConns(nil, topic)
 	}
-	if c := h.connection(q.Connection); c != nil {
+	if c := h.Connection(q.Connection); c != nil {
 		return []Conn{c}
 	}
 	return nil
@@ -110,7 +110,7 @@ func (h *Hub) serveOne(q *request, c Conn, out *reply) {
 // serveSubscribe subscribes a connection of this node. It replies when the broker
 // confirmed, which the lane does not wait for.
 func (h *Hub) serveSubscribe(q *request, out reply) {
-	c := h.connection(q.Connection)
+	c := h.Connection(q.Connection)
 	if c == nil {
 		h.replyTo(q, &out)
 		return

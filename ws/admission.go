@@ -13,8 +13,8 @@ import (
 	"github.com/pushcart/pushcart/internal/clientaddr"
 )
 
-// admission counts connections against the limits of SPEC §3. What is not
-// limited is not counted, but for the total.
+// admission counts connections against the limits of SPEC §3 that are this node's
+// own. What is not limited is not counted, but for the total.
 type admission struct {
 	limits config.Limits
 	max    int64
@@ -22,7 +22,6 @@ type admission struct {
 
 	mu    sync.Mutex // guards all below
 	byIP  map[netip.Addr]*address
-	users map[string][]*Conn // oldest first
 	swept time.Time
 }
 
@@ -37,7 +36,7 @@ type address struct {
 const burstSeconds = 10
 
 func newAdmission(l config.Limits) *admission {
-	a := &admission{limits: l, max: int64(l.Connections), byIP: map[netip.Addr]*address{}, users: map[string][]*Conn{}}
+	a := &admission{limits: l, max: int64(l.Connections), byIP: map[netip.Addr]*address{}}
 	if a.max == 0 {
 		a.max = fileLimit() * 8 / 10
 	}
@@ -123,53 +122,5 @@ func (a *admission) release(ip netip.Addr) {
 		if of.connections == 0 && of.rate == nil {
 			delete(a.byIP, key)
 		}
-	}
-}
-
-// join gives c a seat among its user's connections; false: the user has all that
-// it may have. With the replace policy the oldest makes room.
-func (a *admission) join(c *Conn, user string) bool {
-	most := a.limits.ConnectionsPerUser
-	if most == 0 || user == "" {
-		return true
-	}
-	a.mu.Lock()
-	seats := a.users[user]
-	var out []*Conn
-	if over := len(seats) + 1 - most; over > 0 {
-		if a.limits.PerUserPolicy != config.PolicyReplace {
-			a.mu.Unlock()
-			return false
-		}
-		out = append(out, seats[:over]...)
-		seats = append([]*Conn(nil), seats[over:]...)
-	}
-	a.users[user] = append(seats, c)
-	a.mu.Unlock()
-	for _, old := range out {
-		old.end(endReplaced)
-	}
-	return true
-}
-
-// leave gives the seat back.
-func (a *admission) leave(c *Conn) {
-	if a.limits.ConnectionsPerUser == 0 {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	user := c.member.User()
-	seats := a.users[user]
-	for i, other := range seats {
-		if other != c {
-			continue
-		}
-		if len(seats) == 1 {
-			delete(a.users, user)
-		} else {
-			a.users[user] = append(append([]*Conn(nil), seats[:i]...), seats[i+1:]...)
-		}
-		return
 	}
 }

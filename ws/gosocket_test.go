@@ -48,6 +48,9 @@ func newTestServer(t testing.TB, change func(*config.Config), e *engine) (*Serve
 		t.Fatal(err)
 	}
 	o := Options{Config: cfg, Hub: hub, Auth: a, Metrics: m, Log: log}
+	if cfg.Limits.ConnectionsPerUser > 0 {
+		o.Seats = broker.NewMemorySeats(cfg.Limits)
+	}
 	if e == nil {
 		if e, err = newEngine(log); err != nil {
 			t.Fatal(err)

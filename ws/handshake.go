@@ -56,9 +56,14 @@ func (s *Server) Serve(conn net.Conn, head *http1.Request, early []byte, from cl
 }
 
 // entry is what a handshake holds of the limits until its connection does.
-type entry struct{ total, ip bool }
+type entry struct {
+	total, ip bool
+	user      string // among whose connections the member has a seat
+	member    *push.Member
+}
 
 func (e *entry) leave(s *Server, from clientaddr.Origin) {
+	s.users.leave(e.user, e.member)
 	switch {
 	case e.ip:
 		s.admission.release(from.IP)
@@ -154,11 +159,11 @@ func (h *handshake) upgrade(conn net.Conn, early []byte, id *identity, entered *
 		tls: overTLS || h.from.Proto == "https", more: more, sequence: 1, // the first is connect
 	}
 	extension := h.extension(c)
-	if !s.admission.join(c, id.user) {
+	if !s.users.enter(id.user, &c.member) {
 		return refuse("limit", apierror.RateLimited, "too many connections of this user").after(5)
 	}
+	entered.user, entered.member = id.user, &c.member
 	if err := s.engine.attach(c, conn, s.opened.Add(1)); err != nil {
-		s.admission.leave(c)
 		return refuse("error", apierror.Internal, "the connection could not be taken over")
 	}
 	*entered = entry{} // from here on release gives it back
@@ -171,6 +176,9 @@ func (h *handshake) upgrade(conn net.Conn, early []byte, id *identity, entered *
 		s.log.Debug("connection registered without the broker", "conn", c.member.ID(), "err", err)
 	}
 	cancel()
+	if s.users.arrived(&c.member) {
+		c.end(endReplaced)
+	}
 	h.begin(c, id, early, switching(h.head.Get("Sec-WebSocket-Key"), protocol, extension))
 	return nil
 }

@@ -115,7 +115,7 @@ func (c *Conn) dueLocked() tick {
 func (c *Conn) leave(e *ending) {
 	s := c.srv
 	s.hub.Leave(c)
-	s.admission.leave(c)
+	s.users.leave(c.member.User(), &c.member)
 	s.metrics.Disconnects.WithLabelValues(string(e.cause)).Inc()
 	if e == endSlow {
 		s.metrics.SlowConsumers.Inc()

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pushcart/pushcart/auth"
+	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/metrics"
 	"github.com/pushcart/pushcart/push"
@@ -25,8 +26,11 @@ type Options struct {
 	Auth *auth.Authenticator
 	// Webhooks is nil where no webhook is configured.
 	Webhooks *webhook.Dispatcher
-	Metrics  *metrics.Metrics
-	Log      *slog.Logger
+	// Seats counts the connections of users; nil without
+	// limits.connections_per_user.
+	Seats   broker.Seats
+	Metrics *metrics.Metrics
+	Log     *slog.Logger
 }
 
 // Server owns all WebSocket connections of a node.
@@ -39,6 +43,7 @@ type Server struct {
 	log       *slog.Logger
 	engine    *engine
 	admission *admission
+	users     *userLimit // nil: no limit
 	origins   origins
 
 	box          config.Outbox
@@ -78,7 +83,7 @@ func newServer(o Options, e *engine) *Server {
 	ws := o.Config.WebSocket
 	s := &Server{
 		cfg: o.Config, hub: o.Hub, auth: o.Auth, hooks: o.Webhooks, metrics: o.Metrics, log: o.Log, engine: e,
-		admission: newAdmission(o.Config.Limits), origins: newOrigins(ws.AllowedOrigins),
+		admission: newAdmission(o.Config.Limits), users: newUserLimit(o.Seats, o.Hub), origins: newOrigins(ws.AllowedOrigins),
 		box: ws.Outbox, maxMessage: int64(ws.MaxMessageSize), inboundTotal: int64(ws.InboundTotal),
 		heartbeat: newHeartbeat(ws.PingInterval, ws.PongTimeout),
 	}

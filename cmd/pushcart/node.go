@@ -54,15 +54,9 @@ func newNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, e
 
 func (n *node) build(ctx context.Context, id string) (err error) {
 	m := metrics.New(version, commit)
-	var redisUp func() bool
-	if len(n.cfg.Redis.Addresses) > 0 {
-		if n.broker, err = broker.NewRedis(n.cfg.Redis, id, m, n.log); err != nil {
-			return err
-		}
-		m.ShowRedis()
-		redisUp = n.broker.Up
-	} else {
-		n.broker = broker.NewMemory()
+	redisUp, seats, err := n.connect(id, m)
+	if err != nil {
+		return err
 	}
 	n.hub = push.NewHub(n.broker, id, m, n.log)
 	n.hub.SetVersion(version)
@@ -75,7 +69,7 @@ func (n *node) build(ctx context.Context, id string) (err error) {
 		return err
 	}
 	n.ws, err = ws.New(ws.Options{
-		Config: n.cfg, Hub: n.hub, Auth: n.auth, Webhooks: n.hooks, Metrics: m, Log: n.log,
+		Config: n.cfg, Hub: n.hub, Auth: n.auth, Webhooks: n.hooks, Seats: seats, Metrics: m, Log: n.log,
 	})
 	if err != nil {
 		return err
@@ -91,6 +85,29 @@ func (n *node) build(ctx context.Context, id string) (err error) {
 	})
 	n.admin = admin.New(admin.Options{Config: n.cfg.Admin, Metrics: m.Handler(), RedisUp: redisUp})
 	return n.hub.Start(ctx)
+}
+
+// connect makes what goes between nodes; redisUp is nil where this is the only one,
+// seats where users have no limit.
+func (n *node) connect(id string, m *metrics.Metrics) (redisUp func() bool, seats broker.Seats, err error) {
+	limited := n.cfg.Limits.ConnectionsPerUser > 0
+	if len(n.cfg.Redis.Addresses) == 0 {
+		n.broker = broker.NewMemory()
+		if limited {
+			seats = broker.NewMemorySeats(n.cfg.Limits)
+		}
+		return nil, seats, nil
+	}
+	r, err := broker.NewRedis(n.cfg.Redis, id, m, n.log)
+	if err != nil {
+		return nil, nil, err
+	}
+	m.ShowRedis()
+	n.broker = r
+	if limited {
+		seats = broker.NewRedisSeats(r, id, n.cfg.Limits)
+	}
+	return r.Up, seats, nil
 }
 
 // discard gives up what was built when the rest could not be.

@@ -3,6 +3,8 @@
 package redistest
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"syscall"
@@ -24,15 +26,26 @@ func Start(t testing.TB) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("redis-server is not installed (make test installs it)")
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{Addr: ln.Addr().String()}
-	_ = ln.Close()
+	s := &Server{Addr: FreeAddr(t)}
 	s.Restart(t)
 	t.Cleanup(s.Kill)
 	return s
+}
+
+// FreeAddr is an address to listen on, now and again later. Its port is below those
+// that systems give to outgoing connections: one of these, even somebody's attempt
+// to reach the server while it is down, would keep it from coming back.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		ln, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000)))
+		if err == nil {
+			defer ln.Close()
+			return ln.Addr().String()
+		}
+	}
+	t.Fatal("no free port found")
+	return ""
 }
 
 // Restart starts a server that was killed, empty, on the same port.

@@ -1,0 +1,84 @@
+package ws
+
+import (
+	"sync"
+
+	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/push"
+)
+
+// userLimit is limits.connections_per_user. Without that limit it is nil, and does
+// nothing.
+type userLimit struct {
+	seats broker.Seats
+	hub   *push.Hub
+
+	mu sync.Mutex // guards coming
+	// coming are connections that ask for a seat or have one and are not in the hub
+	// yet; true: their seat is lost again.
+	coming map[string]bool
+}
+
+func newUserLimit(seats broker.Seats, hub *push.Hub) *userLimit {
+	if seats == nil {
+		return nil
+	}
+	u := &userLimit{seats: seats, hub: hub, coming: map[string]bool{}}
+	seats.Start(u.evict)
+	return u
+}
+
+// enter asks for a seat; false: the user has all that it may have. Anonymous
+// connections are nobody's.
+func (u *userLimit) enter(user string, m *push.Member) bool {
+	if u == nil || user == "" {
+		return true
+	}
+	connection := m.ID()
+	u.mu.Lock()
+	u.coming[connection] = false
+	u.mu.Unlock()
+	if u.seats.Take(user, connection) {
+		return true
+	}
+	u.forget(connection)
+	return false
+}
+
+// arrived is called when the hub has the connection; true: its seat was lost on
+// the way.
+func (u *userLimit) arrived(m *push.Member) bool {
+	return u != nil && u.forget(m.ID())
+}
+
+func (u *userLimit) forget(connection string) (lost bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	lost = u.coming[connection]
+	delete(u.coming, connection)
+	return lost
+}
+
+// leave gives the seat back.
+func (u *userLimit) leave(user string, m *push.Member) {
+	if u == nil || user == "" {
+		return
+	}
+	connection := m.ID()
+	u.forget(connection)
+	u.seats.Leave(user, connection)
+}
+
+// evict ends a connection whose seat went to a newer one.
+func (u *userLimit) evict(connection string) {
+	u.mu.Lock()
+	if _, ok := u.coming[connection]; ok {
+		u.coming[connection] = true
+		u.mu.Unlock()
+		return
+	}
+	u.mu.Unlock()
+	if c, ok := u.hub.Connection(connection).(*Conn); ok { // else it left already
+		c.end(endReplaced)
+	}
+}
