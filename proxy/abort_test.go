@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -220,6 +221,25 @@ func TestEarlyResponse_BackendThatClosesWithoutReading(t *testing.T) {
 		t.Errorf("head %q", head)
 	}
 	c.wants("no")
+}
+
+// Browsers send an upload to its end before they look at the answer; a connection
+// that was closed meanwhile takes the answer with it.
+func TestEarlyResponse_IsReadByAClientThatFirstSendsAll(t *testing.T) {
+	const piece, pieces = 128 << 10, 16
+	r := newRig(t)
+	c := r.sends(fmt.Sprintf("POST / HTTP/1.1\r\nHost: app\r\nContent-Length: %d\r\n\r\n", piece*pieces))
+	b := r.asked()
+	b.head()
+	b.send("HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+	_ = b.conn.Close()
+	for range pieces {
+		<-time.After(quiet / 2)
+		c.send(strings.Repeat("x", piece))
+	}
+	if got, err := c.rest(); !strings.HasPrefix(got, "HTTP/1.1 413 ") || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
 }
 
 func TestStaleKeepAlive(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -367,18 +366,27 @@ func (c *clientConn) write(b []byte) error {
 }
 
 // finish ends the sending side so that the client gets all of a last answer: what
-// it still sends is read for a moment, as close(2) with unread input would destroy
+// it still sends is read for a while, as close(2) with unread input would destroy
 // what was written.
 func (c *clientConn) finish() {
-	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		_ = c.conn.SetReadDeadline(time.Now().Add(lingerTime))
-		_, _ = io.CopyN(io.Discard, c.conn, lingerBytes)
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	buf := small.Get().(*[]byte)
+	defer small.Put(buf)
+	for end := time.Now().Add(lingerInAll); time.Now().Before(end); {
+		_ = c.conn.SetReadDeadline(time.Now().Add(lingerSilence))
+		if _, err := c.conn.Read(*buf); err != nil {
+			return
+		}
 	}
 }
 
+// Much shorter than the idle_timeout that the connection could have had instead.
 const (
-	lingerTime  = time.Second
-	lingerBytes = 1 << 20
+	lingerSilence = time.Second
+	lingerInAll   = 10 * time.Second
 )
 
 // reset makes the end of a connection look like what it is: a response that broke
