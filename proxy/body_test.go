@@ -349,6 +349,23 @@ func TestPipelinedRequests_AreAnsweredInOrder(t *testing.T) {
 	c.wants(ok)
 }
 
+func TestEmptyLines_BeforeARequestAreIgnored(t *testing.T) {
+	r := newRig(t)
+	c := r.dial()
+	r.answering()
+	for _, before := range []string{"\r\n", "\r\n\r\n\r\n", "\r"} {
+		c.send(before)
+		c.stays()
+		if before == "\r" {
+			c.send("\n")
+		}
+		c.send(get)
+		c.wants(ok)
+	}
+	c.send("\n" + get)
+	c.wants("HTTP/1.1 400 ")
+}
+
 func TestLargeBodies_TakeNoMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("moves much")

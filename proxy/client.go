@@ -209,7 +209,7 @@ func (c *clientConn) next() bool {
 	c.ready = nil
 	if e == nil {
 		c.s.watch.arm(c.watched, c.s.cfg.Client.HeadTimeout)
-		if !c.skipEmptyLine() {
+		if !c.skipEmptyLines() {
 			return false
 		}
 		head, err := c.src.head()
@@ -238,17 +238,19 @@ func parse(head []byte) (*exchange, error) {
 
 func (s *Server) isDraining() bool { return s.draining.Load() }
 
-// skipEmptyLine ignores one before the request line (RFC 9112 §2.2).
-func (c *clientConn) skipEmptyLine() bool {
-	for bytes.Equal(c.src.unread(), []byte("\r")) {
+// skipEmptyLines ignores those before the request line (RFC 9112 §2.2).
+func (c *clientConn) skipEmptyLines() bool {
+	for {
+		if n := http1.EmptyLines(c.src.unread()); n > 0 {
+			c.src.take(n)
+		}
+		if len(c.src.unread()) > 0 && !bytes.Equal(c.src.unread(), []byte("\r")) {
+			return true
+		}
 		if c.src.fill() != nil {
 			return false
 		}
 	}
-	if bytes.HasPrefix(c.src.unread(), []byte("\r\n")) {
-		c.src.take(2)
-	}
-	return true
 }
 
 // refuseHead answers what is no request; the connection ends.
