@@ -292,6 +292,7 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 		rewritten.host = s.up.host
 	}
 	e.out = rewritten.append(e.out[:0])
+	r.Fields = emptied(r.Fields)
 	c.src.take(len(head))
 	return c.exchange(e)
 }
