@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -97,8 +98,8 @@ func TestBackendGone_InItsAnswer(t *testing.T) {
 		b.send(head + part)
 		c.wants(head + part)
 		_ = b.conn.Close()
-		if rest, _ := c.rest(); rest != "" {
-			t.Errorf("the truncated answer went on with %q", rest)
+		if rest, err := c.rest(); rest != "" || err != nil { // a reset could destroy what came
+			t.Errorf("the truncated answer ended with %q, %v", rest, err)
 		}
 		r.next()
 	}
@@ -106,6 +107,21 @@ func TestBackendGone_InItsAnswer(t *testing.T) {
 	f("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\nhello\r\n") // at a chunk boundary
 	f("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "5\r\nhe")
 	f("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "0\r\n")
+}
+
+// An HTTP/1.0 client gets no chunks, so that only the connection's end can tell it.
+func TestBackendGone_InItsAnswerToHTTP10(t *testing.T) {
+	r := newRig(t)
+	c := r.sends("GET / HTTP/1.0\r\n\r\n")
+	b := r.asked()
+	b.head()
+	b.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+	c.head()
+	c.wants("hello")
+	_ = b.conn.Close()
+	if rest, err := c.rest(); err == nil {
+		t.Errorf("a broken answer ended like a whole one, %q", rest)
+	}
 }
 
 func TestBackendReset_OfAnUnframedAnswerIsSeen(t *testing.T) {
@@ -220,6 +236,25 @@ func TestEarlyResponse_BackendThatClosesWithoutReading(t *testing.T) {
 		t.Errorf("head %q", head)
 	}
 	c.wants("no")
+}
+
+// Browsers send an upload to its end before they look at the answer; a connection
+// that was closed meanwhile takes the answer with it.
+func TestEarlyResponse_IsReadByAClientThatFirstSendsAll(t *testing.T) {
+	const piece, pieces = 128 << 10, 16
+	r := newRig(t)
+	c := r.sends(fmt.Sprintf("POST / HTTP/1.1\r\nHost: app\r\nContent-Length: %d\r\n\r\n", piece*pieces))
+	b := r.asked()
+	b.head()
+	b.send("HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+	_ = b.conn.Close()
+	for range pieces {
+		<-time.After(quiet / 2)
+		c.send(strings.Repeat("x", piece))
+	}
+	if got, err := c.rest(); !strings.HasPrefix(got, "HTTP/1.1 413 ") || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
 }
 
 func TestStaleKeepAlive(t *testing.T) {

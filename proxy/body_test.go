@@ -98,6 +98,18 @@ func TestBodyless_ResponsesEndWithTheirHead(t *testing.T) {
 	f("OPTIONS", "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")
 }
 
+// RFC 9112 §6.1 forbids it there: a client that believed it would wait for chunks.
+func TestBodyless_AnswersCarryNoTransferEncoding(t *testing.T) {
+	r := newRig(t)
+	c := r.sends(get)
+	b := r.asked()
+	b.head()
+	b.send("HTTP/1.1 103 Early Hints\r\nTransfer-Encoding: chunked\r\nLink: a\r\n\r\n" +
+		"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\nX: 1\r\n\r\n")
+	c.wants("HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 204 No Content\r\nX: 1\r\n\r\n")
+	c.stays()
+}
+
 func TestBody_UntilTheBackendCloses(t *testing.T) {
 	r := newRig(t)
 	c := r.sends(get)
@@ -335,6 +347,23 @@ func TestPipelinedRequests_AreAnsweredInOrder(t *testing.T) {
 	b.head()
 	b.send(ok)
 	c.wants(ok)
+}
+
+func TestEmptyLines_BeforeARequestAreIgnored(t *testing.T) {
+	r := newRig(t)
+	c := r.dial()
+	r.answering()
+	for _, before := range []string{"\r\n", "\r\n\r\n\r\n", "\r"} {
+		c.send(before)
+		c.stays()
+		if before == "\r" {
+			c.send("\n")
+		}
+		c.send(get)
+		c.wants(ok)
+	}
+	c.send("\n" + get)
+	c.wants("HTTP/1.1 400 ")
 }
 
 func TestLargeBodies_TakeNoMemory(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -205,7 +204,7 @@ func (c *clientConn) next() bool {
 	c.ready = nil
 	if e == nil {
 		c.s.watch.arm(c.watched, c.s.cfg.Client.HeadTimeout)
-		if !c.skipEmptyLine() {
+		if !c.skipEmptyLines() {
 			return false
 		}
 		head, err := c.src.head()
@@ -234,17 +233,19 @@ func parse(head []byte) (*exchange, error) {
 
 func (s *Server) isDraining() bool { return s.draining.Load() }
 
-// skipEmptyLine ignores one before the request line (RFC 9112 §2.2).
-func (c *clientConn) skipEmptyLine() bool {
-	for bytes.Equal(c.src.unread(), []byte("\r")) {
+// skipEmptyLines ignores those before the request line (RFC 9112 §2.2).
+func (c *clientConn) skipEmptyLines() bool {
+	for {
+		if n := http1.EmptyLines(c.src.unread()); n > 0 {
+			c.src.take(n)
+		}
+		if len(c.src.unread()) > 0 && !bytes.Equal(c.src.unread(), []byte("\r")) {
+			return true
+		}
 		if c.src.fill() != nil {
 			return false
 		}
 	}
-	if bytes.HasPrefix(c.src.unread(), []byte("\r\n")) {
-		c.src.take(2)
-	}
-	return true
 }
 
 // refuseHead answers what is no request; the connection ends.
@@ -286,6 +287,7 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 		rewritten.host = s.up.host
 	}
 	e.out = rewritten.append(e.out[:0])
+	r.Fields = emptied(r.Fields)
 	c.src.take(len(head))
 	return c.exchange(e)
 }
@@ -365,18 +367,27 @@ func (c *clientConn) write(b []byte) error {
 }
 
 // finish ends the sending side so that the client gets all of a last answer: what
-// it still sends is read for a moment, as close(2) with unread input would destroy
+// it still sends is read for a while, as close(2) with unread input would destroy
 // what was written.
 func (c *clientConn) finish() {
-	if half, ok := c.conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		_ = c.conn.SetReadDeadline(time.Now().Add(lingerTime))
-		_, _ = io.CopyN(io.Discard, c.conn, lingerBytes)
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	buf := small.Get().(*[]byte)
+	defer small.Put(buf)
+	for end := time.Now().Add(lingerInAll); time.Now().Before(end); {
+		_ = c.conn.SetReadDeadline(time.Now().Add(lingerSilence))
+		if _, err := c.conn.Read(*buf); err != nil {
+			return
+		}
 	}
 }
 
+// Much shorter than the idle_timeout that the connection could have had instead.
 const (
-	lingerTime  = time.Second
-	lingerBytes = 1 << 20
+	lingerSilence = time.Second
+	lingerInAll   = 10 * time.Second
 )
 
 // reset makes the end of a connection look like what it is: a response that broke

@@ -37,9 +37,7 @@ type exchange struct {
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 func (e *exchange) release() {
-	fields, respFields, out := e.req.Fields, e.resp.Fields, e.out
-	clear(fields)
-	clear(respFields)
+	fields, respFields, out := emptied(e.req.Fields), emptied(e.resp.Fields), e.out
 	e.req, e.resp = http1.Request{}, http1.Response{}
 	e.out, e.up, e.body = nil, nil, body{}
 	e.fromClient, e.expects, e.tunnel, e.unsent = false, false, false, false
@@ -47,8 +45,20 @@ func (e *exchange) release() {
 	if cap(out) <= copyBuffer {
 		e.out = out[:0]
 	}
-	e.req.Fields, e.resp.Fields = fields[:0], respFields[:0]
+	e.req.Fields, e.resp.Fields = fields, respFields
 	exchanges.Put(e)
+}
+
+// manyFields is more header lines than messages have. Room for them is not kept: 64
+// KiB of them take more than a MiB.
+const manyFields = 256
+
+func emptied(f http1.Fields) http1.Fields {
+	if cap(f) > manyFields {
+		return nil
+	}
+	clear(f)
+	return f[:0]
 }
 
 // describe copies what is needed later.

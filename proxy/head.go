@@ -149,6 +149,7 @@ func appendResponse(b, head []byte, r *http1.Response, connection string, chunks
 	b = append(append(b, "HTTP/1.1 "...), head[len("HTTP/1.1 "):r.LineEnd]...)
 	list := connectionList(r.Fields)
 	tunnel := r.Status == 101
+	chunks = chunks && r.Status >= 200 && r.Status != 204 // RFC 9112 §6.1
 	for i := range r.Fields {
 		f := &r.Fields[i]
 		switch {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +30,42 @@ func TestSlowHeads_AreShedAndOthersServed(t *testing.T) {
 		if strings.Contains(got, "200") || err != nil && !isReset(err) {
 			t.Fatalf("got %q, %v", got, err)
 		}
+	}
+	r.next()
+}
+
+// A head of 64 KiB may have 16,000 lines; what was found out about them took 25
+// times its size, for as long as the backend worked.
+func TestManyHeaderLines_TakeNoMemoryWhileTheBackendWorks(t *testing.T) {
+	const clients = 100
+	r := newRig(t)
+	head := "GET / HTTP/1.1\r\nHost: app\r\n" + strings.Repeat("a:\r\n", 15_000) + "\r\n"
+	before := live()
+	for range clients {
+		r.sends(head)
+		_ = r.asked()
+	}
+	if each := (live() - before) / clients; each > 256<<10 {
+		t.Errorf("a waiting request takes %d KiB", each>>10)
+	}
+}
+
+// live is what of the heap is in use.
+func live() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+func TestBackend_ThatDoesNotReadIs504(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Backend.ResponseTimeout = 300 * time.Millisecond })
+	c := r.sends("POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 1000000000\r\n\r\n")
+	b := r.asked()
+	go pour(c)
+	c.wants("HTTP/1.1 504 ")
+	if n, _ := io.Copy(io.Discard, b.conn); n >= 1_000_000_000 {
+		t.Error("a whole request reached the backend")
 	}
 	r.next()
 }

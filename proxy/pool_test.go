@@ -28,6 +28,7 @@ func TestBackendConnection_IsKeptAndUsedByTheNext(t *testing.T) {
 	b.head()
 	b.send(ok)
 	first.wants(ok)
+	first.stays() // the connection is given back just after the answer
 	second.send(get)
 	b.head() // on the same connection
 	b.send(ok)

@@ -45,6 +45,11 @@ func (c *clientConn) respond(e *exchange, b *backendConn) bool {
 	if err == nil {
 		err = c.relay(e, b, &down, dechunk)
 	}
+	if err != nil && (down.toClose || dechunk) {
+		// Where the body's own end tells nothing. Elsewhere a reset would be at the cost
+		// of what the client has not read yet.
+		c.ending = endReset
+	}
 	return c.settle(e, b, err, keep, backendKeep)
 }
 
@@ -162,7 +167,6 @@ func (c *clientConn) settle(e *exchange, b *backendConn, err error, keep, backen
 		return false
 	case err != nil:
 		c.s.o.Log.Debug("response broke off", "err", err)
-		c.ending = endReset
 		return false
 	case !whole || !keep:
 		c.revive()

@@ -10,13 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/pushcart/pushcart/bench/internal/peers"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
@@ -56,8 +56,8 @@ func startAll(o options) (targets []*target, stop func(), err error) {
 			t, err := startSelf("pushcart", "-role", "proxy", "-backend", backend.address, "-profile", o.profile)
 			return add(&started, t), err
 		},
-		func() (*target, error) { t, err := startNginx(dir, backend.address); return add(&started, t), err },
-		func() (*target, error) { t, err := startHAProxy(dir, backend.address); return add(&started, t), err },
+		func() (*target, error) { return addPeer(&started)(peers.Nginx(dir, backend.address)) },
+		func() (*target, error) { return addPeer(&started)(peers.HAProxy(dir, backend.address)) },
 	}
 	for i, name := range []string{"direct", "pushcart", "nginx", "haproxy"} {
 		if o.only != "" && o.only != name {
@@ -83,6 +83,15 @@ func add(all *[]*target, t *target) *target {
 	return t
 }
 
+func addPeer(all *[]*target) func(*peers.Peer, error) (*target, error) {
+	return func(p *peers.Peer, err error) (*target, error) {
+		if p == nil {
+			return nil, err
+		}
+		return add(all, &target{name: p.Name, address: p.Address, cmd: p.Cmd}), err
+	}
+}
+
 // startSelf runs this program in a role; it prints its address first.
 func startSelf(name string, args ...string) (*target, error) {
 	self, err := os.Executable()
@@ -100,87 +109,6 @@ func startSelf(name string, args ...string) (*target, error) {
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	return &target{name: name, address: strings.TrimSpace(line), cmd: cmd}, err
-}
-
-func startNginx(dir, backend string) (*target, error) {
-	address, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	return startPeer("nginx", address, dir, fmt.Sprintf(`
-daemon off; worker_processes auto; pid %[1]s/nginx.pid; error_log %[1]s/nginx.log;
-events { worker_connections 20000; }
-http {
-  access_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/temp;
-  fastcgi_temp_path %[1]s/f; uwsgi_temp_path %[1]s/u; scgi_temp_path %[1]s/s;
-  keepalive_requests 100000000; client_max_body_size 0;
-  upstream app { server %[2]s; keepalive 128; keepalive_requests 100000000; }
-  server {
-    listen %[3]s;
-    location / {
-      proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
-      proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header X-Forwarded-Host $http_host; proxy_set_header Via "1.1 nginx";
-      proxy_request_buffering off; proxy_max_temp_file_size 0;
-    }
-  }
-}`, dir, backend, address), "-p", dir, "-c")
-}
-
-func startHAProxy(dir, backend string) (*target, error) {
-	address, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	return startPeer("haproxy", address, dir, fmt.Sprintf(`
-global
-  maxconn 8000
-defaults
-  mode http
-  timeout connect 2s
-  timeout client 75s
-  timeout server 60s
-  http-reuse always
-frontend in
-  bind %s
-  option forwardfor
-  default_backend app
-backend app
-  server app %s
-`, address, backend), "-db", "-f")
-}
-
-// startPeer writes the config and waits until the address answers.
-func startPeer(name, address, dir, cfg string, args ...string) (*target, error) {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return nil, err
-	}
-	file := filepath.Join(dir, name+".conf")
-	if err := os.WriteFile(file, []byte(cfg), 0o600); err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(path, append(args, file)...)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	t := &target{name: name, address: address, cmd: cmd}
-	for range 100 {
-		if conn, err := net.Dial("tcp", address); err == nil {
-			return t, conn.Close()
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return t, errors.New("does not listen")
-}
-
-func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return ln.Addr().String(), ln.Close()
 }
 
 // processes are the target's own and its workers'.
