@@ -21,7 +21,6 @@ type options struct {
 	seconds time.Duration
 	conns   int
 	only    string
-	profile string
 	small   bool
 	large   bool
 	idle    int
@@ -29,24 +28,19 @@ type options struct {
 
 func main() {
 	var o options
-	role := flag.String("role", "", "backend or proxy: what this program runs as for itself")
-	backend := flag.String("backend", "", "of the proxy role")
+	backend := flag.Bool("backend", false, "run as the backend; the bench does so for itself")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each figure is taken; the median is shown")
 	flag.DurationVar(&o.seconds, "time", 4*time.Second, "of one measurement")
 	flag.IntVar(&o.conns, "conns", 64, "keep-alive connections")
 	flag.StringVar(&o.only, "only", "", "one target")
-	flag.StringVar(&o.profile, "profile", "", "file for a CPU profile of pushcart")
 	flag.BoolVar(&o.small, "small", true, "make small requests")
 	flag.BoolVar(&o.large, "large", true, "also move 100 MiB down and up")
 	flag.IntVar(&o.idle, "idle", 0, "also hold so many idle keep-alive connections")
 	flag.Parse()
 	var err error
-	switch *role {
-	case "backend":
+	if *backend {
 		err = runBackend()
-	case "proxy":
-		err = runProxy(*backend, o.profile)
-	default:
+	} else {
 		err = run(o)
 	}
 	if err != nil {

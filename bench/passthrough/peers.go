@@ -2,26 +2,16 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"os"
 	"os/exec"
-	"os/signal"
-	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/pushcart/pushcart/bench/internal/peers"
-	"github.com/pushcart/pushcart/config"
-	"github.com/pushcart/pushcart/internal/clientaddr"
-	"github.com/pushcart/pushcart/internal/http1"
-	"github.com/pushcart/pushcart/metrics"
-	"github.com/pushcart/pushcart/proxy"
 )
 
 // target is a server under measurement.
@@ -45,17 +35,14 @@ func startAll(o options) (targets []*target, stop func(), err error) {
 		}
 		_ = os.RemoveAll(dir)
 	}
-	backend, err := startSelf("direct", "-role", "backend")
+	backend, err := startBackend()
 	if err != nil {
 		return nil, stop, err
 	}
 	started = append(started, backend)
 	makers := []func() (*target, error){
 		func() (*target, error) { return backend, nil },
-		func() (*target, error) {
-			t, err := startSelf("pushcart", "-role", "proxy", "-backend", backend.address, "-profile", o.profile)
-			return add(&started, t), err
-		},
+		func() (*target, error) { return addPeer(&started)(peers.Pushcart(dir, backend.address)) },
 		func() (*target, error) { return addPeer(&started)(peers.Nginx(dir, backend.address)) },
 		func() (*target, error) { return addPeer(&started)(peers.HAProxy(dir, backend.address)) },
 	}
@@ -76,29 +63,25 @@ func startAll(o options) (targets []*target, stop func(), err error) {
 	return targets, stop, nil
 }
 
-func add(all *[]*target, t *target) *target {
-	if t != nil {
-		*all = append(*all, t)
-	}
-	return t
-}
-
 func addPeer(all *[]*target) func(*peers.Peer, error) (*target, error) {
 	return func(p *peers.Peer, err error) (*target, error) {
 		if p == nil {
 			return nil, err
 		}
-		return add(all, &target{name: p.Name, address: p.Address, cmd: p.Cmd}), err
+		t := &target{name: p.Name, address: p.Address, cmd: p.Cmd}
+		*all = append(*all, t)
+		return t, err
 	}
 }
 
-// startSelf runs this program in a role; it prints its address first.
-func startSelf(name string, args ...string) (*target, error) {
+// startBackend runs this program as the server behind all; it prints its address
+// first.
+func startBackend() (*target, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, args...)
+	cmd := exec.Command(self, "-backend")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -108,7 +91,7 @@ func startSelf(name string, args ...string) (*target, error) {
 		return nil, err
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
-	return &target{name: name, address: strings.TrimSpace(line), cmd: cmd}, err
+	return &target{name: "direct", address: strings.TrimSpace(line), cmd: cmd}, err
 }
 
 // processes are the target's own and its workers'.
@@ -154,44 +137,4 @@ func (t *target) rss() (sum int64) {
 		}
 	}
 	return sum
-}
-
-// runProxy is the pass-through half of pushcart alone.
-func runProxy(backend, profile string) error {
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer cancel()
-	cfg := config.Default()
-	cfg.Backend.URL = "http://" + backend
-	server, err := proxy.New(proxy.Options{
-		Config:   cfg,
-		Upgrade:  func(c net.Conn, _ *http1.Request, _ []byte, _ clientaddr.Origin) { _ = c.Close() },
-		Upgraded: func() int { return 0 },
-		Metrics:  metrics.New("bench", ""), Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
-	})
-	if err != nil {
-		return err
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	if profile != "" {
-		f, err := os.Create(profile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-	}
-	fmt.Println(ln.Addr())
-	go func() {
-		<-ctx.Done()
-		ended, end := context.WithTimeout(context.Background(), time.Second)
-		defer end()
-		_ = server.Shutdown(ended)
-	}()
-	return server.Serve(ln)
 }
