@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
@@ -37,8 +38,9 @@ func medianSample(all []sample) sample {
 	}
 }
 
-// measure keeps o.conns connections busy with one request after the other.
-func measure(t *target, path string, o options) (sample, error) {
+// measure keeps o.conns connections busy: with one request after the other, or with
+// one each so often.
+func measure(t *target, path string, o options, each time.Duration) (sample, error) {
 	request := []byte("GET " + path + " HTTP/1.1\r\nHost: bench.example\r\n" + requestHeaders + "\r\n")
 	stop := time.Now().Add(o.seconds)
 	warm := time.Now().Add(o.seconds / 8)
@@ -48,7 +50,7 @@ func measure(t *target, path string, o options) (sample, error) {
 	var wg sync.WaitGroup
 	for range o.conns {
 		wg.Go(func() {
-			took, err := hammer(t.address, request, warm, stop)
+			took, err := hammer(t.address, request, each, warm, stop)
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, took...)
@@ -72,7 +74,7 @@ func measure(t *target, path string, o options) (sample, error) {
 	}, nil
 }
 
-func hammer(address string, request []byte, warm, stop time.Time) ([]time.Duration, error) {
+func hammer(address string, request []byte, each time.Duration, warm, stop time.Time) ([]time.Duration, error) {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		return nil, err
@@ -80,7 +82,12 @@ func hammer(address string, request []byte, warm, stop time.Time) ([]time.Durati
 	defer conn.Close()
 	took := make([]time.Duration, 0, 1<<15)
 	buf := make([]byte, 32<<10)
+	next := time.Now().Add(rand.N(each + 1))
 	for {
+		if each > 0 {
+			time.Sleep(time.Until(next))
+			next = next.Add(each)
+		}
 		begin := time.Now()
 		if begin.After(stop) {
 			return took, nil

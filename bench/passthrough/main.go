@@ -76,22 +76,32 @@ func run(o options) error {
 	return compareIdle(o, targets)
 }
 
+// pacedRate is at how many requests a second latencies are compared: at full load
+// they only repeat the throughput.
+const pacedRate = 4000
+
 func compareRequests(o options, targets []*target, size int) error {
-	fmt.Printf("\n%d B, %d keep-alive connections\n%-10s %12s %12s %9s %9s\n",
-		size, o.conns, "", "CPU-µs/req", "req/s", "p50 µs", "p99 µs")
-	results := map[*target][]sample{}
+	fmt.Printf("\n%d B, %d keep-alive connections; latencies at %d requests a second\n%-10s %12s %9s %9s %9s %14s %14s\n",
+		size, o.conns, pacedRate, "", "CPU-µs/req", "req/s", "p50 µs", "p99 µs", "p50 added µs", "p99 added µs")
+	full, paced := map[*target][]sample{}, map[*target][]sample{}
+	path := fmt.Sprintf("/bytes/%d", size)
 	for range o.rounds {
 		for _, t := range targets {
-			s, err := measure(t, fmt.Sprintf("/bytes/%d", size), o)
+			f, err := measure(t, path, o, 0)
 			if err != nil {
 				return fmt.Errorf("%s: %w", t.name, err)
 			}
-			results[t] = append(results[t], s)
+			p, err := measure(t, path, o, time.Duration(o.conns)*time.Second/pacedRate)
+			if err != nil {
+				return fmt.Errorf("%s: %w", t.name, err)
+			}
+			full[t], paced[t] = append(full[t], f), append(paced[t], p)
 		}
 	}
+	first := medianSample(paced[targets[0]])
 	for _, t := range targets {
-		m := medianSample(results[t])
-		fmt.Printf("%-10s %12.1f %12.0f %9.0f %9.0f\n", t.name, m.cpu, m.rate, m.p50, m.p99)
+		f, p := medianSample(full[t]), medianSample(paced[t])
+		fmt.Printf("%-10s %12.1f %9.0f %9.0f %9.0f %14.0f %14.0f\n", t.name, f.cpu, f.rate, p.p50, p.p99, p.p50-first.p50, p.p99-first.p99)
 	}
 	return nil
 }
