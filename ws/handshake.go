@@ -80,7 +80,7 @@ func (h *handshake) run(conn net.Conn, early []byte, entered *entry) *refusal {
 	if r := h.enter(entered); r != nil {
 		return r
 	}
-	if !h.srv.origins.allow(string(h.head.Get("Origin")), h.from.Host) {
+	if h.head.Count("Origin") > 1 || !h.srv.origins.allow(string(h.head.Get("Origin")), h.from.Host) {
 		return refuse("origin", apierror.Forbidden, "Origin is not allowed")
 	}
 	h.member = h.srv.hub.NewMember()
