@@ -22,6 +22,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,13 +78,18 @@ type node struct {
 	*Server
 	addr string
 	tls  *tls.Config // of clients; nil: plain
+
+	release func()        // lets the app answer what it holds
+	letGo   chan struct{} // closed by release
+	asked   atomic.Int64  // messages that reached the app
 }
 
 func newNode(t *testing.T, r road, change func(*config.Config)) *node {
 	t.Helper()
-	n := &node{}
+	n := &node{letGo: make(chan struct{})}
+	n.release = sync.OnceFunc(func() { close(n.letGo) })
 	var cfg config.Config
-	app := httptest.NewServer(http.HandlerFunc(echoApp))
+	app := httptest.NewServer(http.HandlerFunc(n.echo))
 	s, h := newTestServer(t, func(c *config.Config) {
 		c.Backend.URL = app.URL
 		c.WebSocket.PingInterval = 24 * time.Hour // a ping of ours is in no case
@@ -117,6 +124,7 @@ func newNode(t *testing.T, r road, change func(*config.Config)) *node {
 	served := make(chan error, 1)
 	go func() { served <- front.Serve(ln) }()
 	t.Cleanup(func() {
+		n.release()
 		closeServer(t, s, h)
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -132,17 +140,22 @@ func newNode(t *testing.T, r road, change func(*config.Config)) *node {
 	return n
 }
 
-// echoApp is an app that sends every message back.
-func echoApp(w http.ResponseWriter, r *http.Request) {
+// echo is an app that sends every message back; those that begin with "hold" only
+// after release.
+func (n *node) echo(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
+	}
+	n.asked.Add(1)
+	if strings.HasPrefix(string(body), "hold") {
+		<-n.letGo
 	}
 	w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
 	_, _ = io.WriteString(w, echoOf(string(body)))
 }
 
-// echoOf is what echoApp answers.
+// echoOf is what echo answers.
 func echoOf(message string) string {
 	if len(message) <= 1<<20 {
 		return message
@@ -185,6 +198,18 @@ func certificate(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
 
 // patience is how long a case waits for what must happen.
 const patience = 30 * time.Second
+
+// eventually waits for a condition.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for until := time.Now().Add(patience); !is(); <-tick.C {
+		if time.Now().After(until) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
 
 const (
 	sampleKey = "dGhlIHNhbXBsZSBub25jZQ=="

@@ -203,7 +203,9 @@ func (h *handshake) begin(c *Conn, id *identity, early, response []byte) {
 	}
 	if len(early) > 0 {
 		c.keep(early)
+		c.mu.Lock()
 		c.rest = true
+		c.mu.Unlock()
 	}
 	if h.srv.wants(webhook.Connected) {
 		c.mu.Lock()
