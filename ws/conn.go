@@ -53,7 +53,8 @@ type Conn struct {
 	phase     phase
 	busy      bool // a message is with the backend: nothing is read
 	held      bool // too many messages: nothing is read until more.wakeAt
-	rest      bool // in.raw waits to be parsed once neither busy nor held
+	choked    bool // a pong waits to be written: nothing is read until the outbox is empty
+	rest      bool // in.raw waits to be parsed once none of the three
 	gone      bool // the socket is dead or at its end
 	left      bool // hub and backend know that the connection ended
 	peerDone  bool // the peer's Close came, or will not be waited for
@@ -125,6 +126,10 @@ func (c *Conn) end(e *ending) {
 // returns were given up, which the caller reports after unlocking.
 func (c *Conn) endLocked(e *ending) (given []*push.Message) {
 	if c.ended != nil {
+		if e.final && !c.peerDone { // the peer answers our Close, or says what ends all it can say
+			c.peerDone = true
+			c.loop.post(c)
+		}
 		return nil
 	}
 	c.ended = e
@@ -138,8 +143,8 @@ func (c *Conn) endLocked(e *ending) (given []*push.Message) {
 	}
 	c.pingAt = c.loop.now() + ticks(closeWait)
 	c.peerDone = c.peerDone || e.final
-	if c.busy || c.held { // to see the peer's Close, reading goes on
-		c.busy, c.held = false, false
+	if c.haltedLocked() { // to see the peer's Close, reading goes on
+		c.busy, c.held, c.choked = false, false, false
 		c.resumeLocked()
 	}
 	if e.abrupt {

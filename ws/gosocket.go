@@ -74,13 +74,13 @@ type goSocket struct {
 
 	reading bool // guarded by Conn.mu, as are all below
 	writing bool
-	resume  sync.Cond // reading turned on, or the end; on Conn.mu
+	changed sync.Cond // reading turned on, nothing left to write, or the end; on Conn.mu
 	fin     bool      // closeWrite was called
 }
 
 func newGoSocket(c *Conn, g *goLoop, conn net.Conn) *goSocket {
 	s := &goSocket{c: c, loop: g, conn: conn, reading: true}
-	s.resume.L = &c.mu
+	s.changed.L = &c.mu
 	return s
 }
 
@@ -89,7 +89,11 @@ func newGoSocket(c *Conn, g *goLoop, conn net.Conn) *goSocket {
 func (s *goSocket) write([]byte) (int, error) { return 0, errAgain }
 
 func (s *goSocket) wantWrite(on bool) {
-	if !on || s.writing {
+	switch {
+	case !on:
+		s.changed.Broadcast()
+		return
+	case s.writing:
 		return
 	}
 	s.writing = true
@@ -99,7 +103,7 @@ func (s *goSocket) wantWrite(on bool) {
 func (s *goSocket) wantRead(on bool) {
 	s.reading = on
 	if on {
-		s.resume.Broadcast()
+		s.changed.Broadcast()
 	}
 }
 
@@ -118,9 +122,21 @@ func (s *goSocket) readLoop() {
 			s.c.received(buf[:n])
 		}
 		if err != nil {
+			s.written()
 			s.c.dead()
 			return
 		}
+	}
+}
+
+// written waits until a peer that ended its half of TCP behind its Close has got
+// what it still was to get.
+func (s *goSocket) written() {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.phase == phaseClosing && c.out != nil && !c.gone {
+		s.changed.Wait()
 	}
 }
 
@@ -129,8 +145,10 @@ func (s *goSocket) mayRead() bool {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for (c.busy || c.held) && c.phase != phaseClosed && !c.gone {
-		s.resume.Wait()
+	// What is read while it is not to be parsed is kept, one buffer of it, so that
+	// the end of the peer is noticed.
+	for c.haltedLocked() && c.rest && c.phase != phaseClosed && !c.gone {
+		s.changed.Wait()
 	}
 	return c.phase != phaseClosed && !c.gone
 }
@@ -198,7 +216,7 @@ func (s *goSocket) finish() {
 
 func (s *goSocket) close() {
 	s.c.mu.Lock()
-	s.resume.Broadcast()
+	s.changed.Broadcast()
 	s.c.mu.Unlock()
 	// Closing a tls.Conn writes close_notify, for up to 5 s on a stuck peer.
 	s.loop.conns.Go(func() {

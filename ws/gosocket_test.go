@@ -24,6 +24,7 @@ import (
 	"github.com/pushcart/pushcart/internal/leak"
 	"github.com/pushcart/pushcart/metrics"
 	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/webhook"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }
@@ -50,6 +51,11 @@ func newTestServer(t testing.TB, change func(*config.Config), e *engine) (*Serve
 	o := Options{Config: cfg, Hub: hub, Auth: a, Metrics: m, Log: log}
 	if cfg.Limits.ConnectionsPerUser > 0 {
 		o.Seats = broker.NewMemorySeats(cfg.Limits)
+	}
+	if cfg.Webhook.URL != "" {
+		if o.Webhooks, err = webhook.New(cfg.Webhook, hub.NodeID(), m, log); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if e == nil {
 		if e, err = newEngine(log); err != nil {
@@ -104,6 +110,11 @@ func closeServer(t testing.TB, s *Server, h *push.Hub) {
 	defer cancel()
 	if err := s.Close(ctx); err != nil {
 		t.Error(err)
+	}
+	if s.hooks != nil {
+		if err := s.hooks.Close(ctx); err != nil {
+			t.Error(err)
+		}
 	}
 	if err := h.Close(); err != nil {
 		t.Error(err)

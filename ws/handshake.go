@@ -80,7 +80,7 @@ func (h *handshake) run(conn net.Conn, early []byte, entered *entry) *refusal {
 	if r := h.enter(entered); r != nil {
 		return r
 	}
-	if !h.srv.origins.allow(string(h.head.Get("Origin")), h.from.Host) {
+	if h.head.Count("Origin") > 1 || !h.srv.origins.allow(string(h.head.Get("Origin")), h.from.Host) {
 		return refuse("origin", apierror.Forbidden, "Origin is not allowed")
 	}
 	h.member = h.srv.hub.NewMember()
@@ -203,7 +203,9 @@ func (h *handshake) begin(c *Conn, id *identity, early, response []byte) {
 	}
 	if len(early) > 0 {
 		c.keep(early)
+		c.mu.Lock()
 		c.rest = true
+		c.mu.Unlock()
 	}
 	if h.srv.wants(webhook.Connected) {
 		c.mu.Lock()

@@ -270,8 +270,8 @@ func (s *fdSocket) paused() bool {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.busy && !c.held {
-		return s.fd < 0 || c.gone
+	if !c.haltedLocked() {
+		return s.fd < 0 || c.gone || c.phase == phaseOpening
 	}
 	if peerEnded(s.fd) {
 		c.deadLocked()
@@ -295,10 +295,10 @@ func (s *fdSocket) closeWrite() { _ = unix.Shutdown(s.fd, unix.SHUT_WR) }
 func (s *fdSocket) close() {
 	s.c.dropInput()
 	s.c.mu.Lock()
-	fd := s.fd
+	fd, started := s.fd, s.started
 	s.fd = -1
 	s.c.mu.Unlock()
-	if s.started {
+	if started {
 		_ = unix.EpollCtl(s.poller.epfd, unix.EPOLL_CTL_DEL, fd, nil)
 	}
 	_ = unix.Close(fd)

@@ -45,18 +45,20 @@ func (c *Conn) feed(b []byte) {
 func (c *Conn) halted() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.busy && !c.held {
+	if !c.haltedLocked() {
 		return false
 	}
 	c.rest = true
 	return true
 }
 
+func (c *Conn) haltedLocked() bool { return c.busy || c.held || c.choked }
+
 // takeRest says whether kept bytes may be parsed now.
 func (c *Conn) takeRest() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.rest || c.busy || c.held {
+	if !c.rest || c.haltedLocked() || c.phase == phaseOpening {
 		return false
 	}
 	c.rest = false
@@ -243,7 +245,7 @@ func (c *Conn) fragment(p []byte, last bool) *ending {
 func (c *Conn) control(op byte, p []byte) *ending {
 	switch op {
 	case opPing:
-		c.reply(newFrame(opPong, p))
+		c.pong(p)
 	case opClose:
 		return c.peerClose(p)
 	}
@@ -265,9 +267,5 @@ func (c *Conn) peerClose(p []byte) *ending {
 			return endUTF8
 		}
 	}
-	c.mu.Lock()
-	c.peerDone = true
-	c.loop.post(c)
-	c.mu.Unlock()
 	return e
 }

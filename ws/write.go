@@ -125,6 +125,22 @@ func (c *Conn) reply(frame []byte) {
 	}
 }
 
+// pong answers a ping. While the answer waits nothing more is read, so that a flood
+// of pings is held up where it comes from.
+func (c *Conn) pong(p []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended != nil {
+		return
+	}
+	switch c.queueLocked(item{frame: newFrame(opPong, p)}) {
+	case sentQueued:
+		c.choked = true
+	case sentFull:
+		c.endLocked(endSlow)
+	}
+}
+
 // queueLocked writes or queues a frame.
 func (c *Conn) queueLocked(it item) sent {
 	if c.gone || c.phase > phaseClosing {
@@ -235,6 +251,10 @@ func (c *Conn) wroteLocked(n int, done []*push.Message) []*push.Message {
 		c.sock.wantWrite(false)
 		if c.phase == phaseClosing {
 			c.loop.post(c)
+		}
+		if c.choked {
+			c.choked = false
+			c.readOnLocked()
 		}
 	}
 	c.sized()

@@ -1,0 +1,3 @@
+package ws
+import ("testing";"unsafe")
+func TestZZ(t *testing.T) { t.Log(unsafe.Sizeof(Conn{})) }
