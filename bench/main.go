@@ -39,7 +39,7 @@ func run(o options, what string) error {
 	all := []struct {
 		name string
 		do   func(options) error
-	}{{"idle", idle}, {"connect", connect}, {"ping", ping}, {"push", pushes}, {"broadcast", broadcasts}}
+	}{{"idle", idle}, {"connect", connect}, {"ping", ping}, {"push", pushes}, {"broadcast", broadcasts}, {"storm", storm}}
 	if o.binary == "" {
 		dir, err := os.MkdirTemp("", "pushcart-bench")
 		if err != nil {
