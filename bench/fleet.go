@@ -17,10 +17,12 @@ type fleet struct {
 	frames atomic.Int64 // data frames received
 	pings  atomic.Int64
 	lost   atomic.Int64 // connections that the server ended
-	// onFrame and onEnd are called for the client's id, also from the goroutine
-	// that dials. onEnd tells the code of the server's Close frame when it comes, or
-	// noClose when the connection ends without one.
+	// These are called with the client's id, also from the goroutine that dials.
+	// onOpen comes before the others. onEnd tells the code of the server's Close
+	// frame when it comes, or noClose when the connection ends without one; not for
+	// a connection that said Close first.
 	onFrame func(id int, payload []byte)
+	onOpen  func(id int)
 	onEnd   func(id, code int)
 	done    sync.WaitGroup
 	stopped atomic.Bool
@@ -89,6 +91,9 @@ func (f *fleet) open(addr string, id int, header string) error {
 	f.mu.Lock()
 	f.byFD[fd], f.byID[id] = c, c
 	f.mu.Unlock()
+	if f.onOpen != nil {
+		f.onOpen(id)
+	}
 	c.rest = append([]byte(nil), f.take(c, early)...)
 	return f.watch(c, unix.EPOLL_CTL_ADD)
 }
@@ -137,7 +142,9 @@ func (f *fleet) write(c *client, frame []byte) {
 	}
 }
 
-// open connections of the fleet.
+func (f *fleet) pinged() int64 { return f.pings.Load() }
+
+// connections counts those that are open.
 func (f *fleet) connections() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -34,8 +34,8 @@ func bearer(user, channels string) string {
 }
 
 // nodes starts one node in memory, or two over Redis.
-func nodes(o options) ([]*server, error) {
-	lines := []string{"auth: {jwt: {secret: " + secret + "}}"}
+func nodes(o options, lines ...string) ([]*server, error) {
+	lines = append(lines, "auth: {jwt: {secret: "+secret+"}}")
 	count := 1
 	if o.redis != "" {
 		lines, count = append(lines, "redis: {addresses: ['"+o.redis+"']}"), 2
