@@ -48,7 +48,7 @@ func slowOnce(o options, r slowRun) (p99 float64, err error) {
 		return 0, err
 	}
 	defer b.close()
-	s, err := start(o, "auth: {jwt: {secret: "+secret+"}}", b.config("disconnected"), "websocket: {"+r.outbox+"}")
+	s, err := start(o, "auth: {jwt: {secret: "+secret+"}}", b.config("disconnected"), "websocket: {ping_interval: 1h, "+r.outbox+"}") // else the missing pong would end sleepers first
 	if err != nil {
 		return 0, err
 	}
