@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +35,8 @@ func handshake(addr, header string) (fd int, early []byte, err error) {
 	return fd, early, errors.Join(err, dupErr)
 }
 
+const extensions = "Sec-WebSocket-Extensions"
+
 // upgrade asks for a WebSocket on conn; what comes after the 101 is in r.
 func upgrade(conn net.Conn, header string) (r *bufio.Reader, err error) {
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
@@ -48,6 +51,9 @@ func upgrade(conn net.Conn, header string) (r *bufio.Reader, err error) {
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		return nil, errors.New(resp.Status)
+	}
+	if strings.Contains(header, extensions) && resp.Header.Get(extensions) == "" {
+		return nil, errors.New("the extension was not agreed on")
 	}
 	return r, conn.SetDeadline(time.Time{})
 }

@@ -49,7 +49,7 @@ func idleCompression(o options) error {
 	return idleOf(o, idleKind{
 		name: "idle connection with compression", low: 5_000, high: 15_000, clients: plainClients,
 		header: func(int) string {
-			return "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; server_no_context_takeover\r\n"
+			return extensions + ": permessage-deflate; client_no_context_takeover; server_no_context_takeover\r\n"
 		},
 		lines: []string{anonymous, "websocket: {ping_interval: 2s, pong_timeout: 1s, compression: true}"},
 	})
