@@ -65,10 +65,11 @@ func pacedPublish(all []*server, n int, pace time.Duration) error {
 	if pace == 0 {
 		return publish(all, n, to)
 	}
+	p := newPoster(all[0].push)
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for range n {
-		if err := publish(all, 1, to); err != nil {
+		if err := p.post(to()); err != nil {
 			return err
 		}
 		<-tick.C

@@ -8,15 +8,22 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // handshake returns the descriptor of a connection that was let in, and the bytes
-// that came right after the 101.
-func handshake(addr, header string) (fd int, early []byte, err error) {
-	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
+// that came right after the 101. receive is set before the kernel offers a window.
+func handshake(addr, header string, receive int) (fd int, early []byte, err error) {
+	d := net.Dialer{Timeout: 10 * time.Second}
+	if receive > 0 {
+		d.Control = func(_, _ string, raw syscall.RawConn) error {
+			return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receive) })
+		}
+	}
+	conn, err := d.Dial("tcp", addr)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -24,6 +24,9 @@ type fleet struct {
 	onFrame func(id int, payload []byte)
 	onOpen  func(id int)
 	onEnd   func(id, code int)
+	// receive is the size of the clients' socket buffers, 0: the kernel's choice,
+	// which for a client that does not read is megabytes on loopback.
+	receive int
 	done    sync.WaitGroup
 	stopped atomic.Bool
 
@@ -83,7 +86,7 @@ func (f *fleet) dial(addr string, n int, header func(id int) string) error {
 
 // open adds one connection.
 func (f *fleet) open(addr string, id int, header string) error {
-	fd, early, err := handshake(addr, header)
+	fd, early, err := handshake(addr, header, f.receive)
 	if err != nil {
 		return err
 	}
