@@ -58,10 +58,10 @@ func soak(o options) error {
 
 // soaked is the population.
 type soaked struct {
-	all    []*server
-	fleet  *fleet
-	back   *backend
-	coming sync.WaitGroup
+	all     []*server
+	fleet   *fleet
+	headers []string // of each user, who comes back with the same token
+	coming  sync.WaitGroup
 }
 
 func newSoaked(all []*server, b *backend) (*soaked, error) {
@@ -69,7 +69,10 @@ func newSoaked(all []*server, b *backend) (*soaked, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &soaked{all: all, fleet: f, back: b}
+	k := &soaked{all: all, fleet: f, headers: make([]string, soakUsers)}
+	for id := range k.headers {
+		k.headers[id] = bearer(fmt.Sprint("u", id), `"news"`)
+	}
 	// A sleeper that was closed wakes, reads its Close frame and comes back.
 	b.onEvent = func(e event) {
 		if id, err := strconv.Atoi(strings.TrimPrefix(e.user, "u")); err == nil && e.Cause == "slow" {
@@ -80,7 +83,7 @@ func newSoaked(all []*server, b *backend) (*soaked, error) {
 		k.coming.Go(func() { _ = k.come(id) })
 	}
 	for _, s := range all {
-		if err := f.dial(s.public, soakUsers/len(all), soakHeader); err != nil {
+		if err := f.dial(s.public, soakUsers/len(all), k.header); err != nil {
 			f.close()
 			return nil, err
 		}
@@ -88,10 +91,10 @@ func newSoaked(all []*server, b *backend) (*soaked, error) {
 	return k, nil
 }
 
-func soakHeader(id int) string { return bearer(fmt.Sprint("u", id), `"news"`) }
+func (k *soaked) header(id int) string { return k.headers[id] }
 
 func (k *soaked) come(id int) error {
-	return k.fleet.open(k.all[rand.IntN(len(k.all))].public, id, soakHeader(id))
+	return k.fleet.open(k.all[rand.IntN(len(k.all))].public, id, k.headers[id])
 }
 
 // load runs all kinds of load until ctx ends; the first that fails ends it.
