@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"strings"
 	"sync"
@@ -36,7 +38,7 @@ func newBackend() (*backend, error) {
 		return nil, err
 	}
 	b := &backend{url: "http://" + ln.Addr().String() + "/hooks", events: map[string]map[string]event{}}
-	b.server = &fasthttp.Server{Handler: b.serve, NoDefaultServerHeader: true}
+	b.server = &fasthttp.Server{Handler: b.serve, NoDefaultServerHeader: true, Logger: log.New(io.Discard, "", 0)}
 	go func() { _ = b.server.Serve(ln) }()
 	return b, nil
 }
@@ -86,6 +88,17 @@ func (b *backend) count(kind, cause string) (n int) {
 		}
 	}
 	return n
+}
+
+// causes counts the connections whose end was told, by cause.
+func (b *backend) causes() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m := map[string]int{}
+	for _, e := range b.events["disconnected"] {
+		m[fmt.Sprint(e.Cause, " ", e.Code)]++
+	}
+	return m
 }
 
 func (b *backend) close() { _ = b.server.Shutdown() }

@@ -57,7 +57,7 @@ func slowOnce(o options, r *slowRun) (p99 float64, err error) {
 	}
 	defer r.back.close()
 	r.node, err = start(o, "auth: {jwt: {secret: "+secret+"}}", r.back.config("disconnected"),
-		"websocket: {ping_interval: 1h, "+r.outbox+"}") // else the missing pong would end sleepers first
+		"websocket: {ping_interval: 240h, "+r.outbox+"}") // else the missing pong would end sleepers first
 	if err != nil {
 		return 0, err
 	}
@@ -129,9 +129,9 @@ func (r *slowRun) ended(_, code int) {
 func (r *slowRun) report(w *memoryWatch) error {
 	told, saw := int64(r.back.count("disconnected", "slow")), r.woke4000.Load()
 	counted := int64(r.node.metrics()["pushcart_slow_consumers_total"])
-	fmt.Printf("slow, %s: %d readers, %d sleepers, %d messages one each %v: readers' p50 %.1f ms p99 %.1f ms until all sleepers were closed, p99 %.1f ms after; RSS grew by at most %.1f MiB, outboxes held at most %.1f of %d MiB; %d closed as slow, %d webhooks say slow, %d saw 4000\n",
+	fmt.Printf("slow, %s: %d readers, %d sleepers, %d messages one each %v: readers' p50 %.1f ms p99 %.1f ms until all sleepers were closed, p99 %.1f ms after; RSS grew by at most %.1f MiB, outboxes held at most %.1f of %d MiB; %d closed as slow, webhooks say %v, %d saw 4000\n",
 		r.name, r.readers, r.sleepers, r.messages, slowPace, r.early.quantile(.5), r.early.quantile(.99), r.late.quantile(.99),
-		float64(w.rss.Load()-w.first)/(1<<20), float64(w.outbox.Load())/(1<<20), r.total>>20, counted, told, saw)
+		float64(w.rss.Load()-w.first)/(1<<20), float64(w.outbox.Load())/(1<<20), r.total>>20, counted, r.back.causes(), saw)
 	switch held := w.outbox.Load(); {
 	case counted == 0 && r.sleepers > 0 || told != counted || saw != counted:
 		return fmt.Errorf("%d closed as slow, %d webhooks say slow, %d saw 4000", counted, told, saw)

@@ -69,13 +69,14 @@ func newSoaked(all []*server, b *backend) (*soaked, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.receive = 128 << 10
 	k := &soaked{all: all, fleet: f, headers: make([]string, soakUsers)}
 	for id := range k.headers {
 		k.headers[id] = bearer(fmt.Sprint("u", id), `"news"`)
 	}
 	// A sleeper that was closed wakes, reads its Close frame and comes back.
 	b.onEvent = func(e event) {
-		if id, err := strconv.Atoi(strings.TrimPrefix(e.user, "u")); err == nil && e.Cause == "slow" {
+		if id, err := strconv.Atoi(strings.TrimPrefix(e.user, "u")); err == nil && id < soakSleepers {
 			f.resume(id)
 		}
 	}
