@@ -15,8 +15,8 @@
 //	go run ./bench storm             10,000 connects in 2 s beside steady pushes
 //	go run ./bench drain             15,000 connections closed, each app told
 //	go run ./bench rolling           two nodes restarted under load
-//	go run ./bench slow              1,000 clients that stop reading; 8 minutes
 //	go run ./bench all               all of the above
+//	go run ./bench slow              1,000 clients that stop reading; 8 minutes
 //	go run ./bench soak -time 30m    everything mixed, for a long time
 package main
 
@@ -53,14 +53,16 @@ func main() {
 	}
 }
 
-// measurements are in the order of "all"; the soak is asked for by name only.
+// measurements are in the order of "all"; what takes long is asked for by name.
 var measurements = []struct {
 	name string
 	do   func(options) error
+	long bool
 }{
-	{"idle", idle}, {"idle-users", idleUsers}, {"idle-compression", idleCompression}, {"idle-tls", idleTLS},
-	{"connect", connect}, {"ping", ping}, {"push", pushes}, {"broadcast", broadcasts}, {"locks", locks},
-	{"fairness", fairness}, {"storm", storm}, {"drain", drain}, {"rolling", rolling}, {"slow", slow}, {"soak", soak},
+	{"idle", idle, false}, {"idle-users", idleUsers, false}, {"idle-compression", idleCompression, false},
+	{"idle-tls", idleTLS, false}, {"connect", connect, false}, {"ping", ping, false}, {"push", pushes, false},
+	{"broadcast", broadcasts, false}, {"locks", locks, false}, {"fairness", fairness, false}, {"storm", storm, false},
+	{"drain", drain, false}, {"rolling", rolling, false}, {"slow", slow, true}, {"soak", soak, true},
 }
 
 func run(o options, what string) error {
@@ -78,7 +80,7 @@ func run(o options, what string) error {
 	var names []string
 	for _, b := range measurements {
 		names = append(names, b.name)
-		if what == b.name || what == "all" && b.name != "soak" {
+		if what == b.name || what == "all" && !b.long {
 			known = true
 			if err := b.do(o); err != nil {
 				return fmt.Errorf("%s: %w", b.name, err)

@@ -15,7 +15,7 @@ const (
 	// to the client's eye. A push that is answered less than this before its client
 	// saw the Close may have come after the decision, to a connection that was at
 	// its end; it counts as one between two connections.
-	closeInFlight = 250 * time.Millisecond
+	closeInFlight = 50 * time.Millisecond
 )
 
 // rolling restarts two nodes over Redis, one after the other, under a steady stream
