@@ -3,34 +3,31 @@ package auth
 import (
 	"crypto/sha256"
 	"sync"
-	"time"
 )
 
 // maxCached bounds the verified tokens that are remembered; a browser that comes
 // back brings the same one.
 const maxCached = 20_000
 
-// tokenCache remembers verified tokens until they expire or the keys change.
+// tokenCache remembers which tokens' signatures are good, until the keys change.
+// Their claims are read anew: that costs little beside the signature, and to keep
+// them would cost as much memory as the connection that came with the token.
 type tokenCache struct {
 	mu   sync.Mutex // guards all below
-	ids  map[[sha256.Size]byte]Identity
+	good map[[sha256.Size]byte]struct{}
 	keys uint64 // counts the changes of keys
 }
 
 func newTokenCache() *tokenCache {
-	return &tokenCache{ids: map[[sha256.Size]byte]Identity{}}
+	return &tokenCache{good: map[[sha256.Size]byte]struct{}{}}
 }
 
-func (c *tokenCache) get(token string, now time.Time) (Identity, bool) {
+func (c *tokenCache) has(token string) bool {
 	sum := sha256.Sum256([]byte(token))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	id, ok := c.ids[sum]
-	if ok && !id.ExpiresAt.IsZero() && !now.Before(id.ExpiresAt) {
-		delete(c.ids, sum)
-		return Identity{}, false
-	}
-	return id, ok
+	_, ok := c.good[sum]
+	return ok
 }
 
 func (c *tokenCache) version() uint64 {
@@ -41,20 +38,20 @@ func (c *tokenCache) version() uint64 {
 
 // put remembers what was verified with the keys of the given version. A full
 // cache drops any other token.
-func (c *tokenCache) put(token string, id Identity, version uint64) {
+func (c *tokenCache) put(token string, version uint64) {
 	sum := sha256.Sum256([]byte(token))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if version != c.keys {
 		return
 	}
-	if len(c.ids) >= maxCached {
-		for k := range c.ids {
-			delete(c.ids, k)
+	if len(c.good) >= maxCached {
+		for k := range c.good {
+			delete(c.good, k)
 			break
 		}
 	}
-	c.ids[sum] = id
+	c.good[sum] = struct{}{}
 }
 
 // empty forgets all: the keys changed.
@@ -62,5 +59,5 @@ func (c *tokenCache) empty() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.keys++
-	clear(c.ids)
+	clear(c.good)
 }

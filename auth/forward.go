@@ -46,6 +46,7 @@ func newForwarder(cfg config.Forward) (*forwarder, error) {
 		MaxConns:                 maxForwards,
 		MaxConnWaitTimeout:       cfg.Timeout,
 		MaxIdleConnDuration:      idleForward,
+		ConnPoolStrategy:         fasthttp.LIFO, // so that a burst's connections become idle after it
 		MaxResponseBodySize:      maxForwardBody,
 		NoDefaultUserAgentHeader: true,
 		Dial:                     func(a string) (net.Conn, error) { return dialer.Dial("tcp", a) },

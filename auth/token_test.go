@@ -20,8 +20,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pushcart/pushcart/config"
@@ -233,32 +235,50 @@ func TestFindToken_TakesTheFirstSourceThatHasOne(t *testing.T) {
 	f("", "", "", []string{"chat", "bearer.d"}, "d")
 }
 
-func TestCache_RemembersUntilExpiryOrNewKeys(t *testing.T) {
+func TestCache_RemembersUntilNewKeys(t *testing.T) {
 	c := newTokenCache()
-	now := time.Now()
-	c.put("t", Identity{User: "ann", ExpiresAt: now.Add(time.Minute)}, c.version())
-	if id, ok := c.get("t", now); !ok || id.User != "ann" {
-		t.Errorf("got %+v, %v", id, ok)
-	}
-	if _, ok := c.get("t", now.Add(time.Minute)); ok {
-		t.Error("an expired token is still known")
+	c.put("t", c.version())
+	if !c.has("t") {
+		t.Error("a verified token is not known")
 	}
 	old := c.version()
-	c.put("t", Identity{User: "ann"}, old)
 	c.empty()
-	if _, ok := c.get("t", now); ok {
+	if c.has("t") {
 		t.Error("known after the keys changed")
 	}
-	c.put("t", Identity{User: "ann"}, old)
-	if _, ok := c.get("t", now); ok {
+	c.put("t", old)
+	if c.has("t") {
 		t.Error("what was verified with the old keys is remembered")
 	}
 	for i := range maxCached + 10 {
-		c.put(fmt.Sprint(i), Identity{}, c.version())
+		c.put(fmt.Sprint(i), c.version())
 	}
-	if len(c.ids) > maxCached {
-		t.Errorf("%d tokens are remembered", len(c.ids))
+	if len(c.good) > maxCached {
+		t.Errorf("%d tokens are remembered", len(c.good))
 	}
+}
+
+func TestToken_KnownOneIsReadTheSameAndExpiresAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuth(t, withSecret)
+		exp := time.Now().Add(time.Minute)
+		token := compact(`{"alg":"HS256"}`, fmt.Sprintf(`{"sub":"ann","exp":%d,"channels":["news"],"role":"x"}`, exp.Unix()), hs256(secret))
+		first, err := a.Token(t.Context(), token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := a.Token(t.Context(), token)
+		if err != nil || !reflect.DeepEqual(first, again) || again.User != "ann" {
+			t.Errorf("got %+v, %v, want %+v again", again, err, first)
+		}
+		if !a.cache.has(token) {
+			t.Error("a verified token is not known")
+		}
+		time.Sleep(time.Until(first.ExpiresAt))
+		if _, err := a.Token(t.Context(), token); !errors.Is(err, ErrUnauthenticated) {
+			t.Errorf("expired and known: got %v, want ErrUnauthenticated", err)
+		}
+	})
 }
 
 func FuzzToken(f *testing.F) {

@@ -2,11 +2,7 @@ package main
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
 // broadcasts shows what a delivery costs when one push goes to many.
@@ -36,10 +32,9 @@ func broadcast(o options, subscribers, n int, pace time.Duration) error {
 		return err
 	}
 	defer f.close()
-	for i, s := range all {
-		base := i * subscribers / len(all)
-		if err := f.dial(s.public, subscribers/len(all), func(i int) string {
-			return bearer(fmt.Sprint("u", base+i), `"news"`)
+	for _, s := range all {
+		if err := f.dial(s.public, subscribers/len(all), func(id int) string {
+			return bearer(fmt.Sprint("u", id), `"news"`)
 		}); err != nil {
 			return err
 		}
@@ -70,10 +65,11 @@ func pacedPublish(all []*server, n int, pace time.Duration) error {
 	if pace == 0 {
 		return publish(all, n, to)
 	}
+	p := newPoster(all[0].push)
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for range n {
-		if err := publish(all, 1, to); err != nil {
+		if err := p.post(to()); err != nil {
 			return err
 		}
 		<-tick.C
@@ -85,20 +81,9 @@ func pacedPublish(all []*server, n int, pace time.Duration) error {
 func framesPerWrite(all []*server) float64 {
 	var frames, writes float64
 	for _, s := range all {
-		_, text, err := fasthttp.Get(nil, "http://"+s.admin+"/metrics")
-		if err != nil {
-			return 0
-		}
-		for line := range strings.SplitSeq(string(text), "\n") {
-			name, value, _ := strings.Cut(line, " ")
-			v, _ := strconv.ParseFloat(value, 64)
-			switch name {
-			case "pushcart_deliveries_total":
-				frames += v
-			case "pushcart_socket_writes_total":
-				writes += v
-			}
-		}
+		m := s.metrics()
+		frames += m["pushcart_deliveries_total"]
+		writes += m["pushcart_socket_writes_total"]
 	}
 	return frames / max(1, writes)
 }

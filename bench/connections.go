@@ -6,60 +6,6 @@ import (
 	"time"
 )
 
-const anonymous = "auth: {anonymous: true}"
-
-func noHeader(int) string { return "" }
-
-// idle shows what one idle connection costs: the RSS difference between 5,000
-// and 15,000 of them, after some pings.
-func idle(o options) error {
-	const low, high = 5_000, 15_000
-	var each []float64
-	for range o.rounds {
-		per, err := idleOnce(o, low, high)
-		if err != nil {
-			return err
-		}
-		each = append(each, per)
-	}
-	fmt.Printf("idle connection: %.0f B of RSS each (%d to %d, median of %d)\n", median(each), low, high, o.rounds)
-	return nil
-}
-
-func idleOnce(o options, low, high int) (float64, error) {
-	s, err := start(o, anonymous, "websocket: {ping_interval: 2s, pong_timeout: 1s}")
-	if err != nil {
-		return 0, err
-	}
-	defer s.stop()
-	f, err := newFleet(nil)
-	if err != nil {
-		return 0, err
-	}
-	defer f.close()
-	if err := f.dial(s.public, low, noHeader); err != nil {
-		return 0, err
-	}
-	first, err := settledRSS(s, f, low)
-	if err != nil {
-		return 0, err
-	}
-	if err := f.dial(s.public, high-low, noHeader); err != nil {
-		return 0, err
-	}
-	second, err := settledRSS(s, f, high)
-	return float64(second-first) / float64(high-low), err
-}
-
-// settledRSS waits for two pings of every connection.
-func settledRSS(s *server, f *fleet, connections int) (int64, error) {
-	begin := f.pings.Load()
-	if err := wait(func() bool { return f.pings.Load()-begin > int64(2*connections) }); err != nil {
-		return 0, fmt.Errorf("pings: %w", err)
-	}
-	return s.rss(), nil
-}
-
 // connect shows what a handshake costs, from accept to registered.
 func connect(o options) error {
 	const connections = 5_000

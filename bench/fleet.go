@@ -1,12 +1,8 @@
 package main
 
 import (
-	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,56 +11,71 @@ import (
 )
 
 // fleet is many WebSocket clients in one epoll loop, so that they cost little
-// beside the server that is measured. It answers pings.
+// beside the server that is measured. It answers pings and Close frames.
 type fleet struct {
-	epfd    int
-	fds     []int
-	frames  atomic.Int64 // data frames received
-	pings   atomic.Int64
-	bytes   atomic.Int64
-	lost    atomic.Int64 // connections that the server ended
-	onFrame func(payload []byte)
+	epfd   int
+	frames atomic.Int64 // data frames received
+	pings  atomic.Int64
+	lost   atomic.Int64 // connections that the server ended
+	// These are called with the client's id, also from the goroutine that dials.
+	// onOpen comes before the others. onEnd tells the code of the server's Close
+	// frame when it comes, or noClose when the connection ends without one; not for
+	// a connection that said Close first.
+	onFrame func(id int, payload []byte)
+	onOpen  func(id int)
+	onEnd   func(id, code int)
+	// receive is the size of the clients' socket buffers, 0: the kernel's choice,
+	// which for a client that does not read is megabytes on loopback.
+	receive int
 	done    sync.WaitGroup
 	stopped atomic.Bool
+
+	mu     sync.Mutex // guards all below, and writing to descriptors
+	dialed int
+	byFD   map[int]*client
+	byID   map[int]*client // the newest of each id
 }
 
-func newFleet(onFrame func([]byte)) (*fleet, error) {
+// client is one connection of the fleet. Only the loop reads it.
+type client struct {
+	id, fd  int
+	rest    []byte // of a frame that is not whole
+	code    int    // of the server's Close frame
+	leaving bool   // it said Close first
+}
+
+// noClose is the code of an end without Close frame.
+const noClose = 1006
+
+func newFleet(onFrame func(id int, payload []byte)) (*fleet, error) {
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{epfd: epfd, onFrame: onFrame}
+	f := &fleet{epfd: epfd, onFrame: onFrame, byFD: map[int]*client{}, byID: map[int]*client{}}
 	f.done.Go(f.run)
 	return f, nil
 }
 
-// dial adds n connections, at most 64 handshakes at once. query is added to the
-// path of connection i.
-func (f *fleet) dial(addr string, n int, header func(i int) string) error {
-	fds := make([]int, n)
+// dial adds n connections, at most 64 handshakes at once. Ids go on from those
+// that were dialed before; header is added to the request.
+func (f *fleet) dial(addr string, n int, header func(id int) string) error {
+	first := f.dialed
+	f.dialed += n
 	errs := make(chan error, 64)
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range 64 {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				fd, early, err := handshake(addr, header(i))
-				if err != nil {
-					select {
-					case errs <- fmt.Errorf("connection %d: %w", i, err):
-					default:
-					}
+				if err := f.open(addr, first+i, header(first+i)); err != nil {
+					errs <- fmt.Errorf("connection %d: %w", first+i, err)
 					return
 				}
-				fds[i] = fd
-				f.take(fd, early)
-				ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
-				_ = unix.EpollCtl(f.epfd, unix.EPOLL_CTL_ADD, fd, &ev)
 			}
 		})
 	}
 	wg.Wait()
-	f.fds = append(f.fds, fds...)
 	select {
 	case err := <-errs:
 		return err
@@ -73,71 +84,126 @@ func (f *fleet) dial(addr string, n int, header func(i int) string) error {
 	}
 }
 
-// handshake returns the descriptor of a connection that was let in, and the bytes
-// that came right after the 101.
-func handshake(addr, header string) (fd int, early []byte, err error) {
-	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
+// open adds one connection.
+func (f *fleet) open(addr string, id int, header string) error {
+	fd, early, err := handshake(addr, header, f.receive)
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", header); err != nil {
-		return 0, nil, err
+	c := &client{id: id, fd: fd}
+	f.mu.Lock()
+	f.byFD[fd], f.byID[id] = c, c
+	f.mu.Unlock()
+	if f.onOpen != nil {
+		f.onOpen(id)
 	}
-	r := bufio.NewReaderSize(conn, 512)
-	resp, err := http.ReadResponse(r, nil)
-	if err != nil {
-		return 0, nil, err
+	c.rest = append([]byte(nil), f.take(c, early)...)
+	return f.watch(c, unix.EPOLL_CTL_ADD)
+}
+
+func (f *fleet) watch(c *client, op int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c.fd < 0 {
+		return nil
 	}
-	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return 0, nil, errors.New(resp.Status)
+	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}
+	return unix.EpollCtl(f.epfd, op, c.fd, &ev)
+}
+
+// pause stops the reading of a client's newest connection, resume undoes it.
+func (f *fleet) pause(id int)  { _ = f.watch(f.newest(id), unix.EPOLL_CTL_DEL) }
+func (f *fleet) resume(id int) { _ = f.watch(f.newest(id), unix.EPOLL_CTL_ADD) }
+
+func (f *fleet) newest(id int) *client {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c := f.byID[id]; c != nil {
+		return c
 	}
-	raw, err := conn.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		return 0, nil, err
+	return &client{fd: -1}
+}
+
+// leave says Close on a connection, and goes on reading until the server ends it.
+func (f *fleet) leave(c *client) {
+	f.mu.Lock()
+	c.leaving = true
+	f.mu.Unlock()
+	f.write(c, []byte{0x88, 0x82, 0, 0, 0, 0, 1000 >> 8, 1000 & 0xff})
+}
+
+// say sends a text of less than 126 bytes on an id's newest connection.
+func (f *fleet) say(id int, text string) {
+	f.write(f.newest(id), append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...))
+}
+
+func (f *fleet) write(c *client, frame []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c.fd >= 0 {
+		_, _ = unix.Write(c.fd, frame)
 	}
-	early, _ = r.Peek(r.Buffered())
-	var dupErr error
-	err = raw.Control(func(old uintptr) { fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
-	return fd, early, errors.Join(err, dupErr)
+}
+
+func (f *fleet) pinged() int64 { return f.pings.Load() }
+
+// connections counts those that are open.
+func (f *fleet) connections() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.byFD)
 }
 
 func (f *fleet) run() {
 	events := make([]unix.EpollEvent, 512)
 	buf := make([]byte, 256<<10)
-	rest := map[int][]byte{}
 	for !f.stopped.Load() {
 		n, _ := unix.EpollWait(f.epfd, events, 100)
 		for i := range max(n, 0) {
-			f.read(int(events[i].Fd), buf, rest)
+			f.mu.Lock()
+			c := f.byFD[int(events[i].Fd)]
+			f.mu.Unlock()
+			if c != nil {
+				f.read(c, buf)
+			}
 		}
 	}
 }
 
-func (f *fleet) read(fd int, buf []byte, rest map[int][]byte) {
-	n, err := unix.Read(fd, buf)
+func (f *fleet) read(c *client, buf []byte) {
+	n, err := unix.Read(c.fd, buf)
 	if n <= 0 {
 		if err != unix.EAGAIN && err != unix.EINTR {
-			f.lost.Add(1)
-			_ = unix.EpollCtl(f.epfd, unix.EPOLL_CTL_DEL, fd, nil)
+			f.drop(c)
 		}
 		return
 	}
-	f.bytes.Add(int64(n))
 	b := buf[:n]
-	if r := rest[fd]; r != nil {
-		b = append(r, b...)
-		delete(rest, fd)
+	if len(c.rest) > 0 {
+		b = append(c.rest, b...)
 	}
-	if b = f.take(fd, b); len(b) > 0 {
-		rest[fd] = append([]byte(nil), b...)
+	c.rest = append([]byte(nil), f.take(c, b)...)
+}
+
+// drop gives up a connection that the server ended.
+func (f *fleet) drop(c *client) {
+	f.mu.Lock()
+	delete(f.byFD, c.fd)
+	if f.byID[c.id] == c {
+		delete(f.byID, c.id)
+	}
+	_ = unix.Close(c.fd)
+	c.fd = -1
+	silent := !c.leaving && c.code == 0
+	f.mu.Unlock()
+	f.lost.Add(1)
+	if silent && f.onEnd != nil {
+		f.onEnd(c.id, noClose)
 	}
 }
 
-// take counts the frames in b, answers pings, and returns what is left.
-func (f *fleet) take(fd int, b []byte) []byte {
+// take handles the frames in b and returns what is left.
+func (f *fleet) take(c *client, b []byte) []byte {
 	for {
 		op, payload, size := frame(b)
 		if size == 0 {
@@ -147,44 +213,42 @@ func (f *fleet) take(fd int, b []byte) []byte {
 		case 1, 2:
 			f.frames.Add(1)
 			if f.onFrame != nil {
-				f.onFrame(payload)
+				f.onFrame(c.id, payload)
 			}
+		case 8:
+			f.closed(c, payload)
 		case 9:
 			f.pings.Add(1)
-			_, _ = unix.Write(fd, []byte{0x8a, 0x80, 0, 0, 0, 0})
+			f.write(c, []byte{0x8a, 0x80, 0, 0, 0, 0})
 		}
 		b = b[size:]
 	}
 }
 
-// frame reads a server's frame from the start of b; size 0: more is needed.
-func frame(b []byte) (op byte, payload []byte, size int) {
-	if len(b) < 2 {
-		return 0, nil, 0
+// closed answers the server's Close frame.
+func (f *fleet) closed(c *client, payload []byte) {
+	if len(payload) < 2 || c.code != 0 {
+		return
 	}
-	n, head := int(b[1]), 2
-	switch n {
-	case 126:
-		if len(b) < 4 {
-			return 0, nil, 0
-		}
-		n, head = int(binary.BigEndian.Uint16(b[2:])), 4
-	case 127:
-		if len(b) < 10 {
-			return 0, nil, 0
-		}
-		n, head = int(binary.BigEndian.Uint64(b[2:])), 10
+	c.code = int(payload[0])<<8 | int(payload[1])
+	f.mu.Lock()
+	leaving := c.leaving
+	f.mu.Unlock()
+	if leaving {
+		return
 	}
-	if len(b) < head+n {
-		return 0, nil, 0
+	f.write(c, []byte{0x88, 0x82, 0, 0, 0, 0, payload[0], payload[1]})
+	if f.onEnd != nil {
+		f.onEnd(c.id, c.code)
 	}
-	return b[0] & 15, b[head : head+n], head + n
 }
 
 func (f *fleet) close() {
 	f.stopped.Store(true)
 	f.done.Wait()
-	for _, fd := range f.fds {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for fd := range f.byFD {
 		_ = unix.Close(fd)
 	}
 	_ = unix.Close(f.epfd)

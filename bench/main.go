@@ -2,18 +2,30 @@
 // by /proc, memory by RSS, never wall time alone. Load goes to loopback, is
 // bounded and ends by itself. See docs/benchmarks.md for what the figures mean.
 //
-//	go run ./bench idle       bytes of RSS per idle connection
-//	go run ./bench connect    CPU per handshake, accept to registered
-//	go run ./bench ping       CPU per ping and pong of idle connections
-//	go run ./bench push       CPU and rate of pushes to one of 10,000 users
-//	go run ./bench broadcast  CPU per delivery to 1,000 and 10,000 connections
-//	go run ./bench all        all of them
+//	go run ./bench idle              bytes of RSS per idle connection
+//	go run ./bench idle-users        the same, each of a user with a token
+//	go run ./bench idle-compression  the same with permessage-deflate agreed on
+//	go run ./bench idle-tls          the same over TLS
+//	go run ./bench connect           CPU per handshake, accept to registered
+//	go run ./bench ping              CPU per ping and pong of idle connections
+//	go run ./bench push              CPU and rate of pushes to one of 10,000 users
+//	go run ./bench broadcast         CPU per delivery to 1,000 and 10,000 connections
+//	go run ./bench locks             what locks cost in both of these
+//	go run ./bench fairness          p99 of pushes to one user beside broadcasts
+//	go run ./bench storm             10,000 connects in 2 s beside steady pushes
+//	go run ./bench drain             15,000 connections closed, each app told
+//	go run ./bench rolling           two nodes restarted under load
+//	go run ./bench all               all of the above
+//	go run ./bench slow              1,000 clients that stop reading; 8 minutes
+//	go run ./bench soak -time 30m    everything mixed, for a long time
 package main
 
 import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
+	"time"
 )
 
 // options are the flags that all measurements share.
@@ -21,6 +33,7 @@ type options struct {
 	binary string
 	redis  string
 	rounds int
+	time   time.Duration
 }
 
 func main() {
@@ -28,18 +41,31 @@ func main() {
 	flag.StringVar(&o.binary, "binary", "", "pushcart binary; empty: built from this tree")
 	flag.StringVar(&o.redis, "redis", "", "host:port of a Redis to push through, two nodes; empty: one node in memory")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each figure is taken; the median is shown")
+	flag.DurationVar(&o.time, "time", 30*time.Minute, "of the soak")
 	flag.Parse()
-	if err := run(o, flag.Arg(0)); err != nil {
+	what := flag.Arg(0)
+	if flag.NArg() > 0 { // flags may also follow the name
+		_ = flag.CommandLine.Parse(flag.Args()[1:])
+	}
+	if err := run(o, what); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
+// measurements are in the order of "all"; what takes long is asked for by name.
+var measurements = []struct {
+	name string
+	do   func(options) error
+	long bool
+}{
+	{"idle", idle, false}, {"idle-users", idleUsers, false}, {"idle-compression", idleCompression, false},
+	{"idle-tls", idleTLS, false}, {"connect", connect, false}, {"ping", ping, false}, {"push", pushes, false},
+	{"broadcast", broadcasts, false}, {"locks", locks, false}, {"fairness", fairness, false}, {"storm", storm, false},
+	{"drain", drain, false}, {"rolling", rolling, false}, {"slow", slow, true}, {"soak", soak, true},
+}
+
 func run(o options, what string) error {
-	all := []struct {
-		name string
-		do   func(options) error
-	}{{"idle", idle}, {"connect", connect}, {"ping", ping}, {"push", pushes}, {"broadcast", broadcasts}}
 	if o.binary == "" {
 		dir, err := os.MkdirTemp("", "pushcart-bench")
 		if err != nil {
@@ -51,8 +77,10 @@ func run(o options, what string) error {
 		}
 	}
 	known := false
-	for _, b := range all {
-		if what == b.name || what == "all" {
+	var names []string
+	for _, b := range measurements {
+		names = append(names, b.name)
+		if what == b.name || what == "all" && !b.long {
 			known = true
 			if err := b.do(o); err != nil {
 				return fmt.Errorf("%s: %w", b.name, err)
@@ -60,7 +88,7 @@ func run(o options, what string) error {
 		}
 	}
 	if !known {
-		return fmt.Errorf("want one of idle, connect, ping, push, broadcast, all; got %q", what)
+		return fmt.Errorf("want all or one of %s; got %q", strings.Join(names, ", "), what)
 	}
 	return nil
 }

@@ -6,15 +6,11 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/valyala/fasthttp"
 )
 
 const (
@@ -38,8 +34,8 @@ func bearer(user, channels string) string {
 }
 
 // nodes starts one node in memory, or two over Redis.
-func nodes(o options) ([]*server, error) {
-	lines := []string{"auth: {jwt: {secret: " + secret + "}}"}
+func nodes(o options, lines ...string) ([]*server, error) {
+	lines = append(lines, "auth: {jwt: {secret: "+secret+"}}")
 	count := 1
 	if o.redis != "" {
 		lines, count = append(lines, "redis: {addresses: ['"+o.redis+"']}"), 2
@@ -82,9 +78,8 @@ func pushes(o options) error {
 		return err
 	}
 	defer f.close()
-	for i, s := range all {
-		base := i * users / len(all)
-		if err := f.dial(s.public, users/len(all), func(i int) string { return bearer(fmt.Sprint("u", base+i), "") }); err != nil {
+	for _, s := range all {
+		if err := f.dial(s.public, users/len(all), func(id int) string { return bearer(fmt.Sprint("u", id), "") }); err != nil {
 			return err
 		}
 	}
@@ -114,7 +109,7 @@ type latencies struct {
 	ms []float64
 }
 
-func (l *latencies) frame(p []byte) {
+func (l *latencies) frame(_ int, p []byte) {
 	sent, err := base64.StdEncoding.DecodeString(string(p[1:13]))
 	if err != nil || len(sent) < 8 {
 		return
@@ -136,10 +131,13 @@ func (l *latencies) quantile(q float64) float64 {
 var padding = bytes.Repeat([]byte("x"), 180)
 
 // body is a push of 200 bytes to the given target.
-func body(to string) []byte {
-	var now [9]byte
-	binary.BigEndian.PutUint64(now[:], uint64(time.Now().UnixNano()))
-	return fmt.Appendf(nil, `{"to":%s,"data":"%s%s"}`, to, base64.StdEncoding.EncodeToString(now[:]), padding)
+func body(to string) []byte { return bodyAt(to, time.Now()) }
+
+// bodyAt is one that says it was sent at a time.
+func bodyAt(to string, at time.Time) []byte {
+	var sent [9]byte
+	binary.BigEndian.PutUint64(sent[:], uint64(at.UnixNano()))
+	return fmt.Appendf(nil, `{"to":%s,"data":"%s%s"}`, to, base64.StdEncoding.EncodeToString(sent[:]), padding)
 }
 
 // publish makes n pushes from 16 keep-alive connections, over all nodes in turn.
@@ -148,32 +146,17 @@ func publish(all []*server, n int, content func() []byte) error {
 	errs := make(chan error, publishers)
 	var wg sync.WaitGroup
 	for i := range publishers {
-		c := &fasthttp.HostClient{Addr: all[i%len(all)].push, MaxConns: 1}
+		p := newPoster(all[i%len(all)].push)
 		wg.Go(func() {
-			req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-			req.SetRequestURI("http://" + c.Addr + "/v1/push")
-			req.Header.SetMethod(http.MethodPost)
-			req.Header.SetContentType("application/json")
 			for next.Add(1) <= int64(n) {
-				req.SetBody(content())
-				err := c.Do(req, resp)
-				if err == nil && resp.StatusCode() != http.StatusOK {
-					err = errors.New(string(resp.Body()))
-				}
-				if err != nil {
+				if err := p.post(content()); err != nil {
 					errs <- err
 					return
 				}
 			}
-			errs <- nil
 		})
 	}
 	wg.Wait()
 	close(errs)
-	for err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return <-errs
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // server is a pushcart process.
@@ -34,12 +36,22 @@ func build(dir string) (string, error) {
 
 // start runs pushcart with a config made of lines, listeners on free ports.
 func start(o options, lines ...string) (*server, error) {
+	const free = "127.0.0.1:0"
+	return startOn(o, free, free, free, lines)
+}
+
+// restart runs a new process on the ports of one that ended.
+func (s *server) restart(o options, lines ...string) (*server, error) {
+	return startOn(o, s.public, s.push, s.admin, lines)
+}
+
+func startOn(o options, public, push, admin string, lines []string) (*server, error) {
 	f, err := os.CreateTemp("", "pushcart-bench-*.yaml")
 	if err != nil {
 		return nil, err
 	}
-	lines = append(lines, "listen: 127.0.0.1:0", "backend: {url: 'http://127.0.0.1:9'}",
-		"push: {listen: '127.0.0.1:0'}", "admin: {listen: '127.0.0.1:0'}", "log: {format: json}")
+	lines = append([]string{"listen: " + public, "backend: {url: 'http://127.0.0.1:9'}", "push: {listen: '" + push + "'}",
+		"admin: {listen: '" + admin + "', pprof: true}", "log: {format: json}"}, lines...)
 	_, err = f.WriteString(strings.Join(lines, "\n") + "\n")
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
@@ -74,12 +86,36 @@ func (s *server) readAddresses(logs io.Reader) error {
 	return errors.New("pushcart ended without a start line")
 }
 
+// stop ends the process: a second signal lets it go at once, as the clients are
+// the bench's own.
 func (s *server) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	ended := time.AfterFunc(3*time.Second, func() { _ = s.cmd.Process.Kill() })
-	_ = s.cmd.Wait()
-	ended.Stop()
-	_ = os.Remove(s.config)
+	_ = s.cmd.Process.Signal(syscall.SIGINT)
+	_ = s.await(3 * time.Second)
+}
+
+// await returns when the process ended, with an error unless it did so by itself
+// within limit and with exit code 0.
+func (s *server) await(limit time.Duration) error {
+	kill := time.AfterFunc(limit, func() { _ = s.cmd.Process.Kill() })
+	defer kill.Stop()
+	defer os.Remove(s.config)
+	return s.cmd.Wait()
+}
+
+// metrics reads /metrics: values by name with labels, empty if it does not answer.
+func (s *server) metrics() map[string]float64 {
+	m := map[string]float64{}
+	_, text, err := fasthttp.GetTimeout(nil, "http://"+s.admin+"/metrics", 5*time.Second)
+	if err != nil {
+		return m
+	}
+	for line := range strings.SplitSeq(string(text), "\n") {
+		if i := strings.LastIndexByte(line, ' '); i > 0 && line[0] != '#' {
+			m[line[:i]], _ = strconv.ParseFloat(line[i+1:], 64)
+		}
+	}
+	return m
 }
 
 // cpu is the user and system time that the process used so far.

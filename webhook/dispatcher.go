@@ -86,6 +86,7 @@ func newClient(cfg config.Webhook, u *url.URL, dial fasthttp.DialFuncWithTimeout
 		IsTLS:                    isTLS,
 		MaxConns:                 cfg.MaxInFlight,
 		MaxIdleConnDuration:      idleConnection,
+		ConnPoolStrategy:         fasthttp.LIFO, // so that a burst's connections become idle after it
 		MaxResponseBodySize:      maxAnswer,
 		ReadBufferSize:           maxAnswerHead,
 		ReadTimeout:              cfg.Timeout,

@@ -12,9 +12,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -339,5 +341,45 @@ func TestOrder_TwoConnectionsAgainstARealServer(t *testing.T) {
 	}
 	if len(done) != 2 {
 		t.Errorf("told %v", done)
+	}
+}
+
+// Used in turn, the connections that one burst needed would all be kept busy, and
+// open, by whatever load follows.
+func TestWire_FewConnectionsAreUsedAfterABurst(t *testing.T) {
+	const burst = 8
+	var arrived atomic.Int32
+	all := make(chan struct{})
+	var mu sync.Mutex
+	used := map[string]int{}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n := arrived.Add(1); n == burst {
+			close(all)
+		}
+		<-all
+		mu.Lock()
+		used[r.RemoteAddr]++
+		mu.Unlock()
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	t.Cleanup(srv.Close)
+	d := newDispatcher(t, testConfig(srv.URL+"/"))
+	answers := make(chan error, burst)
+	for i := range burst {
+		d.Ask(&Event{Source: Source{ConnectionID: fmt.Sprint("c", i)}, Name: Message}, func(_ Answer, err error) { answers <- err })
+	}
+	for range burst {
+		if err := <-answers; err != nil {
+			t.Fatal(err)
+		}
+	}
+	mu.Lock()
+	clear(used)
+	mu.Unlock()
+	for range 3 * burst {
+		ask(t, d, &Event{Source: Source{ConnectionID: "c"}, Name: Message})
+	}
+	if len(used) != 1 {
+		t.Errorf("%d connections were used for one request at a time, want 1", len(used))
 	}
 }

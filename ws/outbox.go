@@ -2,6 +2,7 @@ package ws
 
 import (
 	"sync"
+	"unsafe"
 
 	"github.com/pushcart/pushcart/push"
 )
@@ -12,6 +13,12 @@ type item struct {
 	msg   *push.Message
 }
 
+// size is what the item counts against the bounds: its frame, and its place in
+// the queue, which for small frames is the larger part.
+func (it *item) size() int { return len(it.frame) + itemSize }
+
+const itemSize = int(unsafe.Sizeof(item{}))
+
 // outbox is the queue of frames of a connection that did not take them at once.
 // A connection has one only while something waits.
 type outbox struct {
@@ -19,7 +26,7 @@ type outbox struct {
 	head   int // first item not wholly written
 	offset int // bytes of it that are written
 	pinned int // items from head that a writer holds copies of
-	bytes  int // unwritten bytes
+	bytes  int // sizes of the items, without what is written
 }
 
 var outboxes = sync.Pool{New: func() any { return new(outbox) }}
@@ -33,7 +40,7 @@ func (o *outbox) push(it item) {
 		o.items, o.head = o.items[:n], 0
 	}
 	o.items = append(o.items, it)
-	o.bytes += len(it.frame)
+	o.bytes += it.size()
 }
 
 // chunk returns the next bytes to write: the head frame itself when it is alone
@@ -61,7 +68,7 @@ func (o *outbox) chunk(scratch []byte) []byte {
 // advance notes that n bytes of the last chunk are written and appends the
 // messages that are thereby whole to done.
 func (o *outbox) advance(n int, done []*push.Message) (frames int, _ []*push.Message) {
-	o.bytes -= n
+	o.bytes -= n // and itemSize for each that is whole
 	o.pinned = 0
 	for n > 0 {
 		it := &o.items[o.head]
@@ -75,6 +82,7 @@ func (o *outbox) advance(n int, done []*push.Message) (frames int, _ []*push.Mes
 			done = append(done, it.msg)
 		}
 		*it = item{}
+		o.bytes -= itemSize
 		o.head++
 		o.offset = 0
 		frames++
@@ -90,7 +98,7 @@ func (o *outbox) drop(given []*push.Message) []*push.Message {
 		keep++
 	}
 	for i := keep; i < len(o.items); i++ {
-		o.bytes -= len(o.items[i].frame)
+		o.bytes -= o.items[i].size()
 		if m := o.items[i].msg; m != nil {
 			given = append(given, m)
 		}

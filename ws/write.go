@@ -160,7 +160,7 @@ func (c *Conn) queueLocked(it item) sent {
 // it empty always has, and so has the Close frame.
 func (c *Conn) fullLocked(it item) bool {
 	o, box := c.out, &c.srv.box
-	return o != nil && c.ended == nil && (o.len() >= box.Messages || o.bytes+len(it.frame) > int(box.Bytes))
+	return o != nil && c.ended == nil && (o.len() >= box.Messages || o.bytes+it.size() > int(box.Bytes))
 }
 
 // writeLocked writes a frame past an empty outbox; what the socket does not take
