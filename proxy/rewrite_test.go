@@ -99,3 +99,47 @@ func ownOrHop(name string) bool {
 	return slices.Contains([]string{"host", "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te",
 		"upgrade", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"}, name)
 }
+
+// FuzzRewrittenAnswer: what a client is sent is a good answer for net/http too, with
+// the status, the body's framing and the headers that came.
+func FuzzRewrittenAnswer(f *testing.F) {
+	for _, s := range []string{
+		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: X, content-length\r\nX: 1\r\n\r\n",
+		"HTTP/1.0 200\r\nTransfer-Encoding: x\r\n\r\n", "HTTP/1.1 204 \r\nTransfer-Encoding: chunked\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n",
+		"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "HTTP/1.1 304 Not\r\nTransfer-Encoding: chunked\r\nKeep-Alive: 5\r\n\r\n",
+	} {
+		f.Add([]byte(s), true)
+	}
+	f.Fuzz(func(t *testing.T, in []byte, chunks bool) {
+		n, err := http1.HeadLen(in, 0)
+		if err != nil || n == 0 {
+			return
+		}
+		head := in[:n]
+		var came, goes http1.Response
+		if http1.ParseResponse(head, &came) != nil {
+			return
+		}
+		out := appendResponse(nil, head, &came, "close", chunks)
+		if err := http1.ParseResponse(out, &goes); err != nil {
+			t.Fatalf("%q becomes %q: %v", head, out, err)
+		}
+		bodyless := came.Status < 200 || came.Status == http.StatusNoContent
+		if goes.Status != came.Status || goes.Minor != 1 || goes.ContentLength != came.ContentLength ||
+			goes.Chunked != (came.Chunked && chunks && !bodyless) {
+			t.Errorf("%q becomes %q", head, out)
+		}
+		if _, err := http.ReadResponse(bufio.NewReaderSize(bytes.NewReader(out), 2*http1.MaxHead), nil); err != nil &&
+			!strings.Contains(err.Error(), "bad trailer key") {
+			t.Errorf("%q becomes %q: net/http: %v", head, out, err)
+		}
+		for _, name := range []string{"Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "TE"} {
+			if goes.Fields.Get(name) != nil {
+				t.Errorf("%q: %s reaches the client", head, name)
+			}
+		}
+		if a, b := came.Fields.Get("Set-Cookie"), goes.Fields.Get("Set-Cookie"); !bytes.Equal(a, b) && !came.Fields.HasToken("Connection", "set-cookie") {
+			t.Errorf("%q: Set-Cookie %q becomes %q", head, a, b)
+		}
+	})
+}
