@@ -169,6 +169,19 @@ func TestForwardingHeaders_OfStrangersAreReplaced(t *testing.T) {
 	r.asked().wants("GET / HTTP/1.1\r\nHost: app\r\n" + forwarding("app") + "\r\n")
 }
 
+// CGI and its heirs read "_" and "-" as the same: a stranger's X_Forwarded_For would
+// stand beside ours, or in its place.
+func TestForwardingHeaders_WithUnderscoresAreNotForwarded(t *testing.T) {
+	f := func(change ...func(*config.Config)) {
+		t.Helper()
+		r := newRig(t, change...)
+		r.sends("GET / HTTP/1.1\r\nHost: app\r\nX_Forwarded_For: 1.1.1.1\r\nx-forwarded_proto: https\r\nX_FORWARDED-HOST: evil\r\nX_Other: 1\r\n\r\n")
+		r.asked().wants("GET / HTTP/1.1\r\nHost: app\r\nX_Other: 1\r\n" + forwarding("app") + "\r\n")
+	}
+	f()
+	f(func(c *config.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
+}
+
 func TestForwardingHeaders_OfTrustedProxiesAreKeptAndAppendedTo(t *testing.T) {
 	r := newRig(t, func(c *config.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
 	r.sends("GET / HTTP/1.1\r\nHost: app\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2\r\n" +

@@ -131,6 +131,7 @@ func fields() (all []exchange) {
 	f("Proxy-Authorization", "Proxy-Authorization: Basic eA==\r\n", hopByHop)
 	f("Expect that is unknown", "Expect: x\r\n", "")
 	f("X-Forwarded-For of a stranger", "X-Forwarded-For: 1.1.1.1\r\n", "")
+	f("X_Forwarded_For of a stranger", "X_Forwarded_For: 1.1.1.1\r\n", "")
 	f("Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n", hopByHop)
 	f("10 KiB", "X: "+strings.Repeat("a", 7000)+"\r\nY: "+strings.Repeat("b", 3000)+"\r\n", "")
 	f("30 KiB in one line", "X: "+strings.Repeat("a", 30000)+"\r\n", larger)

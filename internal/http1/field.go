@@ -29,7 +29,7 @@ const (
 	ProxyConnection
 	ProxyAuthenticate
 	ProxyAuthorization
-	XForwardedFor
+	XForwardedFor // these with "_" in place of "-" too
 	XForwardedProto
 	XForwardedHost
 )
@@ -76,13 +76,23 @@ func kindOf(name []byte) Kind {
 	default:
 		return Ordinary
 	}
-	if is == "x-forwarded-host" && !EqualFold(name, is) {
-		return Ordinary
-	}
-	if EqualFold(name, is) {
+	if EqualFold(name, is) || kind >= XForwardedFor && equalLoosely(name, is) {
 		return kind
 	}
 	return Ordinary
+}
+
+// equalLoosely is EqualFold for which "_" is "-", as for CGI and its heirs.
+func equalLoosely(b []byte, s string) bool {
+	if len(b) != len(s) {
+		return false
+	}
+	for i := range b {
+		if c := lower(b[i]); c != s[i] && (c != '_' || s[i] != '-') {
+			return false
+		}
+	}
+	return true
 }
 
 // Fields are the header lines of a head, in order.
