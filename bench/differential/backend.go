@@ -61,7 +61,7 @@ func (r *recorder) expect(c *exchange) {
 }
 
 // noticed is how long a proxy may take to see that a kept connection is closed.
-const noticed = 50 * time.Millisecond
+const noticed = 120 * time.Millisecond
 
 // got describes what reached the backend.
 func (r *recorder) got(sent string) string {
