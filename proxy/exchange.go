@@ -30,6 +30,7 @@ type exchange struct {
 	body       body // of the request
 	unsent     bool // what of the body was seen did not all reach the backend
 	responded  atomic.Bool
+	counts     admission
 
 	up *upload // nil unless the body is still coming
 }
@@ -92,17 +93,10 @@ var errClientGone = errors.New("client went away")
 // back. False: the client's connection ends.
 func (c *clientConn) exchange(e *exchange) bool {
 	up := c.s.up
-	if err := up.enter(); err != nil {
+	if err := e.counts.enter(up); err != nil {
 		return c.fail(e, err)
 	}
-	waiting := true
-	leave := func() {
-		if waiting {
-			up.leave()
-		}
-		waiting = false
-	}
-	defer leave()
+	defer e.counts.leave(up)
 	bodyless := !e.hasBody()
 	b, err := c.send(e)
 	if err != nil {
@@ -110,6 +104,11 @@ func (c *clientConn) exchange(e *exchange) bool {
 		return c.fail(e, err)
 	}
 	defer c.detach()
+	if e.up != nil {
+		// It may take as long as the client likes. Where there is room for no stream it
+		// stays what it is: a request with a body is no less welcome.
+		_ = e.counts.stream(up)
+	}
 	err = c.readResponse(e, b)
 	if err != nil && b.reused && bodyless && e.idempotent && isStale(err) && !c.away.Load() {
 		// The kept-alive connection closed before any byte of the answer: the one case
@@ -127,7 +126,9 @@ func (c *clientConn) exchange(e *exchange) bool {
 	if err != nil {
 		return c.broken(e, b, err)
 	}
-	leave()
+	if e.counts == waiting {
+		e.counts.leave(up)
+	}
 	c.s.o.Metrics.RequestSeconds.Observe(time.Since(e.begin).Seconds())
 	return c.respond(e, b)
 }

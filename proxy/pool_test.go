@@ -114,6 +114,32 @@ func TestMaxConnections_StreamsAndTunnelsDoNotCount(t *testing.T) {
 	})
 	r.stream()
 	r.tunnel()
+	r.upload()
+	r.next()
+}
+
+// upload leaves a request's body under way.
+func (r *rig) upload() (client, backend *peer) {
+	r.t.Helper()
+	c := r.sends("POST /upload HTTP/1.1\r\nHost: app\r\nContent-Length: 3\r\n\r\na")
+	b := r.asked()
+	b.head()
+	b.wants("a")
+	return c, b
+}
+
+func TestMaxStreams_DoesNotRefuseUploads(t *testing.T) {
+	r := newRig(t, func(c *config.Config) {
+		c.Backend.MaxConnections, c.Backend.MaxStreams = 1, 1
+		c.Backend.ConnectTimeout = 300 * time.Millisecond
+	})
+	r.stream()
+	c, b := r.upload() // takes the only place of a request
+	r.sends(get).wants("HTTP/1.1 503 ")
+	c.send("bc")
+	b.wants("bc")
+	b.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+	c.wants(ok)
 	r.next()
 }
 

@@ -32,13 +32,12 @@ func (c *clientConn) respond(e *exchange, b *backendConn) bool {
 		return c.fail(e, err)
 	}
 	if !down.done() && !down.short() {
-		if err = c.s.up.enterStream(); err != nil {
+		if err = e.counts.stream(c.s.up); err != nil {
 			_ = e.stopUpload(c)
 			c.detach()
 			c.s.up.discard(b)
 			return c.fail(e, err)
 		}
-		defer c.s.up.leaveStream()
 		boundUnsent(c.conn)
 	}
 	c.s.count(r.Status)

@@ -10,12 +10,11 @@ import (
 // tunnel passes bytes both ways after a 101, each direction until its own end.
 func (c *clientConn) tunnel(e *exchange, b *backendConn) bool {
 	up := c.s.up
-	if err := up.enterStream(); err != nil {
+	if err := e.counts.stream(up); err != nil {
 		c.detach()
 		up.discard(b)
 		return c.fail(e, err)
 	}
-	defer up.leaveStream()
 	c.s.count(e.resp.Status)
 	// From here on the end of one direction is not the end of the client.
 	c.s.watch.unguard(c.watched)

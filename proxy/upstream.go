@@ -97,37 +97,6 @@ func backendTLS(cfg config.BackendTLS, host string) (*tls.Config, error) {
 	return t, nil
 }
 
-// enter takes a place among the requests that wait for a response head, waiting
-// up to connect_timeout; leave gives it back.
-func (u *upstream) enter() error {
-	select {
-	case u.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	t := time.NewTimer(u.cfg.ConnectTimeout)
-	defer t.Stop()
-	select {
-	case u.slots <- struct{}{}:
-		return nil
-	case <-t.C:
-		return errNoConnection
-	}
-}
-
-func (u *upstream) leave() { <-u.slots }
-
-// enterStream counts a tunnel or a response under way.
-func (u *upstream) enterStream() error {
-	if n := u.streams.Add(1); u.cfg.MaxStreams > 0 && n > int64(u.cfg.MaxStreams) {
-		u.streams.Add(-1)
-		return errStreams
-	}
-	return nil
-}
-
-func (u *upstream) leaveStream() { u.streams.Add(-1) }
-
 // get returns an idle connection that is alive, the last one used first, or a new
 // one.
 func (u *upstream) get(fresh bool) (*backendConn, error) {

@@ -1,0 +1,58 @@
+package proxy
+
+import "time"
+
+// admission is what an exchange counts as: nothing, one of the requests that wait
+// for a response head (backend.max_connections), or a stream (max_streams). It is
+// given back with leave.
+type admission uint8
+
+const (
+	outside admission = iota
+	waiting
+	streaming
+)
+
+// enter makes it a request that waits, after up to connect_timeout.
+func (a *admission) enter(u *upstream) error {
+	select {
+	case u.slots <- struct{}{}:
+		*a = waiting
+		return nil
+	default:
+	}
+	t := time.NewTimer(u.cfg.ConnectTimeout)
+	defer t.Stop()
+	select {
+	case u.slots <- struct{}{}:
+		*a = waiting
+		return nil
+	case <-t.C:
+		return errNoConnection
+	}
+}
+
+// stream makes it a stream; with an error it is what it was.
+func (a *admission) stream(u *upstream) error {
+	if *a == streaming {
+		return nil
+	}
+	if n := u.streams.Add(1); u.cfg.MaxStreams > 0 && n > int64(u.cfg.MaxStreams) {
+		u.streams.Add(-1)
+		return errStreams
+	}
+	a.leave(u)
+	*a = streaming
+	return nil
+}
+
+// leave gives back what it counts as.
+func (a *admission) leave(u *upstream) {
+	switch *a {
+	case waiting:
+		<-u.slots
+	case streaming:
+		u.streams.Add(-1)
+	}
+	*a = outside
+}
