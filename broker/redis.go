@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/sockio"
 	"github.com/pushcart/pushcart/metrics"
 )
 
@@ -102,6 +104,14 @@ func redisOptions(cfg config.Redis) (*redis.Options, error) {
 	var err error
 	if cfg.TLS.Enabled || o.TLSConfig != nil {
 		o.TLSConfig, err = redisTLS(cfg.TLS, o.Addr)
+	}
+	dial := redis.NewDialer(o)
+	o.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return sockio.Wrap(conn), nil
 	}
 	return o, err
 }

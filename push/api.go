@@ -13,6 +13,7 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/sockio"
 )
 
 // APIOptions are what an API is built from.
@@ -79,7 +80,7 @@ func (quiet) Printf(string, ...any) {}
 
 // Serve takes requests from ln until Shutdown.
 func (a *API) Serve(ln net.Listener) error {
-	if err := a.server.Serve(ln); err != nil {
+	if err := a.server.Serve(sockio.Listener{Listener: ln}); err != nil {
 		return fmt.Errorf("push listener: %w", err)
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/sockio"
 )
 
 var (
@@ -49,7 +51,7 @@ func (s *sockets) dial(address string, timeout time.Duration) (net.Conn, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoConnection, err)
 	}
-	c := &socket{Conn: conn, of: s, liveness: newLiveness(conn)}
+	c := &socket{Conn: sockio.Wrap(conn), of: s, liveness: newLiveness(conn)}
 	s.mu.Lock()
 	s.open[c] = struct{}{}
 	s.mu.Unlock()
