@@ -11,6 +11,8 @@ const (
 	// bigFanout is from how many connections on a message is delivered by several
 	// goroutines, each on its own part of the connections.
 	bigFanout = 256
+	// sliceOfCrowd is how many of them each takes before it waits for the others.
+	sliceOfCrowd = 128
 	// yieldAfter is after how many frames a broadcast lets others have its core.
 	yieldAfter = 64
 )
@@ -160,17 +162,22 @@ func (h *Hub) send(d *delivery) {
 	}
 }
 
-// sendBig splits a large crowd among the cores; each connection is in one part,
-// so its order holds.
+// sendBig splits a large crowd among the cores, slice by slice; each connection is
+// in one part, so its order holds. Who is done with his part of a slice waits for
+// the others, and while he does his core has nothing to run and looks at the
+// network. Cores that always have something to run leave that to the runtime's
+// monitor, which looks every 10 ms: as long did pushes to single users wait.
 func sendBig(conns []Conn, batch []*Message) {
 	parts := runtime.GOMAXPROCS(0)
-	part := func(i int) []Conn { return conns[i*len(conns)/parts : (i+1)*len(conns)/parts] }
-	var wg sync.WaitGroup
-	for i := 1; i < parts; i++ {
-		wg.Go(func() { sendPart(part(i), batch) })
+	for slice := range slices.Chunk(conns, parts*sliceOfCrowd) {
+		part := func(i int) []Conn { return slice[i*len(slice)/parts : (i+1)*len(slice)/parts] }
+		var wg sync.WaitGroup
+		for i := 1; i < parts; i++ {
+			wg.Go(func() { sendPart(part(i), batch) })
+		}
+		sendPart(part(0), batch)
+		wg.Wait()
 	}
-	sendPart(part(0), batch)
-	wg.Wait()
 }
 
 // sendPart yields now and then: all cores may be busy with broadcasts, and a push

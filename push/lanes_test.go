@@ -3,6 +3,7 @@ package push
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -193,5 +194,50 @@ func TestLanes_HelpersTakeTurns(t *testing.T) {
 		if n := <-done; n < 10 {
 			t.Errorf("a publisher came through %d times", n)
 		}
+	}
+}
+
+// countingConn counts Sends of a crowd; one of them waits.
+type countingConn struct {
+	fakeConn
+	sent *atomic.Int64
+	let  chan struct{} // nil: does not wait
+}
+
+func (c *countingConn) Send([]*Message) {
+	if c.let != nil {
+		<-c.let
+	}
+	c.sent.Add(1)
+}
+
+// A broadcast that kept all cores busy from its beginning to its end left nobody
+// to look at the network: the runtime does so every 10 ms then, and pushes to
+// single users waited for it.
+func TestSendBig_CoresWaitForEachOtherAfterEachSlice(t *testing.T) {
+	slice := runtime.GOMAXPROCS(0) * sliceOfCrowd
+	var sent atomic.Int64
+	let := make(chan struct{})
+	conns := make([]Conn, 3*slice+1)
+	for i := range conns {
+		conns[i] = &countingConn{sent: &sent}
+	}
+	conns[slice-1].(*countingConn).let = let
+	done := make(chan struct{})
+	go func() {
+		sendBig(conns, []*Message{{}})
+		close(done)
+	}()
+	eventually(t, "all but one of the first slice", func() bool { return sent.Load() == int64(slice-1) })
+	for range 1000 {
+		runtime.Gosched()
+	}
+	if n := sent.Load(); n != int64(slice-1) {
+		t.Errorf("%d sent while one of the first %d waits", n, slice)
+	}
+	close(let)
+	<-done
+	if n := sent.Load(); n != int64(len(conns)) {
+		t.Errorf("%d sent, want %d", n, len(conns))
 	}
 }
