@@ -66,6 +66,9 @@ var measurements = []struct {
 }
 
 func run(o options, what string) error {
+	if what == "probe" { // fairness runs itself
+		return probe(flag.Arg(0), flag.Arg(1))
+	}
 	if o.binary == "" {
 		dir, err := os.MkdirTemp("", "pushcart-bench")
 		if err != nil {
