@@ -15,7 +15,7 @@ const (
 	// to the client's eye. A push that is answered less than this before its client
 	// saw the Close may have come after the decision, to a connection that was at
 	// its end; it counts as one between two connections.
-	closeInFlight = 50 * time.Millisecond
+	closeInFlight = 250 * time.Millisecond
 )
 
 // rolling restarts two nodes over Redis, one after the other, under a steady stream
@@ -103,6 +103,11 @@ func (r *roamers) audit(all []*server, b *backend, told int) error {
 	return settled
 }
 
+// overlap is how long both connections of a move are open. A push that was made
+// before the next one was is on its way to the last one only: who closes that at
+// once may close it before the push is there.
+const overlap = 250 * time.Millisecond
+
 // overlapping moves users between the nodes, the next connection opened before the
 // last is closed, while pushes come.
 func overlapping(all []*server) error {
@@ -123,12 +128,12 @@ func overlapping(all []*server) error {
 		if err := f.open(all[rand.IntN(len(all))].public, id, userHeader(id)); err != nil {
 			return err
 		}
-		f.leave(old)
+		time.AfterFunc(overlap, func() { f.leave(old) })
 	}
 	err = n.stop()
 	time.Sleep(time.Second) // for what is on its way
 	v := n.judge(func(numberedPush) bool { return true })
-	fmt.Printf("rolling, %d users in %d moves, the next connection opened before the last is closed: %v\n", rollingMovers, moves, v)
+	fmt.Printf("rolling, %d users in %d moves, the next connection opened 250 ms before the last is closed: %v\n", rollingMovers, moves, v)
 	for id := range rollingMovers {
 		f.leave(f.newest(id))
 	}
