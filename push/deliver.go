@@ -169,15 +169,22 @@ func (h *Hub) send(d *delivery) {
 // monitor, which looks every 10 ms: as long did pushes to single users wait.
 func sendBig(conns []Conn, batch []*Message) {
 	parts := runtime.GOMAXPROCS(0)
-	for slice := range slices.Chunk(conns, parts*sliceOfCrowd) {
-		part := func(i int) []Conn { return slice[i*len(slice)/parts : (i+1)*len(slice)/parts] }
-		var wg sync.WaitGroup
+	var others sync.WaitGroup
+	for len(conns) > 0 {
+		slice := conns[:min(parts*sliceOfCrowd, len(conns))]
+		conns = conns[len(slice):]
 		for i := 1; i < parts; i++ {
-			wg.Go(func() { sendPart(part(i), batch) })
+			others.Add(1)
+			go helpSend(&others, slice[i*len(slice)/parts:(i+1)*len(slice)/parts], batch)
 		}
-		sendPart(part(0), batch)
-		wg.Wait()
+		sendPart(slice[:len(slice)/parts], batch)
+		others.Wait()
 	}
+}
+
+func helpSend(others *sync.WaitGroup, conns []Conn, batch []*Message) {
+	defer others.Done()
+	sendPart(conns, batch)
 }
 
 // sendPart yields now and then: all cores may be busy with broadcasts, and a push
