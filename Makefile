@@ -32,10 +32,11 @@ lint: ## gofmt, vet, staticcheck, and govulncheck where it reaches its database
 	go run $(STATICCHECK) ./...
 	@sh scripts/vulncheck.sh $(GOVULNCHECK)
 
-# What reads and writes sockets differs where there is no race detector.
+# Once with the race detector and once without, as users run it: what reads and
+# writes sockets differs, and allocations are counted.
 unit:
 	go test -race -timeout 10m ./...
-	go test -timeout 10m ./internal/sockio ./internal/takeover ./proxy ./ws
+	go test -timeout 10m ./...
 
 integration: tools ## only the tests that run the real binary
 	go test -race -timeout 10m -count=1 ./integration/...

@@ -92,15 +92,15 @@ func TestConnectionsPerUser_ReplacesOverTwoNodes(t *testing.T) {
 	}
 }
 
-// race is 40 handshakes of one user over both nodes at once: how many came in, and
+// rush is 40 handshakes of one user over both nodes at once: how many came in, and
 // how many of these were closed with 4001.
-type race struct {
+type rush struct {
 	in, replaced atomic.Int64
 	readers      sync.WaitGroup
 }
 
-func startRace(t *testing.T, nodes [2]*sidecar, user string) *race {
-	r := &race{}
+func startRush(t *testing.T, nodes [2]*sidecar, user string) *rush {
+	r := &rush{}
 	inParallel(40, 40, func(i int) {
 		c, err := tryDial(nodes[i%2], "/ws", bearer(token(user)))
 		switch {
@@ -131,7 +131,7 @@ func TestConnectionsPerUser_RacesOfTwoNodesNeverLeaveMoreOrFewer(t *testing.T) {
 			nodes := limitedNodes(t, redis, policy)
 			for round := range 5 {
 				user := fmt.Sprint(policy, round)
-				r := startRace(t, nodes, user)
+				r := startRush(t, nodes, user)
 				want := [2]int64{3, 0}
 				if policy == "replace" {
 					want = [2]int64{40, 37}

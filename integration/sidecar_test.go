@@ -15,9 +15,11 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/race"
 )
 
-// binary is pushcart with the race detector, built once.
+// binary is pushcart, with the race detector if the tests have it, built once.
 var binary string
 
 func TestMain(m *testing.M) { os.Exit(build(m)) }
@@ -30,7 +32,7 @@ func build(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "pushcart")
-	cmd := exec.Command("go", "build", "-race", "-o", binary, "../cmd/pushcart")
+	cmd := exec.Command("go", "build", fmt.Sprintf("-race=%v", race.Enabled), "-o", binary, "../cmd/pushcart")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build pushcart:", err)

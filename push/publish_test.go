@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/race"
 )
 
 // fmtBody fills the ids of connections into a body.
@@ -333,7 +334,7 @@ func waitForFrames(t *testing.T, c *fakeConn, n int) []string {
 
 // A push costs few allocations, and a delivery none.
 func TestPublish_Allocations(t *testing.T) {
-	if raceEnabled {
+	if race.Enabled {
 		t.Skip("the race detector allocates")
 	}
 	f := func(subs int, to targets, want float64) {

@@ -1,0 +1,6 @@
+//go:build race
+
+package race
+
+// Enabled says that it is.
+const Enabled = true

@@ -1,5 +1,0 @@
-//go:build !race
-
-package push
-
-const raceEnabled = false
