@@ -48,6 +48,7 @@ func TestMalformedHead_IsRefused(t *testing.T) {
 	f("400", "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n")
 	f("400", "GET http:///x HTTP/1.1\r\nHost: a\r\n\r\n")
 	f("400", "GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n")
+	f("400", "GET http://%61pp/ HTTP/1.1\r\nHost: a\r\n\r\n")
 	// Host.
 	f("400", "GET / HTTP/1.1\r\n\r\n")
 	f("400", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n")

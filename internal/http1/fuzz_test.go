@@ -62,6 +62,7 @@ func FuzzParseRequest(f *testing.F) {
 		"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
 		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: Content-Length\r\n\r\n",
 		"CONNECT [::1]:80 HTTP/1.1\r\nHost: a\r\n\r\n", "GET /%zz HTTP/1.0\r\n\r\n",
+		"CONNECT %82cl HTTP/1.1\r\nHost: a\r\n\r\n", "GET http://%61/ HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {
 		f.Add([]byte(s))
 	}

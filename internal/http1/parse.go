@@ -66,7 +66,7 @@ func (r *Request) splitTarget() error {
 	t := r.Target
 	switch {
 	case string(r.Method) == "CONNECT":
-		if !validHost(t) || len(t) == 0 {
+		if !validAuthority(t) {
 			return ErrTarget
 		}
 		r.Host = t
@@ -108,7 +108,7 @@ func (r *Request) splitAbsolute() error {
 		end = len(rest)
 	}
 	r.Absolute, r.Host = true, rest[:end]
-	if len(r.Host) == 0 || !validHost(r.Host) {
+	if !validAuthority(r.Host) {
 		return ErrTarget
 	}
 	r.splitQuery(rest[end:])
@@ -148,6 +148,12 @@ func (r *Request) checkHost(hosts int) error {
 		}
 	}
 	return nil
+}
+
+// validAuthority is validHost for a target's. Of a percent-encoded name some readers
+// decode the one in a target, and none the one in a Host that is made of it.
+func validAuthority(h []byte) bool {
+	return len(h) > 0 && validHost(h) && bytes.IndexByte(h, '%') < 0
 }
 
 // validHost accepts uri-host [":" port], and "" (RFC 9112 §3.2).
