@@ -94,10 +94,14 @@ func (c *Conn) sendAll(batch []*push.Message) {
 	var given []*push.Message
 	var full *ending
 	c.mu.Lock()
-	idle := c.out == nil
+	idle := c.phase == phaseOpen && c.out == nil // nothing waits but what is queued here
 	sent := 0
 	for ; sent < len(batch) && c.ended == nil && !c.gone; sent++ {
 		it := item{frame: c.frameOf(batch[sent]), msg: batch[sent]}
+		if idle && c.fullLocked(it) {
+			j.done = c.flushLocked(j.scratch, j.done)
+			idle = c.out == nil
+		}
 		if c.fullLocked(it) {
 			full = endSlow
 			given = c.endLocked(endSlow)
@@ -105,7 +109,7 @@ func (c *Conn) sendAll(batch []*push.Message) {
 		}
 		c.waitLocked(it, 0)
 	}
-	if idle && c.phase == phaseOpen {
+	if idle {
 		j.done = c.flushLocked(j.scratch, j.done)
 	}
 	c.mu.Unlock()
