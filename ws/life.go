@@ -13,13 +13,12 @@ func (c *Conn) open(response []byte) {
 	c.mu.Lock()
 	now := c.loop.now()
 	c.seen.Store(uint32(now))
-	c.pingAt = c.srv.heartbeat.first(now)
 	queued := c.out
 	c.out = nil
 	if c.ended == nil {
-		c.phase = phaseOpen
+		c.phase, c.pingAt = phaseOpen, c.srv.heartbeat.first(now)
 	} else {
-		c.phase = phaseClosing
+		c.phase, c.pingAt = phaseClosing, now+c.srv.forceAfter(closeWait)
 	}
 	c.writeLocked(item{frame: response})
 	if queued != nil {
@@ -85,18 +84,18 @@ func (c *Conn) settleLocked(now tick) (release bool) {
 		// close(2) with unread input would send RST and destroy our Close frame, so
 		// the FIN goes first and the peer's is awaited.
 		c.sock.closeWrite()
-		c.phase, c.pingAt = phaseLingering, now+c.srv.linger()
+		c.phase, c.pingAt = phaseLingering, now+c.srv.forceAfter(lingerWait)
 		return false
 	}
 	return now >= c.pingAt
 }
 
-// linger is how long a peer has to end TCP.
-func (s *Server) linger() tick {
+// forceAfter is wait, or less while the process ends.
+func (s *Server) forceAfter(wait time.Duration) tick {
 	if s.closing.Load() {
 		return ticks(hurryWait)
 	}
-	return ticks(lingerWait)
+	return ticks(wait)
 }
 
 func (c *Conn) dueLocked() tick {
