@@ -176,8 +176,11 @@ func (h *handshake) upgrade(conn net.Conn, early []byte, id *identity, entered *
 		s.log.Debug("connection registered without the broker", "conn", c.member.ID(), "err", err)
 	}
 	cancel()
-	if s.users.arrived(&c.member) {
+	switch {
+	case s.users.arrived(&c.member):
 		c.end(endReplaced)
+	case s.draining.Load(): // perhaps Drain looked before the loop had it
+		c.end(endDrain)
 	}
 	h.begin(c, id, early, switching(h.head.Get("Sec-WebSocket-Key"), protocol, extension))
 	return nil

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"context"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -29,6 +30,38 @@ func TestLife_EndedWithinItsHandshakeIsForcedLikeAnyOther(t *testing.T) {
 			t.Errorf("the end took %v", d)
 		}
 		_ = c.Close()
+		closeServer(t, s, h)
+	})
+}
+
+// slow is seats that keep a handshake waiting.
+type slow struct{ take chan bool }
+
+func (*slow) Start(func(string))         {}
+func (s *slow) Take(string, string) bool { return <-s.take }
+func (*slow) Leave(string, string)       {}
+
+func TestDrain_ReachesConnectionsThatItFoundInTheirHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, h := newTestServer(t, func(c *config.Config) { c.Auth.JWT.Secret = testSecret }, goEngine())
+		seats := &slow{take: make(chan bool)}
+		s.users = newUserLimit(seats, s.hub)
+		let := make(chan *caller, 1)
+		go func() { let <- call(t, s, "192.0.2.1", tokenOf("ann")) }()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), s.cfg.Shutdown.Drain)
+		defer cancel()
+		drained := make(chan error, 1)
+		go func() { drained <- s.Drain(ctx) }()
+		synctest.Wait()
+		seats.take <- true
+		c := <-let
+		op, payload := readFrame(t, c.in)
+		checkClose(t, op, payload, CodeRestart)
+		_ = c.Close()
+		if err := <-drained; err != nil {
+			t.Error(err)
+		}
 		closeServer(t, s, h)
 	})
 }
