@@ -116,7 +116,10 @@ func (s *RedisSeats) Take(user, connection string) bool {
 			return v == seated
 		}
 	}
-	in := s.table.take(user, connection, s.evict)
+	in := s.table.take(user, connection, func(old string) {
+		s.giveBack(user, old)
+		s.evict(old)
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.live { // again: the table was written before this came into it
@@ -140,10 +143,17 @@ func (s *RedisSeats) Leave(user, connection string) { s.leave(user, connection) 
 // leave says whether the connection had a seat.
 func (s *RedisSeats) leave(user, connection string) bool {
 	had := s.table.remove(user, connection)
-	if had && !s.add(&seatCall{user: user, connection: connection}) {
-		s.lost(errTooManyGo) // unless it is lost already
+	if had {
+		s.giveBack(user, connection)
 	}
 	return had
+}
+
+// giveBack is called for a seat that is not in the table any more.
+func (s *RedisSeats) giveBack(user, connection string) {
+	if !s.add(&seatCall{user: user, connection: connection}) {
+		s.lost(errTooManyGo) // unless it is lost already
+	}
 }
 
 // add queues a call; false: Redis is away, or too much waits for it. What is left
