@@ -60,8 +60,10 @@ func (c *Conn) keepAliveLocked(now tick) []*push.Message {
 		c.pinged, c.pingAt = false, beat.next(now)
 	case !c.pinged:
 		c.pinged, c.pingSent, c.pingAt = true, now, beat.deadline(now)
-		if c.out == nil { // else it would wait behind what is not read anyway
+		if c.out == nil {
 			c.queueLocked(item{frame: pingFrame})
+		} else { // also where that is full: the pong is waited for
+			c.waitLocked(item{frame: pingFrame}, 0)
 		}
 	case tick(c.seen.Load()) < c.pingSent:
 		return c.endLocked(endNoPong)

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"bytes"
 	"testing"
 	"time"
 )
@@ -41,4 +42,29 @@ func TestHeartbeat_KeepsTheIntervalAtFewMoments(t *testing.T) {
 	f(7*time.Second, 6900*time.Millisecond)
 	f(100*time.Millisecond, 50*time.Millisecond)
 	f(time.Millisecond, time.Nanosecond)
+}
+
+// Where goroutines write, every frame waits for a moment. A ping that fell on one
+// was left out, and its pong missed all the same.
+func TestHeartbeat_PingsAlsoWhileFramesWait(t *testing.T) {
+	f := func(name string, frames int) {
+		t.Helper()
+		c, out := bareConn()
+		c.srv.box.Messages = 3
+		out.full = true
+		c.Send(textMessages(1, 1))
+		for range frames - 1 {
+			c.Send(textMessages(1, 1))
+		}
+		c.mu.Lock()
+		c.keepAliveLocked(c.pingAt)
+		c.mu.Unlock()
+		out.full = false
+		c.writable(nil, nil)
+		if !bytes.HasSuffix(out.out, pingFrame) || !c.pinged {
+			t.Errorf("%s: a pong is waited for, but % x was written", name, out.out)
+		}
+	}
+	f("one", 1)
+	f("as many as may", 3)
 }
