@@ -126,15 +126,11 @@ func (s *Server) relieve() {
 	}
 	defer s.shedding.Unlock()
 	for s.outboxBytes.Load() > int64(s.box.Total) {
-		c := s.largest(func(c *Conn) int32 { return c.outSize.Load() })
+		c := s.largest((*Conn).droppable)
 		if c == nil {
 			return
 		}
-		before := c.outSize.Load()
 		c.end(endSlow)
-		if c.outSize.Load() >= before {
-			return // it is closing already and its last frame is all there is
-		}
 	}
 }
 

@@ -209,6 +209,17 @@ func (c *Conn) sized() {
 	}
 }
 
+// droppable is how much of the outbox would be given up if the connection ended as
+// slow, about.
+func (c *Conn) droppable() int32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended != nil {
+		return 0 // what is left must be written
+	}
+	return c.outSize.Load()
+}
+
 func (c *Conn) countLocked(frames, bytes int) {
 	c.outFrames += uint64(frames)
 	c.outBytes += uint64(bytes)

@@ -53,3 +53,25 @@ func TestConn_ABatchTooLargeForASlowClientEndsInAClose(t *testing.T) {
 		eventually(t, "it is gone", func() bool { return n.Connections() == 0 })
 	})
 }
+
+// What a closing connection still has to write cannot be given up. While it was
+// the largest of all, outbox.total did not hold for the others.
+func TestServer_OutboxTotalHoldsBesideALargeOneThatIsClosing(t *testing.T) {
+	closing, out := bareConn()
+	s := closing.srv
+	s.box.Total = 1000
+	out.full, out.room = true, 1
+	closing.Send(textMessages(1, 900))
+	closing.end(endSlow)
+	full := &sink{full: true}
+	var others []*Conn
+	for range 2 {
+		c := &Conn{srv: s, loop: closing.loop, sock: full, phase: phaseOpen}
+		c.loop.add(c, never)
+		c.Send(textMessages(3, 100))
+		others = append(others, c)
+	}
+	if others[0].ended != endSlow || others[1].ended != endSlow {
+		t.Errorf("%d bytes wait, and the others ended as %+v and %+v", s.outboxBytes.Load(), others[0].ended, others[1].ended)
+	}
+}
