@@ -68,3 +68,20 @@ func TestHeartbeat_PingsAlsoWhileFramesWait(t *testing.T) {
 	f("one", 1)
 	f("as many as may", 3)
 }
+
+func TestConn_IsAttendedAtWhateverComesFirst(t *testing.T) {
+	f := func(ping, wake, expires, want tick) {
+		t.Helper()
+		c, _ := bareConn()
+		c.pingAt, c.expires = ping, expires
+		c.held, c.more = wake != 0, &extras{wakeAt: wake}
+		if got := c.dueLocked(); got != want {
+			t.Errorf("ping at %d, reading again at %d, expiry at %d: due at %d", ping, wake, expires, got)
+		}
+	}
+	f(9, 0, 0, 9)
+	f(9, 7, 0, 7)
+	f(9, 0, 5, 5)
+	f(9, 7, 5, 5)
+	f(3, 7, 5, 3)
+}

@@ -99,15 +99,17 @@ func (s *Server) forceAfter(wait time.Duration) tick {
 }
 
 func (c *Conn) dueLocked() tick {
-	switch {
-	case c.ended != nil:
-		return c.pingAt
-	case c.held:
-		return min(c.pingAt, c.more.wakeAt)
-	case c.expires != 0:
-		return min(c.pingAt, c.expires)
+	due := c.pingAt
+	if c.ended != nil {
+		return due
 	}
-	return c.pingAt
+	if c.held {
+		due = min(due, c.more.wakeAt)
+	}
+	if c.expires != 0 {
+		due = min(due, c.expires)
+	}
+	return due
 }
 
 // leave tells hub and backend that the connection ended.
