@@ -212,12 +212,16 @@ func (c *Conn) sized() {
 // droppable is how much of the outbox would be given up if the connection ended as
 // slow, about.
 func (c *Conn) droppable() int32 {
+	size := c.outSize.Load()
+	if size == 0 {
+		return 0 // of most connections no more is looked at
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended != nil {
 		return 0 // what is left must be written
 	}
-	return c.outSize.Load()
+	return size
 }
 
 func (c *Conn) countLocked(frames, bytes int) {
