@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -173,6 +174,25 @@ func TestConn_TakesCompressedMessagesInAnyPieces(t *testing.T) {
 			t.Errorf("cut at %d: a buffer is left", cut)
 		}
 	}
+}
+
+// mine is a decompressor that meets what nobody thought of.
+type mine struct{ io.ReadCloser }
+
+func (mine) Reset(io.Reader, []byte) error { panic("boom") }
+
+func TestInflater_APanicEndsOneConnectionOnly(t *testing.T) {
+	runtime.GC() // twice, so that the pool has none left
+	runtime.GC()
+	old := readers.New
+	readers.New = func() any { return mine{} }
+	defer func() { readers.New = old; runtime.GC(); runtime.GC() }()
+	n := newNode(t, roads[0], compressing)
+	other, _ := n.connect(t, "", nil)
+	c, _ := n.connect(t, "Sec-WebSocket-Extensions: permessage-deflate\r\n", nil)
+	c.write(masked(finText|rsv1, string(squeeze(t, []byte("hello")))), oneWrite)
+	c.hears(farewell("\x03\xf3internal error"))
+	other.run(send(oneWrite, say("still here")).hears(aText("still here")))
 }
 
 // FuzzInflate: what is accepted is what the standard library reads, and never
