@@ -19,8 +19,11 @@ const (
 	// taskCost is what a task takes beside its payload.
 	taskCost = 128
 	// batchAtOnce bounds how many messages of one topic are joined, so that a busy
-	// topic does not keep its lane from the others.
+	// topic does not keep its lane from the others, and batchBytes how large they are
+	// together: no larger than what a socket takes at once, so that a batch alone
+	// does not fill the outbox of a connection that reads.
 	batchAtOnce = 64
+	batchBytes  = 64 << 10
 	// crowded is how many messages may wait in a broadcast lane before publishers
 	// of this node are slowed down, and roomWait how long at the most.
 	crowded  = 64
@@ -244,10 +247,13 @@ func (ln *lane) giveBack(work []task) {
 	ln.mu.Unlock()
 }
 
-// sameTopic counts the tasks at the start of work that can be delivered together.
+// sameTopic counts the tasks at the start of work that are delivered together.
 func sameTopic(work []task) int {
-	n := 1
+	n, size := 1, len(work[0].payload)
 	for n < len(work) && n < batchAtOnce && work[n].topic == work[0].topic {
+		if size += len(work[n].payload); size > batchBytes {
+			break
+		}
 		n++
 	}
 	return n

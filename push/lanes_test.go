@@ -77,6 +77,24 @@ func TestLanes_JoinWhatWaits(t *testing.T) {
 	c.mu.Unlock()
 }
 
+// A batch must not be more than a connection that reads can take.
+func TestLanes_JoinNoMoreThanASocketTakes(t *testing.T) {
+	f := func(messages, size, want int) {
+		t.Helper()
+		work := make([]task, messages)
+		for i := range work {
+			work[i] = task{topic: "channel:news", payload: make([]byte, size)}
+		}
+		if got := sameTopic(work); got != want {
+			t.Errorf("%d messages of %d bytes: %d in a batch, want %d", messages, size, got, want)
+		}
+	}
+	f(3, 100, 3)
+	f(1000, 100, batchAtOnce)
+	f(1000, 20<<10, 3)
+	f(1000, 1<<20, 1)
+}
+
 // Publishers of a channel that cannot keep up are slowed down, and go on when
 // there is room.
 func TestLanes_SlowPublishersDown(t *testing.T) {

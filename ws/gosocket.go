@@ -107,6 +107,8 @@ func (s *goSocket) wantRead(on bool) {
 	}
 }
 
+func (s *goSocket) unread() bool { return false } // its goroutine reads at once
+
 func (s *goSocket) start() { s.loop.conns.Go(s.readLoop) }
 
 func (s *goSocket) readLoop() {

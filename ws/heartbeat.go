@@ -65,10 +65,12 @@ func (c *Conn) keepAliveLocked(now tick) []*push.Message {
 		} else { // also where that is full: the pong is waited for
 			c.waitLocked(item{frame: pingFrame}, 0)
 		}
-	case tick(c.seen.Load()) < c.pingSent:
-		return c.endLocked(endNoPong)
-	default:
+	case tick(c.seen.Load()) >= c.pingSent:
 		c.pinged, c.pingAt = false, max(now+1, beat.next(c.pingSent))
+	case !c.choked && c.sock.unread():
+		c.pingAt = now + 1 // it is we who are late: the machine stood still, or there is much to read
+	default:
+		return c.endLocked(endNoPong)
 	}
 	return nil
 }

@@ -85,3 +85,24 @@ func TestConn_IsAttendedAtWhateverComesFirst(t *testing.T) {
 	f(9, 7, 5, 5)
 	f(3, 7, 5, 3)
 }
+
+// After a pause of the machine the deadlines of many pongs are over that lie in
+// their sockets: who is read later than others must not be closed for it.
+func TestHeartbeat_APongThatWasNotReadYetIsNoMissingOne(t *testing.T) {
+	f := func(input, choked bool, want *ending) {
+		t.Helper()
+		c, out := bareConn()
+		c.loop.began = time.Now().Add(-time.Hour)
+		c.pinged, c.pingSent, c.pingAt = true, c.loop.now()-500, c.loop.now()-300
+		out.input, c.choked = input, choked
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.keepAliveLocked(c.loop.now())
+		if c.ended != want {
+			t.Errorf("input %v, choked %v: ended with %+v, want %+v", input, choked, c.ended, want)
+		}
+	}
+	f(false, false, endNoPong)
+	f(true, false, nil)
+	f(true, true, endNoPong) // it sends pings and does not read the pongs
+}

@@ -257,6 +257,12 @@ func (s *fdSocket) watch(op int) {
 	}
 }
 
+func (s *fdSocket) unread() bool {
+	var one [1]byte
+	n, err := sockio.Peek(s.fd, one[:])
+	return err == nil && n > 0
+}
+
 func (s *fdSocket) start() {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()

@@ -15,6 +15,7 @@ type sink struct {
 	closed bool
 	full   bool
 	room   int // with full: bytes still taken
+	input  bool
 }
 
 func (s *sink) write(b []byte) (int, error) {
@@ -32,6 +33,7 @@ func (s *sink) write(b []byte) (int, error) {
 
 func (s *sink) wantWrite(bool) {}
 func (s *sink) wantRead(bool)  {}
+func (s *sink) unread() bool   { return s.input }
 func (s *sink) start()         {}
 func (s *sink) closeWrite()    { s.closed = true }
 func (s *sink) close()         {}

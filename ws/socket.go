@@ -15,6 +15,9 @@ type socket interface {
 	// wantRead(false) stops reading soon; the end of the peer may still be
 	// noticed. Called under Conn.mu.
 	wantRead(on bool)
+	// unread says whether the peer sent what was not read yet, as far as is known.
+	// Called under Conn.mu.
+	unread() bool
 	// start begins to read. Called once, not under Conn.mu.
 	start()
 	// closeWrite sends the FIN after what was written. Called under Conn.mu.
