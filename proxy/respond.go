@@ -21,7 +21,7 @@ func (c *clientConn) respond(e *exchange, b *backendConn) bool {
 	dechunk := down.chunked && e.minor == 0
 	keep = keep && !dechunk
 
-	if e.up != nil && e.up.holds.Load() {
+	if e.up != nil && e.up.held() {
 		_ = e.stopUpload(c) // what the client sends now that it is told is not wanted
 	}
 	err := e.prepare(b, &down, keep, dechunk)
