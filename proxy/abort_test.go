@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -345,6 +346,24 @@ func TestRetry_NotOnAFreshConnectionAndNotTwice(t *testing.T) {
 }
 
 // A 103 is a byte of the answer: the backend has begun to work on the request.
+func TestRetry_NotOfABodyThatCouldNotBeWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.sock")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRigAt(t, ln, "unix:"+path)
+	c, b := r.kept()
+	_ = b.conn.(*net.UnixConn).CloseRead() // it looks alive, and takes nothing
+	c.send("PUT / HTTP/1.1\r\nHost: app\r\nContent-Length: 5\r\n\r\nhello")
+	c.stays()
+	_ = b.conn.Close()
+	if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 502 ") {
+		t.Errorf("head %q", head)
+	}
+	r.untouched()
+}
+
 func TestRetry_NotAfterAnInterimResponse(t *testing.T) {
 	r := newRig(t)
 	c := r.sends(get)

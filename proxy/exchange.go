@@ -150,20 +150,9 @@ func (c *clientConn) send(e *exchange) (*backendConn, error) {
 	} else {
 		err = b.src.ask(e.out)
 	}
-	if err != nil && b.reused && !e.hasBody() && len(c.src.unread()) == 0 && e.idempotent {
-		c.s.up.discard(b)
-		if b, err = c.s.up.get(true); err != nil {
-			return nil, err
-		}
-		c.attach(b)
-		c.s.watch.arm(b.watched, c.s.cfg.Backend.ResponseTimeout)
-		_, err = b.conn.Write(e.out)
-	}
-	if err != nil {
-		// A backend may have answered and closed before it took all; its answer counts.
-		return b, nil
-	}
-	if e.hasBody() {
+	// A backend may have answered and closed before it took all: what comes of it is
+	// seen when its answer is read.
+	if err == nil && e.hasBody() {
 		e.up = newUpload(c, e, b)
 	}
 	return b, nil
