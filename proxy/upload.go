@@ -155,6 +155,7 @@ func (e *exchange) stopUpload(c *clientConn) error {
 		}
 		c.mu.Unlock()
 		<-u.done
+		e.unsent = true // even if the rest just went up: with these deadlines neither connection can go on
 	}
 	e.up = nil
 	return u.fault
