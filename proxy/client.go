@@ -344,7 +344,7 @@ func (c *clientConn) gone() {
 // endIdle ends a connection that waits for a request.
 func (c *clientConn) endIdle() {
 	if c.idle.Load() {
-		_ = c.sock.SetDeadline(time.Unix(1, 0))
+		_ = c.sock.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
