@@ -280,7 +280,7 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 	e.describe(r, wants)
 	if s.routes.wall.hides(r.Path) {
 		c.src.take(len(head))
-		return c.answer(&errorAnswer{code: apierror.NotFound, message: "no such path", close: !e.keep || e.hasBody(), head: e.isHead})
+		return c.answer(&errorAnswer{code: apierror.NotFound, message: "no such path", close: e.ends(), head: e.isHead})
 	}
 	rewritten := requestHead{req: r, head: head, from: origin, tunnel: e.tunnel}
 	if !s.cfg.Backend.PreserveHost || r.Host == nil {

@@ -87,6 +87,10 @@ func persists(minor int, fields http1.Fields) bool {
 // hasBody says that not all of the request's body went up.
 func (e *exchange) hasBody() bool { return e.unsent || !e.body.done() }
 
+// ends says that an answer of our own is the connection's last. None tells a client
+// of HTTP/1.0 that it persists.
+func (e *exchange) ends() bool { return !e.keep || e.minor == 0 || e.hasBody() }
+
 var errClientGone = errors.New("client went away")
 
 // exchange sends the request, whose head is in e.out, and passes the response
@@ -241,7 +245,7 @@ var errTimeout = errors.New("backend took too long")
 
 // fail answers in place of the backend.
 func (c *clientConn) fail(e *exchange, err error) bool {
-	a := &errorAnswer{code: apierror.BackendError, message: "the backend cannot be reached", head: e.isHead, close: !e.keep || e.hasBody()}
+	a := &errorAnswer{code: apierror.BackendError, message: "the backend cannot be reached", head: e.isHead, close: e.ends()}
 	var malformed *http1.Error
 	switch {
 	case errors.Is(err, errNoConnection), errors.Is(err, errStreams):
