@@ -71,6 +71,19 @@ func TestClientGone_InItsUpload(t *testing.T) {
 	}
 }
 
+func TestClientGone_WhileTheBackendTakesNothing(t *testing.T) {
+	r := newRig(t)
+	c := r.sends("POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 1000000000\r\n\r\n")
+	b := r.asked()
+	b.head()
+	b.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+	c.head()
+	pour(c)
+	_ = c.conn.(*net.TCPConn).SetLinger(0)
+	_ = c.conn.Close()
+	until(t, "the exchange is over", func() bool { return r.gauge("pushcart_client_connections") == 0 })
+}
+
 func TestBackendGone_BeforeItsAnswer(t *testing.T) {
 	f := func(answer string) {
 		t.Helper()

@@ -40,7 +40,7 @@ type clientConn struct {
 	idle    atomic.Bool // between two requests
 	sending atomic.Bool // a request body is under way
 	away    atomic.Bool // the client left while the backend worked
-	onGone  func()
+	onGone  func(reset bool)
 
 	mu      sync.Mutex   // guards backend
 	backend *backendConn // that works for it
@@ -329,8 +329,8 @@ func (c *clientConn) upgrade(r *http1.Request, head []byte, from clientaddr.Orig
 }
 
 // gone is called by the watcher when the client left while the backend works.
-func (c *clientConn) gone() {
-	if c.sending.Load() {
+func (c *clientConn) gone(reset bool) {
+	if c.sending.Load() && !reset {
 		return // the upload reads the client's end itself, behind the body
 	}
 	c.mu.Lock()
