@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -68,6 +69,19 @@ func TestClientGone_InItsUpload(t *testing.T) {
 		}
 		r.next()
 	}
+}
+
+func TestClientGone_WhileTheBackendTakesNothing(t *testing.T) {
+	r := newRig(t)
+	c := r.sends("POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 1000000000\r\n\r\n")
+	b := r.asked()
+	b.head()
+	b.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+	c.head()
+	pour(c)
+	_ = c.conn.(*net.TCPConn).SetLinger(0)
+	_ = c.conn.Close()
+	until(t, "the exchange is over", func() bool { return r.gauge("pushcart_client_connections") == 0 })
 }
 
 func TestBackendGone_BeforeItsAnswer(t *testing.T) {
@@ -345,6 +359,24 @@ func TestRetry_NotOnAFreshConnectionAndNotTwice(t *testing.T) {
 }
 
 // A 103 is a byte of the answer: the backend has begun to work on the request.
+func TestRetry_NotOfABodyThatCouldNotBeWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.sock")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRigAt(t, ln, "unix:"+path)
+	c, b := r.kept()
+	_ = b.conn.(*net.UnixConn).CloseRead() // it looks alive, and takes nothing
+	c.send("PUT / HTTP/1.1\r\nHost: app\r\nContent-Length: 5\r\n\r\nhello")
+	c.stays()
+	_ = b.conn.Close()
+	if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 502 ") {
+		t.Errorf("head %q", head)
+	}
+	r.untouched()
+}
+
 func TestRetry_NotAfterAnInterimResponse(t *testing.T) {
 	r := newRig(t)
 	c := r.sends(get)

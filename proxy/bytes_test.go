@@ -1,9 +1,11 @@
 package proxy_test
 
 import (
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pushcart/pushcart/config"
 )
@@ -194,4 +196,44 @@ func TestHost_IsTheBackendsWithoutPreserveHost(t *testing.T) {
 	r := newRig(t, func(c *config.Config) { c.Backend.PreserveHost = false })
 	r.sends("GET / HTTP/1.1\r\nA: 1\r\nHost: app\r\n\r\n")
 	r.asked().wants("GET / HTTP/1.1\r\nA: 1\r\nHost: " + r.backend.Addr().String() + "\r\n" + forwarding("app") + "\r\n")
+}
+
+// padded is get with a head of exactly size bytes.
+func padded(size int) string {
+	const before = "GET / HTTP/1.1\r\nHost: app\r\nX: "
+	return before + strings.Repeat("x", size-len(before)-4) + "\r\n\r\n"
+}
+
+func TestRequest_IsReadAtOnceBehindOneThatFillsTheBuffer(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Client.IdleTimeout = 900 * time.Millisecond })
+	got := r.answering()
+	for _, size := range []int{8<<10 - 1, 8 << 10, 8<<10 + 1, 16 << 10} {
+		c := r.sends(get)
+		c.wants(ok)
+		c.stays() // it waits for the next by now
+		c.send(padded(size) + get)
+		c.wants(ok + ok)
+		for range 3 {
+			<-got
+		}
+		_ = c.conn.Close()
+	}
+}
+
+func TestClient_ThatSendsItsEndWithItsRequestIsLetGoAtOnce(t *testing.T) {
+	r := newRig(t)
+	r.answering()
+	for range 3 {
+		c := r.sends("POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 1\r\n\r\nx")
+		c.wants(ok)
+		c.stays() // it waits for the next by now
+		c.send(get)
+		_ = c.conn.(*net.TCPConn).CloseWrite()
+		c.wants(ok)
+		answered := time.Now()
+		c.ends()
+		if took := time.Since(answered); took > 850*time.Millisecond { // it would be parked after a second, and found out then
+			t.Errorf("it ended %v after its answer", took)
+		}
+	}
 }

@@ -40,7 +40,7 @@ type clientConn struct {
 	idle    atomic.Bool // between two requests
 	sending atomic.Bool // a request body is under way
 	away    atomic.Bool // the client left while the backend worked
-	onGone  func()
+	onGone  func(reset bool)
 
 	mu      sync.Mutex   // guards backend
 	backend *backendConn // that works for it
@@ -280,7 +280,7 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 	e.describe(r, wants)
 	if s.routes.wall.hides(r.Path) {
 		c.src.take(len(head))
-		return c.answer(&errorAnswer{code: apierror.NotFound, message: "no such path", close: !e.keep || e.hasBody(), head: e.isHead})
+		return c.answer(&errorAnswer{code: apierror.NotFound, message: "no such path", close: e.ends(), head: e.isHead})
 	}
 	rewritten := requestHead{req: r, head: head, from: origin, tunnel: e.tunnel}
 	if !s.cfg.Backend.PreserveHost || r.Host == nil {
@@ -329,8 +329,8 @@ func (c *clientConn) upgrade(r *http1.Request, head []byte, from clientaddr.Orig
 }
 
 // gone is called by the watcher when the client left while the backend works.
-func (c *clientConn) gone() {
-	if c.sending.Load() {
+func (c *clientConn) gone(reset bool) {
+	if c.sending.Load() && !reset {
 		return // the upload reads the client's end itself, behind the body
 	}
 	c.mu.Lock()
@@ -344,7 +344,7 @@ func (c *clientConn) gone() {
 // endIdle ends a connection that waits for a request.
 func (c *clientConn) endIdle() {
 	if c.idle.Load() {
-		_ = c.sock.SetDeadline(time.Unix(1, 0))
+		_ = c.sock.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 

@@ -87,6 +87,10 @@ func persists(minor int, fields http1.Fields) bool {
 // hasBody says that not all of the request's body went up.
 func (e *exchange) hasBody() bool { return e.unsent || !e.body.done() }
 
+// ends says that an answer of our own is the connection's last. None tells a client
+// of HTTP/1.0 that it persists.
+func (e *exchange) ends() bool { return !e.keep || e.minor == 0 || e.hasBody() }
+
 var errClientGone = errors.New("client went away")
 
 // exchange sends the request, whose head is in e.out, and passes the response
@@ -150,20 +154,9 @@ func (c *clientConn) send(e *exchange) (*backendConn, error) {
 	} else {
 		err = b.src.ask(e.out)
 	}
-	if err != nil && b.reused && !e.hasBody() && len(c.src.unread()) == 0 && e.idempotent {
-		c.s.up.discard(b)
-		if b, err = c.s.up.get(true); err != nil {
-			return nil, err
-		}
-		c.attach(b)
-		c.s.watch.arm(b.watched, c.s.cfg.Backend.ResponseTimeout)
-		_, err = b.conn.Write(e.out)
-	}
-	if err != nil {
-		// A backend may have answered and closed before it took all; its answer counts.
-		return b, nil
-	}
-	if e.hasBody() {
+	// A backend may have answered and closed before it took all: what comes of it is
+	// seen when its answer is read.
+	if err == nil && e.hasBody() {
 		e.up = newUpload(c, e, b)
 	}
 	return b, nil
@@ -252,7 +245,7 @@ var errTimeout = errors.New("backend took too long")
 
 // fail answers in place of the backend.
 func (c *clientConn) fail(e *exchange, err error) bool {
-	a := &errorAnswer{code: apierror.BackendError, message: "the backend cannot be reached", head: e.isHead, close: !e.keep || e.hasBody()}
+	a := &errorAnswer{code: apierror.BackendError, message: "the backend cannot be reached", head: e.isHead, close: e.ends()}
 	var malformed *http1.Error
 	switch {
 	case errors.Is(err, errNoConnection), errors.Is(err, errStreams):

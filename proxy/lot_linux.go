@@ -131,11 +131,15 @@ func (l *lot) unpark(fd int) {
 	f := os.NewFile(uintptr(fd), "")
 	conn, err := net.FileConn(f)
 	_ = f.Close()
-	if err != nil { // descriptors ran out
+	switch {
+	case err != nil: // descriptors ran out
 		l.gone()
-		return
+	case conn.RemoteAddr() == nil: // reset meanwhile: nobody is there
+		_ = conn.Close()
+		l.gone()
+	default:
+		l.resume(conn)
 	}
-	l.resume(conn)
 }
 
 // expire ends the connections whose deadline is before now; all of them, for good,

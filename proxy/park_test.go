@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -131,4 +132,23 @@ func (r *rig) gauge(name string) float64 {
 	}
 	r.t.Fatalf("no metric %s", name)
 	return 0
+}
+
+// A client that sends something and is gone at once has no address any more when
+// its connection is looked at.
+func TestQuietConnections_MayEndWithAReset(t *testing.T) {
+	r := newRig(t)
+	clients := make([]*peer, 20)
+	for i := range clients {
+		clients[i] = r.dial()
+	}
+	still := r.dial()
+	parked(t)
+	for _, c := range clients {
+		c.send("G")
+		_ = c.conn.(*net.TCPConn).SetLinger(0)
+		_ = c.conn.Close()
+	}
+	until(t, "one connection is left", func() bool { return r.gauge("pushcart_client_connections") == 1 })
+	still.stays()
 }

@@ -216,6 +216,40 @@ func TestResponseTimeout_IsForTheHeadOnly(t *testing.T) {
 	c.wants("k")
 }
 
+func TestResponseTimeout_HoldsAfterA100ThatComesBehindTheBody(t *testing.T) {
+	r := newRig(t, func(c *config.Config) {
+		c.Backend.ResponseTimeout, c.Client.BodyTimeout = 300*time.Millisecond, time.Hour
+	})
+	c := r.sends("POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 5\r\n\r\n")
+	b := r.asked()
+	b.head()
+	c.send("hello")
+	b.wants("hello")
+	c.stays()                               // the upload is over
+	b.send("HTTP/1.1 100 Continue\r\n\r\n") // and nothing more
+	c.wants("HTTP/1.1 100 Continue\r\n\r\n")
+	if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 504 ") {
+		t.Errorf("head %q", head)
+	}
+}
+
+func TestBodyTimeout_IsOverWhenTheBodyIs(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Client.BodyTimeout = 200 * time.Millisecond })
+	c := r.sends("POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 5\r\n\r\n")
+	b := r.asked()
+	b.head()
+	c.send("hello")
+	b.wants("hello")
+	c.stays() // the upload is over
+	b.send("HTTP/1.1 100 Continue\r\n\r\n")
+	c.wants("HTTP/1.1 100 Continue\r\n\r\n")
+	for range 3 {
+		c.stays()
+	}
+	b.send(ok)
+	c.wants(ok)
+}
+
 func TestResponseTimeout_DoesNotCountAClientThatUploadsSlowly(t *testing.T) {
 	r := newRig(t, func(c *config.Config) { c.Backend.ResponseTimeout = 200 * time.Millisecond })
 	c := r.sends("POST / HTTP/1.1\r\nHost: app\r\nContent-Length: 4\r\n\r\na")

@@ -21,24 +21,19 @@ func (c *clientConn) respond(e *exchange, b *backendConn) bool {
 	dechunk := down.chunked && e.minor == 0
 	keep = keep && !dechunk
 
-	if e.up != nil && e.up.holds.Load() {
+	if e.up != nil && e.up.held() {
 		_ = e.stopUpload(c) // what the client sends now that it is told is not wanted
 	}
 	err := e.prepare(b, &down, keep, dechunk)
+	if err == nil && !down.done() && !down.short() {
+		err = e.counts.stream(c.s.up)
+		boundUnsent(c.conn)
+	}
 	if err != nil {
 		_ = e.stopUpload(c)
 		c.detach()
 		c.s.up.discard(b)
 		return c.fail(e, err)
-	}
-	if !down.done() && !down.short() {
-		if err = e.counts.stream(c.s.up); err != nil {
-			_ = e.stopUpload(c)
-			c.detach()
-			c.s.up.discard(b)
-			return c.fail(e, err)
-		}
-		boundUnsent(c.conn)
 	}
 	c.s.count(r.Status)
 	if c.write(e.out) != nil {
@@ -81,8 +76,8 @@ func (e *exchange) prepare(b *backendConn, down *body, keep, dechunk bool) error
 	return e.moreBody(b.src, down, dechunk)
 }
 
-// moreBody appends the unread bytes of the body to e.out. A chunk that is
-// malformed ends the response; what came before it is passed on.
+// moreBody appends the unread bytes of the body to e.out. An error is a chunk that
+// is malformed.
 func (e *exchange) moreBody(src *source, down *body, dechunk bool) error {
 	p := src.unread()
 	if len(p) == 0 || down.done() {

@@ -143,3 +143,20 @@ func TestWebhookWall_AnswersOnceAndTheConnectionGoesOn(t *testing.T) {
 	b.send(ok)
 	c.wants(ok)
 }
+
+// A client of HTTP/1.0 that wants its connection kept would wait for its end: our
+// own answers do not say that it is.
+func TestOwnAnswers_EndConnectionsOfHTTP10(t *testing.T) {
+	r := newRig(t, func(c *config.Config) { c.Webhook.URL = "http://app/hooks" })
+	for _, path := range []string{"/hooks", "/"} {
+		c := r.sends("GET " + path + " HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+		if path == "/" {
+			b := r.asked()
+			b.head()
+			_ = b.conn.Close()
+		}
+		if got, err := c.rest(); err != nil || !strings.Contains(got, "\r\nConnection: close\r\n") {
+			t.Errorf("%s: got %q and %v", path, got, err)
+		}
+	}
+}

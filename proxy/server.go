@@ -88,7 +88,7 @@ func New(o Options) (*Server, error) {
 	}
 	o.Metrics.Gauge("pushcart_client_connections", "HTTP connections of clients, WebSockets not included.",
 		func() float64 { return float64(s.open.Load()) })
-	o.Metrics.Gauge("pushcart_backend_streams", "Tunnels and responses under way.",
+	o.Metrics.Gauge("pushcart_backend_streams", "Tunnels, and bodies of requests and responses under way.",
 		func() float64 { return float64(s.up.streams.Load()) })
 	s.work.Go(s.expire)
 	return s, nil

@@ -156,17 +156,23 @@ func (s *source) stream(got func() bool) error {
 			}
 		}
 	}
-	over := false
+	over, first := false, true
 	err := s.raw.Read(func(fd uintptr) bool {
-		if !s.tryRead(fd) {
-			return false
-		}
-		if s.n > 0 {
+		for s.tryRead(fd) {
+			if s.n <= 0 {
+				return true
+			}
 			s.w += s.n
-			over = !got()
-			return over
+			// The wait tells of what comes from now on, not of what a full buffer left in
+			// the socket, nor of an end that came with the bytes. The latter is looked for
+			// once: clients that ask one thing only send their end with it.
+			again := first || s.w == len(*s.buf)
+			first = false
+			if over = !got(); over || !again {
+				return over
+			}
 		}
-		return true
+		return false
 	})
 	switch {
 	case over:

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -10,10 +11,10 @@ type upload struct {
 	done      chan struct{}
 	fault     error // the client's: malformed, too slow, gone
 	cancelled atomic.Bool
-	// holds: the client waits for a 100, so that it is the backend's turn.
-	holds atomic.Bool
-	// last: the end of the body is being written.
-	last atomic.Bool
+	last      atomic.Bool // the end of the body is being written
+
+	mu    sync.Mutex // guards holds, and whose turn it is
+	holds bool       // the client waits for a 100, so that it is the backend's turn
 }
 
 // firstBody takes what of the body came with the head, to go out with it. An
@@ -33,8 +34,7 @@ func (e *exchange) firstBody(src *source) error {
 }
 
 func newUpload(c *clientConn, e *exchange, b *backendConn) *upload {
-	u := &upload{done: make(chan struct{})}
-	u.holds.Store(e.expects)
+	u := &upload{done: make(chan struct{}), holds: e.expects}
 	c.sending.Store(true)
 	boundUnsent(b.conn)
 	go func() {
@@ -46,19 +46,15 @@ func newUpload(c *clientConn, e *exchange, b *backendConn) *upload {
 }
 
 func (u *upload) run(c *clientConn, e *exchange, b *backendConn) {
-	w, cfg := c.s.watch, &c.s.cfg
-	defer w.arm(c.watched, 0)
+	defer c.s.watch.arm(c.watched, 0)
 	for !e.body.done() {
 		if len(c.src.unread()) == 0 {
-			if !u.holds.Load() {
-				u.goOn(c, e, b)
-			}
+			u.awaitClient(c, e, b)
 			c.src.expect(&large)
 			if err := c.src.fill(); err != nil {
 				u.fail(err, b)
 				return
 			}
-			u.holds.Store(false)
 		}
 		p := c.src.unread()
 		n, err := e.body.scan(p)
@@ -66,8 +62,7 @@ func (u *upload) run(c *clientConn, e *exchange, b *backendConn) {
 			u.fail(err, b)
 			return
 		}
-		w.arm(c.watched, 0) // a slow backend is not the client's fault
-		u.expect(e, b, w, cfg.Backend.ResponseTimeout)
+		u.awaitBackend(c, e, b)
 		u.last.Store(e.body.done())
 		if _, err := b.conn.Write(p[:n]); err != nil {
 			// The backend takes no more; what it answers decides. What is unread is still
@@ -77,14 +72,48 @@ func (u *upload) run(c *clientConn, e *exchange, b *backendConn) {
 		}
 		c.src.take(n)
 	}
-	u.expect(e, b, w, cfg.Backend.ResponseTimeout)
+	u.awaitBackend(c, e, b)
 }
 
-// goOn makes it the client's turn: its next bytes are waited for, not the backend.
+// awaitClient makes it the client's turn, unless it waits for a 100.
+func (u *upload) awaitClient(c *clientConn, e *exchange, b *backendConn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.holds {
+		u.clientsTurn(c, e, b)
+	}
+}
+
+// goOn is for the backend's 100. A client that did not wait for it may have sent
+// all by now.
 func (u *upload) goOn(c *clientConn, e *exchange, b *backendConn) {
-	u.holds.Store(false)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.holds {
+		u.holds = false
+		u.clientsTurn(c, e, b)
+	}
+}
+
+func (u *upload) clientsTurn(c *clientConn, e *exchange, b *backendConn) {
 	c.s.watch.arm(c.watched, c.s.cfg.Client.BodyTimeout)
 	u.expect(e, b, c.s.watch, 0)
+}
+
+// awaitBackend makes it the backend's turn: it has something to take.
+func (u *upload) awaitBackend(c *clientConn, e *exchange, b *backendConn) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.holds = false
+	c.s.watch.arm(c.watched, 0) // a slow backend is not the client's fault
+	u.expect(e, b, c.s.watch, c.s.cfg.Backend.ResponseTimeout)
+}
+
+// held says whether the client still waits for a 100.
+func (u *upload) held() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.holds
 }
 
 // expect bounds the wait for the backend, as long as no response came.
@@ -126,6 +155,7 @@ func (e *exchange) stopUpload(c *clientConn) error {
 		}
 		c.mu.Unlock()
 		<-u.done
+		e.unsent = true // even if the rest just went up: with these deadlines neither connection can go on
 	}
 	e.up = nil
 	return u.fault

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -207,8 +208,8 @@ func (u *upstream) expire(all bool) {
 	for n < len(u.idle) && (all || u.idle[n].since < limit) {
 		n++
 	}
-	old := append([]*backendConn(nil), u.idle[:n]...)
-	u.idle = append(u.idle[:0], u.idle[n:]...)
+	old := slices.Clone(u.idle[:n])
+	u.idle = slices.Delete(u.idle, 0, n)
 	u.mu.Unlock()
 	for _, b := range old {
 		u.discard(b)

@@ -37,7 +37,7 @@ type watched struct {
 	// waiting, if not 0, is since when a backend works for this client, who is
 	// looked after meanwhile.
 	waiting atomic.Int64
-	onGone  atomic.Pointer[func()]
+	onGone  atomic.Pointer[func(reset bool)]
 	// quietAt, if not 0, is when a reader that still waits is to be told so.
 	quietAt atomic.Int64
 }
@@ -93,8 +93,12 @@ func (w *watcher) look(round int) {
 	}
 	w.mu.Unlock()
 	for _, x := range ask {
-		if f := x.onGone.Load(); f != nil && peerGone(x.conn) {
-			(*f)()
+		f := x.onGone.Load()
+		if f == nil {
+			continue
+		}
+		if gone, reset := peerGone(x.conn); gone {
+			(*f)(reset)
 		}
 	}
 }
@@ -145,9 +149,9 @@ func (w *watcher) set(deadline *atomic.Int64, d time.Duration) {
 	deadline.Store(w.now.Load() + d.Milliseconds() + 1)
 }
 
-// guard calls gone, at most once a second, while the client is away; unguard ends
-// it.
-func (w *watcher) guard(x *watched, gone *func()) {
+// guard calls gone, again and again, while the client is away, and says whether it
+// reset the connection; unguard ends that.
+func (w *watcher) guard(x *watched, gone *func(reset bool)) {
 	x.onGone.Store(gone)
 	x.waiting.Store(w.now.Load())
 }
@@ -157,18 +161,18 @@ func (w *watcher) unguard(x *watched) {
 	x.onGone.Store(nil)
 }
 
-// peerGone asks the kernel whether the peer closed; what it sent before may be
-// unread still.
-func peerGone(conn net.Conn) bool {
+// peerGone asks the kernel whether the peer closed, or even reset the connection;
+// what it sent before may be unread still.
+func peerGone(conn net.Conn) (gone, reset bool) {
 	raw := rawConn(conn)
 	if raw == nil {
-		return false
+		return false, false
 	}
-	gone := false
 	_ = raw.Control(func(fd uintptr) {
 		fds := []unix.PollFd{{Fd: int32(fd), Events: pollHangup}}
 		_, err := unix.Poll(fds, 0)
 		gone = err == nil && fds[0].Revents != 0
+		reset = gone && fds[0].Revents&unix.POLLERR != 0
 	})
-	return gone
+	return gone, reset
 }

@@ -184,14 +184,15 @@ func uploadBody(t *target, size int) (float64, error) {
 	return float64(size) / (1 << 20) / time.Since(begin).Seconds(), err
 }
 
-// idleCost opens n connections, makes one request on each and leaves them open; it
-// returns what the last two thirds of them cost. They come at a pace, as people do,
-// and are looked at when they were idle for a while.
+// Idle connections come at a pace, as people do, and are looked at when they were
+// idle for a while.
 const (
 	idlePace   = 500 * time.Microsecond
 	idleSettle = 3 * time.Second
 )
 
+// idleCost opens n connections, makes one request on each and leaves them open; it
+// returns what the last two thirds of them cost.
 func idleCost(t *target, n int) (each, total float64, err error) {
 	request := []byte("GET /bytes/100 HTTP/1.1\r\nHost: bench.example\r\n" + requestHeaders + "\r\n")
 	buf := make([]byte, 32<<10)

@@ -63,6 +63,9 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
+	if len(targets) == 0 {
+		return fmt.Errorf("nothing to measure: %q is no target, or not installed", o.only)
+	}
 	for _, size := range o.sizes() {
 		if err := compareRequests(o, targets, size); err != nil {
 			return err
