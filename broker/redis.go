@@ -117,7 +117,10 @@ func redisOptions(cfg config.Redis) (*redis.Options, error) {
 }
 
 func redisTLS(cfg config.RedisTLS, address string) (*tls.Config, error) {
-	host, _, _ := strings.Cut(address, ":")
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
 	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, InsecureSkipVerify: cfg.Insecure}
 	if cfg.ServerName != "" {
 		t.ServerName = cfg.ServerName

@@ -59,17 +59,22 @@ func (c *clientConn) serve() {
 
 // work takes requests; true: none came for a while.
 func (c *clientConn) work() (quiet bool) {
-	defer func() {
-		if r := recover(); r != nil {
-			c.s.o.Log.Error("panic on a connection", "err", fmt.Sprint(r), "stack", string(debug.Stack()))
-		}
-	}()
+	defer c.s.survive(func() {})
 	if c.watched == nil && !c.begin() {
 		return false
 	}
 	for c.await() && c.next() {
 	}
 	return c.quiet
+}
+
+// survive keeps one connection's panic from ending the others'. It is deferred; end
+// is called after a panic.
+func (s *Server) survive(end func()) {
+	if r := recover(); r != nil {
+		s.o.Log.Error("panic on a connection", "err", fmt.Sprint(r), "stack", string(debug.Stack()))
+		end()
+	}
 }
 
 // begin prepares a new connection; false: its TLS handshake failed.

@@ -24,6 +24,7 @@ func (c *clientConn) tunnel(e *exchange, b *backendConn) bool {
 		uphill := make(chan struct{})
 		go func() {
 			defer close(uphill)
+			defer c.s.survive(func() { cutBoth(b.conn, c.conn) })
 			pipe(b.conn, c.src, c.conn)
 		}()
 		pipe(c.conn, b.src, b.conn)
@@ -54,6 +55,11 @@ func pipe(dst net.Conn, src *source, from net.Conn) {
 			break
 		}
 	}
-	_ = dst.SetDeadline(time.Unix(1, 0))
-	_ = from.SetDeadline(time.Unix(1, 0))
+	cutBoth(dst, from)
+}
+
+// cutBoth ends what is read from and written to either.
+func cutBoth(a, b net.Conn) {
+	_ = a.SetDeadline(time.Unix(1, 0))
+	_ = b.SetDeadline(time.Unix(1, 0))
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,10 +41,14 @@ func newUpload(c *clientConn, e *exchange, b *backendConn) *upload {
 	go func() {
 		defer close(u.done)
 		defer c.sending.Store(false)
+		defer c.s.survive(func() { u.fail(errBroken, b) })
 		u.run(c, e, b)
 	}()
 	return u
 }
+
+// errBroken: a fault of ours.
+var errBroken = errors.New("upload broke off")
 
 func (u *upload) run(c *clientConn, e *exchange, b *backendConn) {
 	defer c.s.watch.arm(c.watched, 0)

@@ -84,11 +84,11 @@ func hammer(address string, request []byte, each time.Duration, warm, stop time.
 	buf := make([]byte, 32<<10)
 	next := time.Now().Add(rand.N(each + 1))
 	for {
-		if each > 0 {
-			time.Sleep(time.Until(next))
-			next = next.Add(each)
-		}
 		begin := time.Now()
+		if each > 0 { // by the clock: who is late is not spared what was due meanwhile
+			time.Sleep(next.Sub(begin))
+			begin, next = next, next.Add(each)
+		}
 		if begin.After(stop) {
 			return took, nil
 		}
