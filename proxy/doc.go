@@ -5,8 +5,9 @@
 //
 // A connection has one goroutine, and a second one only while a request body or
 // a tunnel goes up at the same time as something comes down. A goroutine that
-// waits for bytes holds no buffer. There are no timers: one watcher compares every
-// connection's deadline with a coarse clock.
+// waits for bytes holds no buffer. Between two requests a connection is soon parked:
+// a bare descriptor, without a goroutine or anything else of Go's. There are no
+// timers: one watcher compares every connection's deadline with a coarse clock.
 //
 // The package never decodes or cleans a path, never buffers a body, and adds
 // nothing to a message but the forwarding headers. Its exported methods may be
