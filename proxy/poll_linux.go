@@ -18,4 +18,4 @@ func boundUnsent(conn net.Conn) {
 	}
 }
 
-const unsentBytes = 256 << 10
+const unsentBytes = 512 << 10

@@ -147,7 +147,7 @@ func (u *upstream) dial() (*backendConn, error) {
 
 // readBuffer is what the kernel takes from the backend ahead of a client that reads
 // slowly; left alone it grows to many MiB.
-const readBuffer = 512 << 10
+const readBuffer = 1 << 20
 
 // usable says whether an idle connection is still open and silent.
 func (b *backendConn) usable() bool {
