@@ -197,6 +197,7 @@ func (s *Server) expire() {
 		select {
 		case <-t.C:
 			s.up.expire(false)
+			s.watch.tell() // who is parked is not under watch
 			s.lot.expire(s.watch.now.Load())
 		case <-s.expiring:
 			s.up.expire(true)

@@ -21,8 +21,10 @@ type watcher struct {
 	stop  chan struct{}
 	done  sync.WaitGroup
 
-	mu  sync.Mutex // guards all
-	all map[*watched]struct{}
+	mu     sync.Mutex // guards all below
+	all    map[*watched]struct{}
+	asleep bool // all was empty: the clock stands still
+	wake   chan struct{}
 }
 
 // watched is one connection under watch.
@@ -43,8 +45,8 @@ type watched struct {
 }
 
 func newWatcher() *watcher {
-	w := &watcher{begin: time.Now(), stop: make(chan struct{}), all: map[*watched]struct{}{}}
-	w.now.Store(1)
+	w := &watcher{begin: time.Now(), stop: make(chan struct{}), all: map[*watched]struct{}{}, wake: make(chan struct{}, 1)}
+	w.tell()
 	w.done.Go(w.run)
 	return w
 }
@@ -58,9 +60,29 @@ func (w *watcher) run() {
 			return
 		case <-t.C:
 		}
-		w.now.Store(time.Since(w.begin).Milliseconds() + 1)
+		w.tell()
 		w.look(round)
+		if w.nothing() {
+			t.Stop()
+			select {
+			case <-w.stop:
+				return
+			case <-w.wake:
+			}
+			t.Reset(watchStep)
+		}
 	}
+}
+
+// tell sets the coarse clock.
+func (w *watcher) tell() { w.now.Store(time.Since(w.begin).Milliseconds() + 1) }
+
+// nothing says that there is nobody to watch; whoever comes wakes the watcher.
+func (w *watcher) nothing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asleep = len(w.all) == 0
+	return w.asleep
 }
 
 func (w *watcher) close() {
@@ -111,8 +133,13 @@ func past(deadline *atomic.Int64, now int64) bool {
 func (w *watcher) add(conn net.Conn) *watched {
 	x := &watched{conn: conn}
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.asleep {
+		w.asleep = false
+		w.tell()
+		w.wake <- struct{}{} // has room: one for each time asleep
+	}
 	w.all[x] = struct{}{}
-	w.mu.Unlock()
 	return x
 }
 
