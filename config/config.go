@@ -60,10 +60,11 @@ type Backend struct {
 	// unused. Default 90s.
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
 	// MaxConnections bounds requests that wait for their response head; more
-	// wait up to ConnectTimeout and get 503 then. Tunnels and responses under
-	// way do not count. Default 1024.
+	// wait up to ConnectTimeout and get 503 then. Tunnels and bodies under way do
+	// not count. Default 1024.
 	MaxConnections int `yaml:"max_connections"`
-	// MaxStreams bounds tunnels and responses under way. 0, the default: none.
+	// MaxStreams bounds tunnels and bodies under way; an upload that finds no room
+	// counts for MaxConnections instead. 0, the default: none.
 	MaxStreams int `yaml:"max_streams"`
 	// PreserveHost forwards the client's Host; false sends the backend's own.
 	// Default true.
