@@ -1,6 +1,3 @@
-// Package apierror is the one list of error codes that clients and callers see
-// (SPEC §6.3), with their HTTP statuses and JSON form. Values are plain data and
-// may be shared between goroutines once built.
 package apierror
 
 import (

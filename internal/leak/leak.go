@@ -1,5 +1,3 @@
-// Package leak fails a test run that leaves goroutines of this module behind. It
-// is for TestMain and nothing else.
 package leak
 
 import (
