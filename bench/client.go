@@ -47,7 +47,7 @@ const extensions = "Sec-WebSocket-Extensions"
 // upgrade asks for a WebSocket on conn; what comes after the 101 is in r.
 func upgrade(conn net.Conn, header string) (r *bufio.Reader, err error) {
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	if _, err := fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+	if _, err := fmt.Fprintf(conn, "GET /_push HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n", header); err != nil {
 		return nil, err
 	}

@@ -101,7 +101,7 @@ func (c *Config) checkWebSocket(p *Problems) {
 	w := c.WebSocket
 	for i, path := range w.Paths {
 		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "?# ") || strings.Contains(strings.TrimSuffix(path, "/*"), "*") {
-			p.add(item("websocket.paths", i), `want a path like "/ws" or "/rt/*", got %q`, path)
+			p.add(item("websocket.paths", i), `want a path like "/_push" or "/rt/*", got %q`, path)
 		}
 	}
 	for i, o := range w.AllowedOrigins {

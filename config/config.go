@@ -69,6 +69,9 @@ type Backend struct {
 	// PreserveHost forwards the client's Host; false sends the backend's own.
 	// Default true.
 	PreserveHost bool `yaml:"preserve_host"`
+	// Via adds "Via: 1.1 pushcart" to requests (RFC 9110 §7.6.3). nginx and IIS
+	// stop compressing for a request that has one. Default false.
+	Via bool `yaml:"via"`
 	// TLS applies to https:// URLs.
 	TLS BackendTLS `yaml:"tls"`
 }
@@ -104,6 +107,11 @@ type Client struct {
 type Push struct {
 	// Listen is host:port or unix:/path. Default 127.0.0.1:8081.
 	Listen string `yaml:"listen"`
+	// SocketMode are the permissions of a unix socket, in octal. Default "0660".
+	SocketMode string `yaml:"socket_mode"`
+	// SocketGroup is the group of a unix socket, a name or a number. Empty: the
+	// process's own.
+	SocketGroup string `yaml:"socket_group"`
 	// Tokens, if any, are the bearer tokens of which a caller must send one.
 	Tokens []Secret `yaml:"tokens"`
 	// TokensFile holds one token a line, added to Tokens.

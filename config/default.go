@@ -15,7 +15,7 @@ func Default() Config {
 			IdleTimeout: 75 * time.Second,
 		},
 		WebSocket: WebSocket{
-			Paths: []string{"/ws"}, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Second,
+			Paths: []string{"/_push"}, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Second,
 			HandshakeTimeout: 10 * time.Second, MaxMessageSize: 64 * KiB, InboundTotal: 128 * MiB,
 			Outbox: Outbox{Messages: 256, Bytes: MiB, Total: 512 * MiB},
 		},
@@ -24,11 +24,13 @@ func Default() Config {
 				Leeway: 30 * time.Second, UserClaim: "sub", ChannelsClaim: "channels", RequireExp: true,
 				Sources: []string{"header", "query:access_token"},
 			},
-			Forward: Forward{Timeout: 5 * time.Second},
+			Forward: Forward{
+				Headers: []string{"Cookie", "Authorization", "User-Agent", "Accept-Language"}, Timeout: 5 * time.Second,
+			},
 		},
-		Push: Push{Listen: "127.0.0.1:8081", MaxBody: MiB},
+		Push: Push{Listen: "127.0.0.1:8081", SocketMode: "0660", MaxBody: MiB},
 		Webhook: Webhook{
-			Timeout: 5 * time.Second,
+			Timeout: 5 * time.Second, MaxAnswer: MiB,
 			ForwardHeaders: ForwardHeaders{
 				Connect: []string{"Cookie", "Authorization", "User-Agent", "Accept-Language"},
 			},

@@ -5,8 +5,11 @@ import "time"
 // Webhook is where events go (SPEC §5).
 type Webhook struct {
 	// URL takes one POST per event; "{event}" in it is replaced by the event's
-	// name. Empty: no webhooks.
+	// name. A path alone ("/hooks/push") is asked at the backend itself, over its
+	// socket and TLS settings. Empty: no webhooks.
 	URL string `yaml:"url"`
+	// Host is the Host header to send; see Forward.Host.
+	Host string `yaml:"host"`
 	// Events are the ones to send: connect, connected, message, disconnected;
 	// ["*"] is all. Required with URL.
 	Events []string `yaml:"events"`
@@ -23,6 +26,9 @@ type Webhook struct {
 	PublicPath bool `yaml:"public_path"`
 	// Timeout bounds one attempt. Default 5s.
 	Timeout time.Duration `yaml:"timeout"`
+	// MaxAnswer bounds the body of an answer; past it the answer counts as an
+	// error. Default 1MiB.
+	MaxAnswer Size `yaml:"max_answer"`
 	// ForwardHeaders are the handshake's headers that go with events.
 	ForwardHeaders ForwardHeaders `yaml:"forward_headers"`
 	// Outbox bounds the told events that wait in memory for their delivery.

@@ -5,7 +5,7 @@ import "time"
 // WebSocket says which paths end at the sidecar and how connections live.
 type WebSocket struct {
 	// Paths end at the sidecar when a request upgrades to WebSocket: exact, or a
-	// prefix written "/rt/*". Default ["/ws"].
+	// prefix written "/rt/*". Default ["/_push"].
 	Paths []string `yaml:"paths"`
 	// AllowedOrigins are what the Origin header may be: "https://app.example.com",
 	// "https://*.example.com", "*", "null". Empty, the default: its host must

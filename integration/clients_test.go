@@ -43,7 +43,7 @@ var dialer = &websocket.Dialer{HandshakeTimeout: 15 * time.Second}
 // dial opens a WebSocket that must be let in.
 func dial(t *testing.T, s *sidecar, header http.Header) *websocket.Conn {
 	t.Helper()
-	c, err := tryDial(s, "/ws", header)
+	c, err := tryDial(s, "/_push", header)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ func TestTwoNodes_EveryPushArrivesExactlyOnceAndInOrder(t *testing.T) {
 	conns := make([]*websocket.Conn, connections)
 	var readers sync.WaitGroup
 	inParallel(connections, 16, func(i int) {
-		c, err := tryDial(nodes[rand.IntN(2)], "/ws", bearer(token(fmt.Sprint("u", i%users))))
+		c, err := tryDial(nodes[rand.IntN(2)], "/_push", bearer(token(fmt.Sprint("u", i%users))))
 		if err != nil {
 			t.Errorf("connection %d: %v", i, err)
 			return

@@ -22,7 +22,7 @@ func TestCompression_EndToEnd(t *testing.T) {
 	long := strings.Repeat("all work and no play ", 100)
 	for _, compression := range []bool{true, false} {
 		d := websocket.Dialer{EnableCompression: compression}
-		c, resp, err := d.Dial("ws://"+s.public+"/ws", bearer(token("42", "news")))
+		c, resp, err := d.Dial("ws://"+s.public+"/_push", bearer(token("42", "news")))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -65,7 +65,7 @@ func TestExpress_ReadsEventsWithItsOwnLibraries(t *testing.T) {
 		t.Errorf("pass-through: %d %q", status, body)
 	}
 
-	c, err := tryDial(s, "/ws?user=zo%C3%AB%20m", nil)
+	c, err := tryDial(s, "/_push?user=zo%C3%AB%20m", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

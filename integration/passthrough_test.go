@@ -23,7 +23,7 @@ func TestPassThrough_NoOtherAPIIsOnThePublicListener(t *testing.T) {
 	for _, host := range []string{"app.example", s.push, s.admin, "localhost", "127.0.0.1"} {
 		for _, path := range []string{
 			"/v1/push", "/v1/batch", "/v1/connections", "/v1/users/ann", "/v1/channels", "/v1/nodes",
-			"/healthz", "/readyz", "/metrics", "/", "/debug/pprof/", "/debug/pprof/heap", "//v1/push", "/x/../v1/push", "/%761/push", "/ws/v1/push",
+			"/healthz", "/readyz", "/metrics", "/", "/debug/pprof/", "/debug/pprof/heap", "//v1/push", "/x/../v1/push", "/%761/push", "/_push/v1/push",
 		} {
 			for _, target := range []string{path, "http://" + host + path} {
 				status, _, got := exchange(t, s.public, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",

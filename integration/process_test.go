@@ -141,7 +141,7 @@ func TestJWT_PublicKeysFromFileAndJWKS(t *testing.T) {
 		"file": "public_key_file: " + file, "jwks": "jwks_url: '" + b.URL + "/keys'",
 	} {
 		s := start(t, "\nauth: {jwt: {"+yaml+", algorithms: [ES256]}}")
-		c, err := tryDial(s, "/ws?access_token="+es256("k1"), nil)
+		c, err := tryDial(s, "/_push?access_token="+es256("k1"), nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -150,11 +150,11 @@ func TestJWT_PublicKeysFromFileAndJWKS(t *testing.T) {
 			t.Errorf("%s: user 42 is not there", name)
 		}
 		_ = c.Close()
-		if _, err := tryDial(s, "/ws", bearer(sign(`{"alg":"HS256"}`, `{"sub":"x","exp":9999999999}`))); err == nil || !strings.Contains(err.Error(), "401") {
+		if _, err := tryDial(s, "/_push", bearer(sign(`{"alg":"HS256"}`, `{"sub":"x","exp":9999999999}`))); err == nil || !strings.Contains(err.Error(), "401") {
 			t.Errorf("%s: HS256 where ES256 is wanted: %v", name, err)
 		}
 		if name == "jwks" {
-			if _, err := tryDial(s, "/ws", bearer(es256("unknown"))); err == nil || !strings.Contains(err.Error(), "401") {
+			if _, err := tryDial(s, "/_push", bearer(es256("unknown"))); err == nil || !strings.Contains(err.Error(), "401") {
 				t.Errorf("%s: unknown kid: %v", name, err)
 			}
 		}
@@ -214,7 +214,7 @@ func TestPassThrough_TheWebhookIsNotReachableFromOutside(t *testing.T) {
 	if n := len(b.got("message")); n != 0 {
 		t.Errorf("%d forged events reached the backend", n)
 	}
-	if status, body := call(t, "GET", "http://"+s.public+"/ws", "", ""); status != 200 || body != "GET /ws" {
+	if status, body := call(t, "GET", "http://"+s.public+"/_push", "", ""); status != 200 || body != "GET /_push" {
 		t.Errorf("a plain request to the WebSocket's path: %d %s", status, body)
 	}
 }

@@ -26,7 +26,7 @@ func limitedNodes(t *testing.T, redis *redisServer, policy string) [2]*sidecar {
 // full says whether the handshake of another connection is refused.
 func full(t *testing.T, s *sidecar, user string) bool {
 	t.Helper()
-	c, err := tryDial(s, "/ws", bearer(token(user)))
+	c, err := tryDial(s, "/_push", bearer(token(user)))
 	if err == nil {
 		_ = c.Close()
 	} else if !strings.Contains(err.Error(), "429") {
@@ -52,7 +52,7 @@ func TestConnectionsPerUser_RejectsOverTwoNodes(t *testing.T) {
 	}
 	_ = ann[0].Close() // on node 0
 	eventually(t, "another is let in on node 1", func() bool {
-		c, err := tryDial(nodes[1], "/ws", bearer(token("ann")))
+		c, err := tryDial(nodes[1], "/_push", bearer(token("ann")))
 		if err == nil {
 			t.Cleanup(func() { _ = c.Close() })
 		}
@@ -102,7 +102,7 @@ type rush struct {
 func startRush(t *testing.T, nodes [2]*sidecar, user string) *rush {
 	r := &rush{}
 	inParallel(40, 40, func(i int) {
-		c, err := tryDial(nodes[i%2], "/ws", bearer(token(user)))
+		c, err := tryDial(nodes[i%2], "/_push", bearer(token(user)))
 		switch {
 		case err == nil:
 			t.Cleanup(func() { _ = c.Close() })
@@ -178,7 +178,7 @@ func TestConnectionsPerUser_APausedNodeIsCountedAgain(t *testing.T) {
 	t.Cleanup(func() { signal(t, nodes[0].cmd.Process, "CONT") }) // before it is stopped
 	var here []*websocket.Conn
 	eventually(t, "three more are let in on node 1", func() bool {
-		if c, err := tryDial(nodes[1], "/ws", bearer(token("ann"))); err == nil {
+		if c, err := tryDial(nodes[1], "/_push", bearer(token("ann"))); err == nil {
 			here = append(here, c)
 		}
 		return len(here) == 3

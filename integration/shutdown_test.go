@@ -138,7 +138,7 @@ func TestShutdown_HandshakesGoOnDuringTheDelayAndEndWithIt(t *testing.T) {
 	}
 	// While the connection that does not answer its Close is awaited, plain requests
 	// go on and handshakes do not.
-	if _, err := tryDial(s, "/ws", nil); err == nil || !strings.Contains(err.Error(), "503") {
+	if _, err := tryDial(s, "/_push", nil); err == nil || !strings.Contains(err.Error(), "503") {
 		t.Errorf("a handshake while draining: %v, want 503", err)
 	}
 	if status, body := call(t, "GET", "http://"+s.public+"/hello", "", ""); status != 200 {
@@ -154,7 +154,7 @@ func dialStuck(t *testing.T, s *sidecar) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	fmt.Fprintf(conn, "GET /_push HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != 101 {
 		t.Fatalf("handshake: %v %v", resp, err)
 	}

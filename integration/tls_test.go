@@ -83,7 +83,7 @@ func TestTLS_HTTPAndWebSocketsAndANewCertificate(t *testing.T) {
 	d := &websocket.Dialer{TLSClientConfig: conf, HandshakeTimeout: 10 * time.Second}
 	var conns []*websocket.Conn
 	for range 2 {
-		c, _, err := d.Dial("wss://"+s.public+"/ws", nil)
+		c, _, err := d.Dial("wss://"+s.public+"/_push", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@ func dialTLS(t *testing.T, yaml string, n int) (*sidecar, []*websocket.Conn) {
 	d := &websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "localhost"}, HandshakeTimeout: 10 * time.Second}
 	var all []*websocket.Conn
 	for range n {
-		c, _, err := d.Dial("wss://"+s.public+"/ws", nil)
+		c, _, err := d.Dial("wss://"+s.public+"/_push", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

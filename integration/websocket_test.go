@@ -27,7 +27,7 @@ func TestHandshake_IsRefusedInPlainHTTP(t *testing.T) {
 	f := func(name string, change map[string]string, want int, says string) {
 		t.Helper()
 		var req strings.Builder
-		req.WriteString("GET /ws HTTP/1.1\r\n")
+		req.WriteString("GET /_push HTTP/1.1\r\n")
 		for k, v := range good {
 			if c, ok := change[k]; ok {
 				v = c
@@ -100,7 +100,7 @@ func exchange(t *testing.T, addr, request string) (int, http.Header, string) {
 
 func TestHandshake_WithoutAnyWayInIs401AndSaysWhy(t *testing.T) {
 	s := start(t, "")
-	if _, err := tryDial(s, "/ws", nil); err == nil || !strings.Contains(err.Error(), "401") || !strings.Contains(err.Error(), "auth.jwt") {
+	if _, err := tryDial(s, "/_push", nil); err == nil || !strings.Contains(err.Error(), "401") || !strings.Contains(err.Error(), "auth.jwt") {
 		t.Errorf("got %v, want 401 that names the keys", err)
 	}
 	if c := s.complaints(); len(c) != 1 || !strings.Contains(c[0], "no way in") {
@@ -129,7 +129,7 @@ func TestConnection_HalfAFrameAndSilenceEndsWith3008(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81\xfe\x10")
+	fmt.Fprintf(conn, "GET /_push HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\x81\xfe\x10")
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	r := bufio.NewReader(conn)
 	if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 101 {
@@ -223,7 +223,7 @@ func TestWebhooks_TellAConnectionsLifeInOrder(t *testing.T) {
 		Path     string
 		RemoteIP string `json:"remote_ip"`
 	}
-	if err := json.Unmarshal([]byte(b.events[0].body), &body); err != nil || body.Path != "/ws" || body.RemoteIP != "127.0.0.1" {
+	if err := json.Unmarshal([]byte(b.events[0].body), &body); err != nil || body.Path != "/_push" || body.RemoteIP != "127.0.0.1" {
 		t.Errorf("connect body: %s", b.events[0].body)
 	}
 	for i, want := range []string{"", `{"step":1}`, `{"step":1}`, `{"step":2}`, `{"step":2}`, `{"step":2}`} {
@@ -332,7 +332,7 @@ func TestConnect_RefusalsReachTheClient(t *testing.T) {
 	f := func(m, want string) {
 		t.Helper()
 		mode.Store(m)
-		c, err := tryDial(s, "/ws", nil)
+		c, err := tryDial(s, "/_push", nil)
 		if c != nil {
 			_ = c.Close()
 		}
@@ -365,7 +365,7 @@ func TestForward_AsksTheBackendWhoItIs(t *testing.T) {
 	s := start(t, "\nauth: {forward: {url: '"+b.URL+"/me', user: /user/id}}")
 	f := func(cookie, want string) {
 		t.Helper()
-		_, err := tryDial(s, "/ws", http.Header{"Cookie": {cookie}})
+		_, err := tryDial(s, "/_push", http.Header{"Cookie": {cookie}})
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: got %v, want %q", cookie, err, want)
 		}

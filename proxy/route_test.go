@@ -55,8 +55,8 @@ func TestWebSocketPath_IsDecidedOnTheBytesThatWouldBeForwarded(t *testing.T) {
 	for _, path := range []string{"/%77s", "//ws", "/x/../ws", "/ws;a", "/ws/", "/WS", "", "?/ws"} {
 		r.passes("GET http://app" + path + handshake)
 	}
-	r.passes("GET /ws HTTP/1.1\r\nHost: app\r\n\r\n") // no upgrade: an ordinary request
-	r.passes("GET /ws HTTP/1.1\r\nHost: app\r\nConnection: upgrade\r\n\r\n")
+	r.passes("GET /_push HTTP/1.1\r\nHost: app\r\n\r\n") // no upgrade: an ordinary request
+	r.passes("GET /_push HTTP/1.1\r\nHost: app\r\nConnection: upgrade\r\n\r\n")
 }
 
 func TestWebSocketPath_BadUpgradesDoNotReachTheBackend(t *testing.T) {
@@ -64,9 +64,9 @@ func TestWebSocketPath_BadUpgradesDoNotReachTheBackend(t *testing.T) {
 		t.Helper()
 		refused(t, "400", request)
 	}
-	f("GET /ws HTTP/1.0\r\nHost: app\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n")
-	f("GET /ws HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\n\r\n")
-	f("GET /ws HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\nConnection: close\r\n\r\n")
+	f("GET /_push HTTP/1.0\r\nHost: app\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n")
+	f("GET /_push HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\n\r\n")
+	f("GET /_push HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\nConnection: close\r\n\r\n")
 }
 
 func TestWebhookWall_HidesTheRouteInEverySpelling(t *testing.T) {
