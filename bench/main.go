@@ -16,6 +16,7 @@
 //	go run ./bench drain             15,000 connections closed, each app told
 //	go run ./bench rolling           two nodes restarted under load
 //	go run ./bench all               all of the above
+//	go run ./bench ab OLD NEW        two commits in turn: ratios with their 95 % intervals
 //	go run ./bench slow              1,000 clients that stop reading; 8 minutes
 //	go run ./bench soak -time 30m    everything mixed, for a long time
 package main
@@ -34,6 +35,9 @@ type options struct {
 	redis  string
 	rounds int
 	time   time.Duration
+	pairs  int
+	// backend is the app's URL; empty: one that does not answer.
+	backend string
 }
 
 func main() {
@@ -42,6 +46,7 @@ func main() {
 	flag.StringVar(&o.redis, "redis", "", "host:port of a Redis to push through, two nodes; empty: one node in memory")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each figure is taken; the median is shown")
 	flag.DurationVar(&o.time, "time", 30*time.Minute, "of the soak")
+	flag.IntVar(&o.pairs, "pairs", minPairs, "of ab: how often each figure is taken from both commits")
 	flag.Parse()
 	what := flag.Arg(0)
 	if flag.NArg() > 0 { // flags may also follow the name
@@ -68,6 +73,9 @@ var measurements = []struct {
 func run(o options, what string) error {
 	if what == "probe" { // fairness runs itself
 		return probe(flag.Arg(0), flag.Arg(1))
+	}
+	if what == "ab" {
+		return ab(o, flag.Args())
 	}
 	if o.binary == "" {
 		dir, err := os.MkdirTemp("", "pushcart-bench")

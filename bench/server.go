@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,9 +27,16 @@ type server struct {
 	admin  string
 }
 
-func build(dir string) (string, error) {
-	out := filepath.Join(dir, "pushcart")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", out, "./cmd/pushcart")
+// build makes the binary of this tree.
+func build(dir string) (string, error) { return buildIn(".", dir) }
+
+func buildIn(tree, dir string) (string, error) {
+	out, err := filepath.Abs(filepath.Join(dir, "pushcart"))
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-o", out, "./cmd/pushcart")
+	cmd.Dir = tree
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	cmd.Stderr = os.Stderr
 	return out, cmd.Run()
@@ -50,7 +58,8 @@ func startOn(o options, public, push, admin string, lines []string) (*server, er
 	if err != nil {
 		return nil, err
 	}
-	lines = append([]string{"listen: " + public, "backend: {url: 'http://127.0.0.1:9'}", "push: {listen: '" + push + "'}",
+	backend := cmp.Or(o.backend, "http://127.0.0.1:9")
+	lines = append([]string{"listen: " + public, "backend: {url: '" + backend + "'}", "push: {listen: '" + push + "'}",
 		"admin: {listen: '" + admin + "', pprof: true}", "log: {format: json}"}, lines...)
 	_, err = f.WriteString(strings.Join(lines, "\n") + "\n")
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -73,7 +82,7 @@ func startOn(o options, public, push, admin string, lines []string) (*server, er
 
 // readAddresses finds the start line among the logs, and goes on reading them.
 func (s *server) readAddresses(logs io.Reader) error {
-	lines := bufio.NewScanner(logs)
+	lines, before := bufio.NewScanner(logs), ""
 	for lines.Scan() {
 		var line struct{ Listen, Push, Admin string }
 		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Listen != "" {
@@ -81,9 +90,9 @@ func (s *server) readAddresses(logs io.Reader) error {
 			go func() { _, _ = io.Copy(io.Discard, logs) }()
 			return nil
 		}
-		fmt.Fprintln(os.Stderr, lines.Text())
+		before += lines.Text() + "\n"
 	}
-	return errors.New("pushcart ended without a start line")
+	return errors.New("pushcart ended without a start line:\n" + before)
 }
 
 // stop ends the process: a second signal lets it go at once, as the clients are
