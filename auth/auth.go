@@ -98,19 +98,7 @@ func (a *Authenticator) Token(ctx context.Context, token string) (Identity, erro
 			return a.claims(payload, time.Now())
 		}
 	}
-	select {
-	case a.working <- struct{}{}:
-	case <-ctx.Done():
-		return Identity{}, fmt.Errorf("%w: too many handshakes", ErrUnavailable)
-	}
-	version := a.cache.version()
-	release := func() { <-a.working }
-	id, err := a.verify(ctx, token, release)
-	if err != nil {
-		return Identity{}, err
-	}
-	a.cache.put(token, version)
-	return id, nil
+	return a.verify(ctx, token)
 }
 
 // Forward asks the endpoint. Its error wraps ErrUnauthenticated, ErrForbidden or

@@ -274,7 +274,7 @@ func TestPointer(t *testing.T) {
 	doc := []byte(`{"a":{"b":[10,{"c":"x"}],"/~":1},"":2}`)
 	f := func(path, want string) {
 		t.Helper()
-		if got := string(pointer(doc, path)); got != want {
+		if got, err := pointer(doc, path); err != nil || string(got) != want {
 			t.Errorf("%q: got %q, want %q", path, got, want)
 		}
 	}

@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/url"
@@ -96,5 +95,5 @@ func (f *forwarder) user(resp *fasthttp.Response) (string, error) {
 		}
 		return user, names.CheckUser(user)
 	}
-	return userValue(pointer(json.RawMessage(resp.Body()), f.cfg.User))
+	return userAt(resp.Body(), f.cfg.User)
 }
