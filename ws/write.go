@@ -123,9 +123,11 @@ func (c *Conn) sendAll(batch []*push.Message) {
 // reply sends a frame that is no push, unless the connection is at its end.
 func (c *Conn) reply(frame []byte) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended == nil && c.queueLocked(item{frame: frame}) == sentFull {
-		c.endLocked(endSlow) // replies are not counted: nobody waits for them
+	s, given := c.ownLocked(frame)
+	c.mu.Unlock()
+	c.giveUp(given, endSlow)
+	if s == sentQueued {
+		c.srv.relieve()
 	}
 }
 
@@ -133,16 +135,23 @@ func (c *Conn) reply(frame []byte) {
 // of pings is held up where it comes from.
 func (c *Conn) pong(p []byte) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	s, given := c.ownLocked(newFrame(opPong, p))
+	c.choked = c.choked || s == sentQueued
+	c.mu.Unlock()
+	c.giveUp(given, endSlow)
+}
+
+// ownLocked writes or queues a frame that is no push. Where the outbox is full the
+// connection ends as slow; the pushes that it returns were given up, which the
+// caller reports after unlocking.
+func (c *Conn) ownLocked(frame []byte) (s sent, given []*push.Message) {
 	if c.ended != nil {
-		return
+		return sentNothing, nil
 	}
-	switch c.queueLocked(item{frame: newFrame(opPong, p)}) {
-	case sentQueued:
-		c.choked = true
-	case sentFull:
-		c.endLocked(endSlow)
+	if s = c.queueLocked(item{frame: frame}); s == sentFull {
+		given = c.endLocked(endSlow)
 	}
+	return s, given
 }
 
 // queueLocked writes or queues a frame.

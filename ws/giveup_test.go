@@ -1,0 +1,83 @@
+package ws
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/push"
+)
+
+// pushServer is a push API in front of a hub.
+func pushServer(t *testing.T, h *push.Hub) (url string) {
+	t.Helper()
+	api := push.NewAPI(push.APIOptions{Config: config.Default().Push, Hub: h, Log: slog.New(slog.DiscardHandler)})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- api.Serve(ln) }()
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		_ = api.Shutdown(t.Context())
+		_ = ln.Close()
+		<-served
+	})
+	return "http://" + ln.Addr().String()
+}
+
+// What a reply or a pong found no room for ended the connection, and the pushes that
+// waited in its outbox were forgotten: their publishers waited in vain.
+func TestConn_PushesThatAReplyPushesOutHaveTheirOutcome(t *testing.T) {
+	f := func(name string, fill func(*Conn)) {
+		t.Helper()
+		s, h := newTestServer(t, func(c *config.Config) { c.WebSocket.Outbox.Messages = 4 }, nil)
+		defer closeServer(t, s, h)
+		url := pushServer(t, h)
+		_, client := openPipe(t, s)
+		defer client.Close()
+		var c *Conn
+		s.engine.goLoop.each(func(found *Conn) { c = found })
+		waiting := func(n int) func() bool {
+			return func() bool {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				return n == 0 && c.out == nil || c.out != nil && c.out.len() == n
+			}
+		}
+		eventually(t, "the 101 is out", waiting(0))
+		c.reply(rawFrame(textMessages(1, 8)[0])) // its writer holds this one, and nobody reads
+
+		type answer struct{ Delivered, Slow int }
+		answered := make(chan answer, 1)
+		began := time.Now()
+		go func() {
+			var a answer
+			defer func() { answered <- a }()
+			resp, err := http.Post(url+"/v1/push", "application/json",
+				strings.NewReader(`{"to":{"connections":["`+c.member.ID()+`"]},"text":"x","wait":"20s"}`))
+			if err != nil {
+				return
+			}
+			defer resp.Body.Close()
+			body, _ := io.ReadAll(resp.Body)
+			_ = json.Unmarshal(body, &a)
+		}()
+		eventually(t, "the push waits", waiting(2))
+		for range 8 {
+			fill(c)
+		}
+		if a := <-answered; a.Slow != 1 || a.Delivered != 0 || time.Since(began) > 15*time.Second {
+			t.Errorf("%s: %+v after %v, want slow: 1 at once", name, a, time.Since(began))
+		}
+	}
+	f("reply", func(c *Conn) { c.reply(rawFrame(textMessages(1, 8)[0])) })
+	f("pong", func(c *Conn) { c.pong([]byte("?")) })
+}
