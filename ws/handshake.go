@@ -131,7 +131,7 @@ func goodKey(key []byte) bool {
 func (h *handshake) enter(entered *entry) *refusal {
 	s := h.srv
 	if s.draining.Load() {
-		return refuse("draining", apierror.Unavailable, "the node is going away").after(1)
+		return goingAway()
 	}
 	if entered.total = s.admission.enter(); !entered.total {
 		return refuse("limit", apierror.Unavailable, "the node is full").after(5)
@@ -140,6 +140,10 @@ func (h *handshake) enter(entered *entry) *refusal {
 		return refuse("rate", apierror.RateLimited, "too many connections from this address").after(1)
 	}
 	return nil
+}
+
+func goingAway() *refusal {
+	return refuse("draining", apierror.Unavailable, "the node is going away").after(1)
 }
 
 // upgrade is steps 5 and 6: the connection is registered, then the 101 goes out.
@@ -166,11 +170,14 @@ func (h *handshake) upgrade(conn net.Conn, early []byte, id *identity, entered *
 	if err := s.engine.attach(c, conn, s.opened.Add(1)); err != nil {
 		return refuse("error", apierror.Internal, "the connection could not be taken over")
 	}
-	*entered = entry{} // from here on release gives it back
 	if !id.expires.IsZero() {
 		c.expires = c.loop.at(id.expires)
 	}
-	c.loop.add(c, never)
+	if !c.loop.add(c, never) {
+		c.sock.close()
+		return goingAway()
+	}
+	*entered = entry{} // from here on release gives it back
 	ctx, cancel := context.WithTimeout(context.Background(), registerWait)
 	if err := s.hub.Join(ctx, c, id.user, id.channels); err != nil {
 		s.log.Debug("connection registered without the broker", "conn", c.member.ID(), "err", err)

@@ -29,7 +29,7 @@ type slot struct {
 // attention now. One goroutine runs it; every method may be called from any.
 type loop struct {
 	began time.Time
-	wake  func() // ends the wait of the goroutine that runs the loop
+	wake  func() // ends the wait of the goroutine that runs the loop; see wakeLocked
 
 	mu    sync.Mutex // guards all below; nothing else is locked under it
 	slots []slot
@@ -38,6 +38,7 @@ type loop struct {
 	next  tick // no slot is due before
 	awake bool // tasks will be looked at before the next wait
 	ended bool // stop was called
+	over  bool // run returned, or is about to
 }
 
 func newLoop() *loop { return &loop{began: time.Now(), next: never, awake: true} }
@@ -47,9 +48,13 @@ func (l *loop) now() tick { return tick(time.Since(l.began) / tickLength) }
 // at returns the tick of a moment, never 0 and never in the past.
 func (l *loop) at(t time.Time) tick { return l.now() + 1 + ticks(max(0, time.Until(t))) }
 
-// add gives c a slot.
-func (l *loop) add(c *Conn, due tick) {
+// add gives c a slot; false: the loop is over, and c must be closed by the caller.
+func (l *loop) add(c *Conn, due tick) bool {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return false
+	}
 	if n := len(l.free); n > 0 {
 		c.slot, l.free = l.free[n-1], l.free[:n-1]
 	} else {
@@ -58,11 +63,8 @@ func (l *loop) add(c *Conn, due tick) {
 	}
 	s := &l.slots[c.slot]
 	s.c, s.due, c.gen = c, due, s.gen
-	wake := l.soonerLocked(due)
-	l.mu.Unlock()
-	if wake {
-		l.wake()
-	}
+	l.soonerLocked(due)
+	return true
 }
 
 // remove takes c out of the table; events and deadlines no longer find it.
@@ -89,45 +91,50 @@ func (l *loop) lookup(slot, gen uint32) *Conn {
 // schedule sets when c is attended next.
 func (l *loop) schedule(c *Conn, due tick) {
 	l.mu.Lock()
-	wake := false
+	defer l.mu.Unlock()
 	if s := &l.slots[c.slot]; s.c == c {
 		s.due = due
-		wake = l.soonerLocked(due)
-	}
-	l.mu.Unlock()
-	if wake {
-		l.wake()
+		l.soonerLocked(due)
 	}
 }
 
-func (l *loop) soonerLocked(due tick) (wake bool) {
-	if due >= l.next {
-		return false
+func (l *loop) soonerLocked(due tick) {
+	if due < l.next {
+		l.next = due
+		l.rouseLocked()
 	}
-	l.next = due
-	wake = !l.awake
-	l.awake = true
-	return wake
 }
 
 // post asks the loop to attend c soon.
 func (l *loop) post(c *Conn) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.tasks = append(l.tasks, c)
-	wake := !l.awake
-	l.awake = true
-	l.mu.Unlock()
-	if wake {
-		l.wake()
-	}
+	l.rouseLocked()
 }
 
 // stop asks the loop to end when it holds no connection.
 func (l *loop) stop() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.ended = true
-	l.mu.Unlock()
-	l.wake()
+	l.wakeLocked()
+}
+
+// rouseLocked wakes the loop unless it will look before its next wait.
+func (l *loop) rouseLocked() {
+	if !l.awake {
+		l.awake = true
+		l.wakeLocked()
+	}
+}
+
+// wakeLocked wakes the loop. It does so under the lock because the descriptor that
+// wakes a poller is closed at its end, and its number given to somebody else.
+func (l *loop) wakeLocked() {
+	if !l.over {
+		l.wake()
+	}
 }
 
 // take appends to buf the connections to attend now, and says how long to wait
@@ -146,6 +153,7 @@ func (l *loop) take(buf []*Conn) (due []*Conn, wait time.Duration, end bool) {
 	case len(buf) > 0:
 		return buf, 0, false
 	case l.ended && len(l.free) == len(l.slots):
+		l.over = true
 		return buf, 0, true
 	case l.next == never:
 		l.awake = false

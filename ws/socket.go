@@ -22,7 +22,7 @@ type socket interface {
 	start()
 	// closeWrite sends the FIN after what was written. Called under Conn.mu.
 	closeWrite()
-	// close releases the socket. Called once, by the loop.
+	// close releases the socket. Called once: by the loop, or where none took it.
 	close()
 }
 
