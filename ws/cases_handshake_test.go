@@ -15,7 +15,7 @@ import (
 // "+Name: value" adds a line, and what has no colon is the request line.
 func (n *node) ask(t *testing.T, change ...string) (*http.Response, []byte) {
 	t.Helper()
-	line, fields := "GET /ws HTTP/1.1", strings.Split(strings.TrimSpace(handshook), "\r\n")[1:]
+	line, fields := "GET /_push HTTP/1.1", strings.Split(strings.TrimSpace(handshook), "\r\n")[1:]
 	drop := func(name string) {
 		var left []string
 		for _, f := range fields {
@@ -108,9 +108,9 @@ func TestHandshake_RefusesWhatIsNone(t *testing.T) {
 		bad("-Connection")
 		bad("Connection: keep-alive")
 		bad("Connection: keep-alive, close")
-		bad("GET /ws HTTP/1.0")
+		bad("GET /_push HTTP/1.0")
 		for _, m := range []string{"POST", "PUT", "OPTIONS", "get"} {
-			bad(m + " /ws HTTP/1.1")
+			bad(m + " /_push HTTP/1.1")
 		}
 		bad("+Content-Length: 5", "body hello")
 		bad("+Transfer-Encoding: chunked", "body 5\r\nhello\r\n0\r\n\r\n")
@@ -150,8 +150,8 @@ func TestHandshake_TakesEverySpellingOfAGoodOne(t *testing.T) {
 		f("-Sec-WebSocket-Key", "+sec-websocket-key: "+sampleKey)
 		f("-Upgrade", "+UPGRADE:websocket")
 		f("Sec-WebSocket-Key: \t " + sampleKey + " \t")
-		f("GET http://app/ws HTTP/1.1")
-		f("GET /ws?a=b HTTP/1.1")
+		f("GET http://app/_push HTTP/1.1")
+		f("GET /_push?a=b HTTP/1.1")
 		f("+Content-Length: 0")
 		f("+Sec-WebSocket-Extensions: foo; bar=1, permessage-deflate") // off by default
 		f("+Sec-WebSocket-Protocol: nobody-knows")

@@ -213,7 +213,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 
 const (
 	sampleKey = "dGhlIHNhbXBsZSBub25jZQ=="
-	handshook = "GET /ws HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	handshook = "GET /_push HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + sampleKey + "\r\n"
 )
 

@@ -75,7 +75,7 @@ func goEngine() *engine {
 func openPipe(t *testing.T, s *Server) (*bufio.Reader, net.Conn) {
 	t.Helper()
 	client, server := net.Pipe()
-	head := []byte("GET /ws HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	head := []byte("GET /_push HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	var r http1.Request
 	if err := http1.ParseRequest(head, &r); err != nil {
@@ -271,7 +271,7 @@ func TestPoller_BurstsArriveWholeAndInOrder(t *testing.T) {
 		c.WebSocket.Outbox.Messages, c.WebSocket.Outbox.Bytes = 10_000, 64*config.MiB
 	}, nil)
 	addr := listen(t, s)
-	client, _, err := websocket.DefaultDialer.Dial("ws://"+addr+"/ws", nil)
+	client, _, err := websocket.DefaultDialer.Dial("ws://"+addr+"/_push", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,7 +322,7 @@ func TestServer_SheddingTakesTheLargest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = io.WriteString(conn, "GET /ws HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		_, _ = io.WriteString(conn, "GET /_push HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 		if _, err := io.ReadFull(conn, make([]byte, len(switching([]byte("dGhlIHNhbXBsZSBub25jZQ=="), "", "")))); err != nil {
 			t.Fatal(err)

@@ -33,7 +33,7 @@ type caller struct {
 func call(t *testing.T, s *Server, ip, token string) *caller {
 	t.Helper()
 	client, server := net.Pipe()
-	head := "GET /ws HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	head := "GET /_push HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 	if token != "" {
 		head += "Authorization: Bearer " + token + "\r\n"
