@@ -24,8 +24,9 @@ type Options struct {
 	Config config.Admin
 	// Metrics serves /metrics.
 	Metrics http.Handler
-	// RedisUp says whether the broker works; nil where there is no Redis.
-	RedisUp func() bool
+	// Redis is nil while Redis works, else what it answered; a nil function: there is
+	// no Redis.
+	Redis func() error
 }
 
 // Server is the admin listener.
@@ -142,13 +143,13 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	body := struct {
 		Ready bool   `json:"ready"`
 		Redis string `json:"redis"`
-	}{s.ready.Load(), "none"}
+		Error string `json:"redis_error,omitempty"`
+	}{Ready: s.ready.Load(), Redis: "none"}
 	up := true
-	if s.o.RedisUp != nil {
-		if up = s.o.RedisUp(); up {
-			body.Redis = "up"
-		} else {
-			body.Redis = "down"
+	if s.o.Redis != nil {
+		body.Redis = "up"
+		if err := s.o.Redis(); err != nil {
+			up, body.Redis, body.Error = false, "down", err.Error()
 		}
 	}
 	if r.URL.Query().Get("require") == "redis" {

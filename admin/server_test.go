@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -30,8 +31,8 @@ func get(s *Server, path, host string, header http.Header) *httptest.ResponseRec
 }
 
 func TestReadyz_FollowsTheProcessAndRedisOnlyWhereAsked(t *testing.T) {
-	up := true
-	s := New(Options{Config: config.Admin{Listen: "127.0.0.1:0"}, Metrics: someMetrics, RedisUp: func() bool { return up }})
+	var down error
+	s := New(Options{Config: config.Admin{Listen: "127.0.0.1:0"}, Metrics: someMetrics, Redis: func() error { return down }})
 	f := func(when, path string, status int, body string) {
 		t.Helper()
 		w := get(s, path, "127.0.0.1", nil)
@@ -43,11 +44,11 @@ func TestReadyz_FollowsTheProcessAndRedisOnlyWhereAsked(t *testing.T) {
 	s.SetReady(true)
 	f("open", "/readyz", 200, `{"ready":true,"redis":"up"}`)
 	f("open", "/readyz?require=redis", 200, `{"ready":true,"redis":"up"}`)
-	up = false
-	f("Redis away", "/readyz", 200, `{"ready":true,"redis":"down"}`)
-	f("Redis away", "/readyz?require=redis", 503, `{"ready":false,"redis":"down"}`)
+	down = errors.New("READONLY a replica")
+	f("Redis away", "/readyz", 200, `{"ready":true,"redis":"down","redis_error":"READONLY a replica"}`)
+	f("Redis away", "/readyz?require=redis", 503, `{"ready":false,"redis":"down","redis_error":"READONLY a replica"}`)
 	s.SetReady(false)
-	f("draining", "/readyz", 503, `{"ready":false,"redis":"down"}`)
+	f("draining", "/readyz", 503, `{"ready":false,"redis":"down","redis_error":"READONLY a replica"}`)
 	f("draining", "/healthz", 200, "ok")
 
 	s = New(Options{Config: config.Admin{Listen: "127.0.0.1:0"}, Metrics: someMetrics})

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/internal/sockio"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -27,29 +29,40 @@ const (
 	// in all, which is below the 3 s that a push may take while Redis hangs.
 	redisTimeout   = 1500 * time.Millisecond
 	publishTimeout = 2500 * time.Millisecond
-	poolSize       = 4
 )
 
 // Redis is the broker over a standalone Redis 7.0 or newer, or Valkey.
 type Redis struct {
-	prefix  string
-	client  *redis.Client
-	metrics *metrics.Metrics
-	log     *slog.Logger
-	canary  string // this node's own topic
-	receive Receiver
+	keys     string // what keys begin with
+	channels string // what channels begin with
+	options  *redis.Options
+	node     string
+	metrics  *metrics.Metrics
+	log      *slog.Logger
+	rate     *ratelog.Logger
+	canary   string // this node's own topic
+	receive  Receiver
 
 	publisher  publisher
 	subscriber subscriber
 
-	up     atomic.Bool
-	failed atomic.Bool  // that Redis was never there is logged once
-	heard  atomic.Int64 // number of the last probe that came back
+	up     atomic.Bool // health.down is nil
+	health health
+	probes atomic.Int64 // number of the last probe that was sent
+	heard  atomic.Int64 // and of the last that came back
 	// probeNow asks for a probe: this node listens to its canary again.
 	probeNow chan struct{}
 	ctx      context.Context
 	cancel   context.CancelFunc
 	work     sync.WaitGroup
+}
+
+// health is what is known of Redis.
+type health struct {
+	mu      sync.Mutex // guards all below
+	down    error      // why nothing can be delivered; nil: it can
+	refusal error      // what the last write was answered; nil: it was taken
+	void    int64      // probes up to this number prove nothing: they were sent before it went down
 }
 
 var (
@@ -65,9 +78,12 @@ func NewRedis(cfg config.Redis, nodeID string, m *metrics.Metrics, log *slog.Log
 	}
 	o.ClientName = "pushcart-" + nodeID
 	b := &Redis{
-		prefix: cfg.Prefix + ":", client: redis.NewClient(o), metrics: m, log: log, canary: "canary:" + nodeID,
-		probeNow: make(chan struct{}, 1),
+		keys: cfg.Prefix + ":", options: o, node: nodeID, metrics: m, log: log, rate: ratelog.New(log),
+		// Pub/sub knows no databases: the names of its channels carry the number.
+		channels: cfg.Prefix + ":" + strconv.Itoa(o.DB) + ":",
+		canary:   "canary:" + nodeID, probeNow: make(chan struct{}, 1),
 	}
+	b.health.down = errStarting
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.publisher.init()
 	b.subscriber.init()
@@ -98,7 +114,7 @@ func redisOptions(cfg config.Redis) (*redis.Options, error) {
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = redisTimeout, redisTimeout, redisTimeout
 	o.MaxRetries = -1 // a publish that is sent twice would be delivered twice
 	o.DialerRetries = 1
-	o.PoolSize = poolSize
+	o.PoolSize = 1 // a client is one goroutine's, see connect
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	var err error
@@ -158,7 +174,9 @@ func (b *Redis) Start(receive Receiver) error {
 // Up implements Broker: the last probe came back.
 func (b *Redis) Up() bool { return b.up.Load() }
 
-func (b *Redis) firstFailure() bool { return !b.failed.Swap(true) }
+// connect returns a client for one goroutine. It has one connection, which is made
+// with its first command; to make another is to connect again.
+func (b *Redis) connect() *redis.Client { return redis.NewClient(b.options) }
 
 // Close implements Broker.
 func (b *Redis) Close() error {
@@ -166,8 +184,5 @@ func (b *Redis) Close() error {
 	b.publisher.close()
 	b.subscriber.interrupt()
 	b.work.Wait()
-	if err := b.client.Close(); err != nil {
-		return fmt.Errorf("close redis: %w", err)
-	}
 	return nil
 }

@@ -3,27 +3,35 @@ package broker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
-// The canary is a message through Redis and back to this node: it proves that
-// what is published is delivered, which no PING does (SPEC §8).
+// The canary is a message through Redis and back to this node, on the connections
+// that publications and subscriptions use: it proves that what is published is
+// delivered, which no PING does (SPEC §8). A write goes before it: a replica takes a
+// PUBLISH too, and delivers it to few.
 const (
 	probeEvery = 5 * time.Second
 	probeWait  = 3 * time.Second
 	// probeDown is how often it is tried while Redis is away.
 	probeDown = 250 * time.Millisecond
+	// proofKept is how long the key lives that is written to prove that it can be.
+	proofKept = time.Minute
 )
 
-var errOverdue = errors.New("a probe did not come back")
+var (
+	errStarting = errors.New("not connected yet")
+	errOverdue  = errors.New("a probe did not come back")
+	errApart    = errors.New("the subscription is at another server than what is published")
+)
 
 // watch sends the probes and judges their return.
 func (b *Redis) watch() {
 	t := time.NewTicker(probeDown)
 	defer t.Stop()
-	var number int64
 	var sent time.Time
 	for {
 		select {
@@ -32,20 +40,32 @@ func (b *Redis) watch() {
 		case <-t.C:
 		case <-b.probeNow:
 		}
-		back := b.heard.Load() == number
+		back := b.heard.Load() == b.probes.Load()
 		switch {
 		case !back && time.Since(sent) < probeWait && b.Up():
 			continue
 		case !back && b.Up():
-			b.setUp(false, errOverdue)
+			b.setDown(errOverdue)
 			b.subscriber.interrupt()
 		case back && b.Up() && time.Since(sent) < probeEvery:
 			continue
 		}
-		number, sent = number+1, time.Now()
-		ctx, cancel := context.WithTimeout(b.ctx, probeWait)
-		b.publish(ctx, []Publication{{Topic: b.canary, Payload: strconv.AppendInt(nil, number, 10)}})
-		cancel()
+		sent = time.Now()
+		b.probe()
+	}
+}
+
+// probe publishes the next probe. Redis says how many hear it: if it is nobody, the
+// subscription is not at the server that this node publishes to.
+func (b *Redis) probe() {
+	ctx, cancel := context.WithTimeout(b.ctx, probeWait)
+	defer cancel()
+	session := b.subscriber.listening(b.canary)
+	p := []Publication{{Topic: b.canary, Payload: strconv.AppendInt(nil, b.probes.Add(1), 10)}}
+	b.publish(ctx, p)
+	if p[0].Err == nil && p[0].Nodes == 0 && session > 0 && session == b.subscriber.listening(b.canary) {
+		b.setDown(errApart)
+		b.subscriber.interrupt()
 	}
 }
 
@@ -55,22 +75,17 @@ func (b *Redis) probed(payload string) {
 	if err != nil {
 		return
 	}
+	b.health.mu.Lock()
+	void := n <= b.health.void
+	b.health.mu.Unlock()
+	if void {
+		return
+	}
 	b.heard.Store(n)
-	b.setUp(true, nil)
+	b.setUp()
 }
 
-// setUp logs changes only.
-func (b *Redis) setUp(up bool, why error) {
-	if up {
-		b.metrics.RedisUp.Set(1)
-	} else {
-		b.metrics.RedisUp.Set(0)
-	}
-	was := b.up.Swap(up)
-	switch {
-	case up && !was:
-		b.log.Info("redis is up")
-	case !up && was, !up && b.firstFailure():
-		b.log.Warn("redis is away; it is tried again", "err", fmt.Sprint(why))
-	}
+// prove adds a write to what goes to Redis.
+func (b *Redis) prove(ctx context.Context, to redis.Cmdable) *redis.StatusCmd {
+	return to.Set(ctx, b.keys+"probe:"+b.node, "", proofKept)
 }

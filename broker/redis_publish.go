@@ -14,8 +14,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// pipelineAtOnce bounds the commands of one round trip.
-const pipelineAtOnce = 256
+const (
+	// pipelineAtOnce bounds the commands of one round trip.
+	pipelineAtOnce = 256
+	// proveEvery is how long publications go without a write among them. So long
+	// can a replica that was the master a moment ago take them for nothing.
+	proveEvery = 100 * time.Millisecond
+)
 
 // publisher is the queue between callers and the one goroutine that talks to
 // Redis. Joining what many callers publish at once into one round trip costs a
@@ -25,6 +30,10 @@ type publisher struct {
 	queue  []*entry
 	closed bool
 	wake   chan struct{}
+
+	// Of the loop only.
+	client *redis.Client
+	proven time.Time // when a write was taken
 }
 
 // entry is one publication on its way. Its caller may have given up.
@@ -165,6 +174,8 @@ func fail(batch []Publication, err error) {
 
 // publishLoop is the publisher's goroutine.
 func (b *Redis) publishLoop() {
+	b.reconnect()
+	defer func() { _ = b.publisher.client.Close() }()
 	var buf []*entry
 	for {
 		select {
@@ -180,6 +191,21 @@ func (b *Redis) publishLoop() {
 	}
 }
 
+// reconnect has the publisher's next command go out on a new connection. A script
+// that is loaded before anything else is there for what goes with it in one round
+// trip; should that fail, send sees it.
+func (b *Redis) reconnect() {
+	if old := b.publisher.client; old != nil {
+		_ = old.Close()
+	}
+	o := *b.options
+	o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
+		_ = conn.ScriptLoad(ctx, onceSource).Err()
+		return nil
+	}
+	b.publisher.client, b.publisher.proven = redis.NewClient(&o), time.Time{}
+}
+
 func (b *Redis) refuseRest() {
 	for buf := b.publisher.take(nil); len(buf) > 0; buf = b.publisher.take(nil) {
 		for _, e := range buf {
@@ -191,47 +217,117 @@ func (b *Redis) refuseRest() {
 
 // once publishes unless the id was used before: in one step, so that two who try
 // at once cannot both succeed (SPEC §6.1). -1 is a duplicate, -2 a conflict.
-var once = redis.NewScript(`
+const onceSource = `
 local seen = redis.call('GET', KEYS[1])
 if seen then return seen == ARGV[1] and -1 or -2 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return redis.call('PUBLISH', ARGV[3], ARGV[4])`)
+return redis.call('PUBLISH', ARGV[3], ARGV[4])`
 
-// send publishes entries in one round trip.
+var once = redis.NewScript(onceSource)
+
+// send publishes entries in one round trip, and a write with them if the last is
+// some time ago: that a PUBLISH is answered does not say that it went anywhere.
 func (b *Redis) send(entries []*entry) {
-	pipe := b.client.Pipeline()
+	pipe := b.publisher.client.Pipeline()
+	var proof *redis.StatusCmd
+	if time.Since(b.publisher.proven) >= proveEvery {
+		proof = b.prove(b.ctx, pipe)
+	}
 	cmds := make([]*redis.Cmd, len(entries))
 	for i, e := range entries {
-		cmds[i] = b.command(pipe, e, once.EvalSha)
+		cmds[i] = b.command(pipe, e)
 	}
 	_, _ = pipe.Exec(b.ctx) // each command has its own error
+	b.repeat(entries, cmds)
+	wrong := b.proved(proof)
+	for i := 0; i < len(cmds) && wrong == nil; i++ {
+		if err := cmds[i].Err(); judge(err) == elsewhere {
+			wrong = err
+		}
+	}
+	if wrong != nil {
+		b.leave(wrong)
+	}
 	for i, e := range entries {
 		n, err := cmds[i].Int()
-		if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
-			n, err = b.command(b.client, e, once.Eval).Int()
+		if wrong != nil {
+			err = wrong
 		}
 		e.outcome(n, err)
 		e.call.settle()
 	}
 }
 
-type evaluate func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd
-
-func (b *Redis) command(to redis.Cmdable, e *entry, run evaluate) *redis.Cmd {
-	channel := b.prefix + e.Topic
-	if e.ID == "" {
-		return to.(interface {
-			Do(context.Context, ...any) *redis.Cmd
-		}).Do(b.ctx, "publish", channel, e.Payload)
+// proved takes what a write was answered, nil if there was none. It returns the
+// answer if this server must not be used.
+func (b *Redis) proved(proof *redis.StatusCmd) error {
+	if proof == nil {
+		return nil
 	}
-	return run(b.ctx, to, []string{b.seenKey(e.Topic, e.ID)},
+	err := proof.Err()
+	switch v := judge(err); {
+	case err == nil:
+		b.publisher.proven = time.Now()
+		b.wrote(nil)
+	case v == unwritable, v == cutOff && !b.writable():
+		b.wrote(err)
+	case v == cutOff:
+		b.wrote(err) // a new connection that finds the same goes on with it
+		return err
+	case v == elsewhere:
+		return err
+	}
+	return nil
+}
+
+// writable: the last write was taken.
+func (b *Redis) writable() bool {
+	b.health.mu.Lock()
+	defer b.health.mu.Unlock()
+	return b.health.refusal == nil
+}
+
+// leave gives up the connections to a server that must not be used.
+func (b *Redis) leave(why error) {
+	b.setDown(why)
+	b.reconnect()
+	b.subscriber.interrupt()
+}
+
+// repeat is for a Redis that lost the script meanwhile (SCRIPT FLUSH): it is loaded
+// once, and what wanted it goes out again in one round trip, but for those whose
+// callers are gone.
+func (b *Redis) repeat(entries []*entry, cmds []*redis.Cmd) {
+	var again []int
+	for i, cmd := range cmds {
+		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") && entries[i].call.waits() {
+			again = append(again, i)
+		}
+	}
+	if again == nil {
+		return
+	}
+	pipe := b.publisher.client.Pipeline()
+	pipe.ScriptLoad(b.ctx, onceSource) // not once.Load, which takes the hash from an answer that is not here yet
+	for _, i := range again {
+		cmds[i] = b.command(pipe, entries[i])
+	}
+	_, _ = pipe.Exec(b.ctx)
+}
+
+func (b *Redis) command(to redis.Pipeliner, e *entry) *redis.Cmd {
+	channel := b.channels + e.Topic
+	if e.ID == "" {
+		return to.Do(b.ctx, "publish", channel, e.Payload)
+	}
+	return once.EvalSha(b.ctx, to, []string{b.seenKey(e.Topic, e.ID)},
 		strconv.FormatUint(e.Digest, 16), DuplicateWindow.Milliseconds(), channel, e.Payload)
 }
 
 // seenKey has only a hash in braces, as names could have braces of their own.
 func (b *Redis) seenKey(topic, id string) string {
 	sum := sha256.Sum256([]byte(topic))
-	return b.prefix + "seen:{" + hex.EncodeToString(sum[:8]) + "}:" + id
+	return b.keys + "seen:{" + hex.EncodeToString(sum[:8]) + "}:" + id
 }
 
 func (e *entry) outcome(n int, err error) {

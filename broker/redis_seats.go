@@ -53,6 +53,7 @@ type RedisSeats struct {
 	wake   chan struct{}
 
 	// Of the loop only.
+	client *redis.Client
 	epoch  uint64 // of the name
 	beaten time.Time
 	renew  []string // users whose seats were not written again yet in this round
@@ -83,7 +84,7 @@ var (
 // Their Start must be called before that of b.
 func NewRedisSeats(b *Redis, nodeID string, l config.Limits) *RedisSeats {
 	return &RedisSeats{
-		redis: b, node: nodeID, table: newSeatTable(l), base: b.prefix + "seats:{0}:",
+		redis: b, node: nodeID, table: newSeatTable(l), base: b.keys + "seats:{0}:",
 		live: true, wake: make(chan struct{}, 1),
 	}
 }
@@ -198,7 +199,19 @@ func (s *RedisSeats) lost(why error) {
 	}
 }
 
+// failed is lost after a command of the loop. What it was answered may ask for
+// another connection.
+func (s *RedisSeats) failed(err error) {
+	s.lost(err)
+	if judge(err) == elsewhere {
+		_ = s.client.Close()
+		s.client = s.redis.connect()
+	}
+}
+
 func (s *RedisSeats) run() {
+	s.client = s.redis.connect()
+	defer func() { _ = s.client.Close() }()
 	t := time.NewTicker(beatAway)
 	defer t.Stop()
 	for {
@@ -223,7 +236,7 @@ func (s *RedisSeats) part() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), partingWait)
 	defer cancel()
-	if err := s.redis.client.ZRem(ctx, s.base+"nodes", s.name(s.epoch)).Err(); err != nil {
+	if err := s.client.ZRem(ctx, s.base+"nodes", s.name(s.epoch)).Err(); err != nil {
 		s.redis.log.Debug("seats are left to expire", "err", err)
 	}
 }
@@ -245,7 +258,7 @@ func (s *RedisSeats) beat() bool {
 	began := time.Now()
 	evicted, err := s.announce(live)
 	if err != nil {
-		s.lost(err)
+		s.failed(err)
 		return false
 	}
 	if !live {
@@ -263,7 +276,7 @@ func (s *RedisSeats) beat() bool {
 // announce beats under the node's name, or a new one, and returns whose seats are
 // lost.
 func (s *RedisSeats) announce(live bool) (evicted []string, err error) {
-	ctx, client, keys := s.redis.ctx, s.redis.client, []string{s.base + "nodes"}
+	ctx, client, keys := s.redis.ctx, s.client, []string{s.base + "nodes"}
 	if live {
 		return beatScript.Run(ctx, client, keys, s.name(s.epoch), "").StringSlice()
 	}
@@ -318,7 +331,7 @@ func (s *RedisSeats) flush() bool {
 	if len(calls)+len(users) == 0 {
 		return false
 	}
-	ctx, pipe := s.redis.ctx, s.redis.client.Pipeline()
+	ctx, pipe := s.redis.ctx, s.client.Pipeline()
 	for _, c := range calls {
 		if c.done == nil {
 			pipe.ZRem(ctx, s.key(c.user), s.name(s.epoch)+"/"+c.connection)
@@ -338,7 +351,7 @@ func (s *RedisSeats) flush() bool {
 		s.answer(c, answers[i], err)
 	}
 	if err != nil {
-		s.lost(err)
+		s.failed(err)
 	}
 	return err == nil && more
 }
@@ -362,7 +375,7 @@ func (s *RedisSeats) ask(ctx context.Context, to redis.Scripter, user, connectio
 		policy = config.PolicyReplace
 	}
 	args := append(make([]any, 0, 5+2*len(held)),
-		s.name(s.epoch), connection, s.table.most, policy, s.redis.prefix+seatsTopic)
+		s.name(s.epoch), connection, s.table.most, policy, s.redis.channels+seatsTopic)
 	for _, h := range held {
 		args = append(args, h.connection, h.joined)
 	}

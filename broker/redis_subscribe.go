@@ -25,6 +25,7 @@ type subscriber struct {
 	dirty  []string // topics whose wanted and sent may differ
 	wake   chan struct{}
 	conn   *redis.PubSub // nil while there is none
+	number int           // of the connection
 
 	own map[string]func(payload string) // takes the broker's own topics; set before Start
 }
@@ -166,6 +167,7 @@ func (s *subscriber) confirm(topic, kind string) {
 func (s *subscriber) restart(canary string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.number++
 	s.dirty = s.dirty[:0]
 	for t, sub := range s.topics {
 		sub.sent, sub.open = false, 0
@@ -183,6 +185,17 @@ func (s *subscriber) restart(canary string) {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// listening is the number of the connection on which a topic's messages come, 0 if
+// they come on none.
+func (s *subscriber) listening(topic string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sub := s.topics[topic]; sub != nil && sub.isClosed {
+		return s.number
+	}
+	return 0
 }
 
 // interrupt ends the connection; the loop makes a new one.
@@ -213,7 +226,7 @@ func (b *Redis) subscribeLoop() {
 		if b.ctx.Err() != nil {
 			return
 		}
-		b.setUp(false, err)
+		b.setDown(err)
 		if time.Since(began) > reconnectMax {
 			pause = reconnectMin
 		}
@@ -227,12 +240,18 @@ func (b *Redis) subscribeLoop() {
 
 // session receives on one connection until it fails.
 func (b *Redis) session() error {
-	// A PING first, as a PubSub itself connects only with its first command and
-	// would hide how that went.
-	if err := b.client.Ping(b.ctx).Err(); err != nil {
+	client := b.connect()
+	defer client.Close()
+	// A write first: nothing is to be subscribed to at a server that is not the
+	// master, and a PubSub would hide how connecting went.
+	err := b.prove(b.ctx, client).Err()
+	switch v := judge(err); {
+	case v == unwritable, v == cutOff:
+		b.wrote(err)
+	case err != nil:
 		return err
 	}
-	conn := b.client.Subscribe(b.ctx)
+	conn := client.Subscribe(b.ctx)
 	b.subscriber.restart(b.canary)
 	b.subscriber.use(conn)
 	defer b.subscriber.interrupt()
@@ -251,9 +270,9 @@ func (b *Redis) session() error {
 		}
 		switch m := m.(type) {
 		case *redis.Message:
-			b.message(strings.TrimPrefix(m.Channel, b.prefix), m.Payload)
+			b.message(strings.TrimPrefix(m.Channel, b.channels), m.Payload)
 		case *redis.Subscription:
-			topic := strings.TrimPrefix(m.Channel, b.prefix)
+			topic := strings.TrimPrefix(m.Channel, b.channels)
 			b.subscriber.confirm(topic, m.Kind)
 			if topic == b.canary {
 				select {
@@ -294,7 +313,7 @@ func (b *Redis) inParts(topics []string, do func(context.Context, ...string) err
 		n := min(len(topics), subscribeAtOnce)
 		channels := make([]string, n)
 		for i, t := range topics[:n] {
-			channels[i] = b.prefix + t
+			channels[i] = b.channels + t
 		}
 		if err := do(b.ctx, channels...); err != nil {
 			return err

@@ -42,7 +42,7 @@ type Metrics struct {
 	// RequestSeconds is the time from a request's head to its response head.
 	RequestSeconds prometheus.Histogram
 
-	// RedisUp is 1 while Redis confirms, 0 while it does not; absent in memory.
+	// RedisUp is 1 while Redis delivers and takes writes; absent in memory.
 	RedisUp prometheus.Gauge
 }
 
@@ -66,7 +66,7 @@ func New(version, commit string) *Metrics {
 		RequestSeconds: histogram("pushcart_request_seconds",
 			"Time from a request's head to its response head.", slowBuckets),
 		RedisUp: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pushcart_redis_up", Help: "1 while Redis confirms.",
+			Name: "pushcart_redis_up", Help: "1 while Redis delivers and takes writes.",
 		}),
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{

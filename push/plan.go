@@ -38,20 +38,16 @@ type planning struct {
 // channel or connection, or everyone.
 func (h *Hub) plan(p *Push, now time.Time, pubs []broker.Publication) (plan, []broker.Publication) {
 	out := plan{push: p, id: p.id, first: len(pubs), end: len(pubs)}
-	key := p.id
 	if out.id == "" {
+		// It names the message for clients, and is no key: a push that brings none is
+		// published without a record (SPEC §6.3).
 		out.id = newID()
-		if !h.alone {
-			// Should the broker not confirm, the caller may try again with this id
-			// (SPEC §6.3). In memory that does not happen.
-			key = out.id
-		}
 	}
 	count, remote := h.reach(&p.to)
 	if p.wait > 0 || !h.alone && (count > 1 || remote) {
 		out.waiter = h.answers.begin()
 	}
-	g := planning{hub: h, key: key, pubs: pubs, env: envelope{
+	g := planning{hub: h, key: p.id, pubs: pubs, env: envelope{
 		kind: p.kind, accepted: now.UnixNano(), id: out.id, event: p.event, payload: p.data,
 	}}
 	if w := out.waiter; w != nil {
@@ -61,7 +57,7 @@ func (h *Hub) plan(p *Push, now time.Time, pubs []broker.Publication) (plan, []b
 			out.deadline = now.Add(p.wait)
 		}
 	}
-	if key != "" {
+	if p.id != "" {
 		g.digest = p.digest()
 	}
 	g.targets(&p.to)

@@ -82,7 +82,7 @@ func (h *Hub) outcome(ctx context.Context, p *plan, pubs []broker.Publication) o
 	if p.waiter != nil {
 		defer p.waiter.end()
 	}
-	if out.err = failure(pubs, p.id); out.err != nil {
+	if out.err = failure(pubs, p.push.id); out.err != nil {
 		return out
 	}
 	out.Duplicate = len(pubs) > 0
@@ -115,7 +115,7 @@ func exact(pubs []broker.Publication) bool {
 	return len(pubs) == 1 && kind != nodeTopic
 }
 
-// failure is the worst that happened to a push's publications.
+// failure is the worst that happened to a push's publications; id is the push's own.
 func failure(pubs []broker.Publication, id string) *apierror.Error {
 	var err *apierror.Error
 	for i := range pubs {
@@ -127,12 +127,18 @@ func failure(pubs []broker.Publication, id string) *apierror.Error {
 				Message: "id: was used for other content in the last 5 minutes",
 			}
 		default:
-			err = &apierror.Error{
-				Code: apierror.Unavailable, ID: id,
-				Message: "the broker did not confirm: none, some or all destinations may get it; " +
-					"a retry with this id within 5 minutes reaches exactly those that did not",
+			err = &apierror.Error{Code: apierror.Unavailable, ID: id, Message: unconfirmedPush + adviceWithout}
+			if id != "" {
+				err.Message = unconfirmedPush + adviceWith
 			}
 		}
 	}
 	return err
 }
+
+// What is said of a push that the broker did not confirm (SPEC §6.3).
+const (
+	unconfirmedPush = "the broker did not confirm: none, some or all destinations may get it; "
+	adviceWith      = "a retry with this id within 5 minutes reaches exactly those that did not"
+	adviceWithout   = "as the push has no id, a retry may deliver it twice"
+)

@@ -217,8 +217,8 @@ func TestPublish_IsIdempotent(t *testing.T) {
 	}
 }
 
-// After a 503 a retry with the id it carries, ours if none was given, reaches
-// exactly the destinations that do not have the push.
+// After a 503 a retry with the same id reaches exactly the destinations that do not
+// have the push.
 func TestPublish_RetryAfterUnavailable(t *testing.T) {
 	a, b, net := pair(t)
 	c1, c2 := join(t, a, "42"), join(t, b, "43")
@@ -226,23 +226,40 @@ func TestPublish_RetryAfterUnavailable(t *testing.T) {
 	net.set(func() {
 		net.fail = func(topic string) bool { return topic == "user:43" && reached }
 	})
-	for _, id := range []string{"", `,"id":"k"`} {
-		net.set(func() { reached = true })
-		body := `{"to":{"users":["42","43"]},"text":"x` + fmt.Sprint(len(id)) + `"`
-		out := publishBody(t, b, body+id+"}")
-		if out.err == nil || out.err.Code != apierror.Unavailable || out.err.ID == "" {
-			t.Fatalf("got %+v, want unavailable with an id", out)
-		}
-		if id != "" && out.err.ID != "k" {
-			t.Errorf("id: got %q, want k", out.err.ID)
-		}
-		net.set(func() { reached = false })
-		if r := mustPublish(t, a, body+`,"id":"`+out.err.ID+`"}`); r.Nodes != 1 || r.Duplicate {
-			t.Errorf("retry: got %+v, want one node", r)
+	const body = `{"to":{"users":["42","43"]},"text":"x","id":"k"}`
+	out := publishBody(t, b, body)
+	if out.err == nil || out.err.Code != apierror.Unavailable || out.err.ID != "k" {
+		t.Fatalf("got %+v, want unavailable with its id", out)
+	}
+	net.set(func() { reached = false })
+	if r := mustPublish(t, a, body); r.Nodes != 1 || r.Duplicate {
+		t.Errorf("retry: got %+v, want one node", r)
+	}
+	wantFrames(t, c1, "x")
+	wantFrames(t, c2, "x")
+}
+
+// A push without id is published plainly: nothing is recorded for it, and its error
+// has no id that a retry could be made with.
+func TestPublish_WithoutIDLeavesNoRecord(t *testing.T) {
+	a, b, net := pair(t)
+	c := join(t, b, "42", "news")
+	for _, to := range []string{`{"users":["42"]}`, `{"channels":["news"]}`, `{"connections":["$1"]}`, `{"all":true}`, `{"users":["42"],"all":true}`} {
+		r := mustPublish(t, a, fmtBody(`{"to":`+to+`,"text":"x"}`, c))
+		if len(r.ID) != 36 {
+			t.Errorf("%s: the answer has id %q, want one of ours", to, r.ID)
 		}
 	}
-	wantFrames(t, c1, "x0", "x9")
-	wantFrames(t, c2, "x0", "x9")
+	net.set(func() {
+		if len(net.seen) > 0 {
+			t.Errorf("recorded: %v", net.seen)
+		}
+		net.down = true
+	})
+	out := publishBody(t, a, `{"to":{"users":["42"]},"text":"x"}`)
+	if out.err == nil || out.err.Code != apierror.Unavailable || out.err.ID != "" || !strings.Contains(out.err.Message, "twice") {
+		t.Errorf("got %+v, want unavailable without an id", out.err)
+	}
 }
 
 func TestPublish_BrokerAway(t *testing.T) {

@@ -54,7 +54,7 @@ func newNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, e
 
 func (n *node) build(ctx context.Context, id string) (err error) {
 	m := metrics.New(version, commit)
-	redisUp, seats, err := n.connect(id, m)
+	redis, seats, err := n.connect(id, m)
 	if err != nil {
 		return err
 	}
@@ -83,13 +83,13 @@ func (n *node) build(ctx context.Context, id string) (err error) {
 	n.api = push.NewAPI(push.APIOptions{
 		Config: n.cfg.Push, Hub: n.hub, ChannelsPerConnection: n.cfg.Limits.ChannelsPerConnection, Log: n.log,
 	})
-	n.admin = admin.New(admin.Options{Config: n.cfg.Admin, Metrics: m.Handler(), RedisUp: redisUp})
+	n.admin = admin.New(admin.Options{Config: n.cfg.Admin, Metrics: m.Handler(), Redis: redis})
 	return n.hub.Start(ctx)
 }
 
-// connect makes what goes between nodes; redisUp is nil where this is the only one,
-// seats where users have no limit.
-func (n *node) connect(id string, m *metrics.Metrics) (redisUp func() bool, seats broker.Seats, err error) {
+// connect makes what goes between nodes; redis, which says what is wrong with it, is
+// nil where this is the only one, seats where users have no limit.
+func (n *node) connect(id string, m *metrics.Metrics) (redis func() error, seats broker.Seats, err error) {
 	limited := n.cfg.Limits.ConnectionsPerUser > 0
 	if len(n.cfg.Redis.Addresses) == 0 {
 		n.broker = broker.NewMemory()
@@ -107,7 +107,7 @@ func (n *node) connect(id string, m *metrics.Metrics) (redisUp func() bool, seat
 	if limited {
 		seats = broker.NewRedisSeats(r, id, n.cfg.Limits)
 	}
-	return r.Up, seats, nil
+	return r.Health, seats, nil
 }
 
 // discard gives up what was built when the rest could not be.

@@ -1,6 +1,8 @@
 package redistest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -8,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Server is a running redis-server.
@@ -64,6 +68,18 @@ func (s *Server) Restart(t testing.TB) {
 			t.Fatalf("redis-server does not listen: %v", err)
 		}
 	}
+}
+
+// Do sends one command and returns Redis' answer as text.
+func (s *Server) Do(t testing.TB, args ...any) string {
+	t.Helper()
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, DisableIdentity: true})
+	defer c.Close()
+	out, err := c.Do(context.Background(), args...).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		t.Fatalf("redis %v: %v", args, err)
+	}
+	return fmt.Sprint(out)
 }
 
 // Kill ends the server at once.
