@@ -219,6 +219,36 @@ func TestTwoNodes_ConnectionsAreReachedFromEither(t *testing.T) {
 	})
 }
 
+// A push that was answered is delivered before an order that ends the connection,
+// though the two take different ways: it used to be lost in 2 of 25.
+func TestTwoNodes_ADisconnectComesAfterThePushesBeforeIt(t *testing.T) {
+	nodes := twoNodes(t, startRedis(t))
+	for round := range 60 {
+		user := fmt.Sprint("ann", round)
+		c := dial(t, nodes[1], bearer(token(user, "news")))
+		id := firstConnection(t, nodes[0], user)
+		path := []string{"/v1/connections/" + id, "/v1/users/" + user, "/v1/channels/news"}[round%3] + "/disconnect"
+		to := []string{`{"users":["` + user + `"]}`, `{"channels":["news"]}`, `{"all":true}`}[round/3%3]
+		from := nodes[round/9%2]
+		from.pushed(t, `{"to":`+to+`,"text":"first"}`)
+		from.pushed(t, `{"to":{"connections":["`+id+`"]},"text":"last"}`)
+		if status, body := from.api(t, "POST", path, `{"code":4101}`); status != 200 || body != `{"nodes":1}` {
+			t.Fatalf("%s: %d %s", path, status, body)
+		}
+		got := map[string]bool{} // the two are different destinations, without an order
+		for range 2 {
+			_, text := next(t, c)
+			got[text] = true
+		}
+		if !got["first"] || !got["last"] {
+			t.Fatalf("round %d: %s overtook a push to %s: got %v", round, path, to, got)
+		}
+		if code := closed(t, c); code != 4101 {
+			t.Fatalf("round %d: close code %d", round, code)
+		}
+	}
+}
+
 func TestRedis_AwayAtStartAndInBetween(t *testing.T) {
 	redis := startRedis(t)
 	redis.kill()

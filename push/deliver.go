@@ -30,6 +30,8 @@ func (h *Hub) receive(topic string, payload []byte) {
 	switch kind := envelopeKind(payload); kind {
 	case envelopePush, envelopeOrder, envelopeQuery:
 		h.lanes.push(h.lanes.to(topic, kind), task{topic: topic, payload: payload})
+	case envelopeEnding:
+		h.lanes.pushLast(task{topic: topic, payload: payload})
 	case envelopeReceipt:
 		n, err := parseReceipt(payload)
 		if err != nil {
@@ -55,6 +57,10 @@ func (h *Hub) unreadable(topic string, err error) {
 func (h *Hub) deliver(d *delivery, tasks []task) {
 	topic := tasks[0].topic
 	for i := range tasks {
+		if m := tasks[i].mark; m != nil {
+			m.reached()
+			continue
+		}
 		payload := tasks[i].payload
 		if envelopeKind(payload) != envelopePush {
 			h.flush(d, topic)

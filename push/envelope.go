@@ -16,6 +16,7 @@ const (
 	envelopeOrder   = 3 // a request, JSON, carried out in order with the pushes
 	envelopeQuery   = 4 // a request, JSON, in no order
 	envelopeReply   = 5 // one node's answer to a request, JSON
+	envelopeEnding  = 6 // an order that takes connections away, JSON: after all pushes before it
 )
 
 // Flags of a push envelope, beside the Kind in its lowest bits.

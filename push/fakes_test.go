@@ -28,6 +28,7 @@ type fakeConn struct {
 	held    []*Message
 	code    int
 	reason  string
+	final   int // frames before Close
 	state   json.RawMessage
 	batches int
 }
@@ -52,7 +53,7 @@ func (c *fakeConn) Close(code int, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.code == 0 {
-		c.code, c.reason = code, reason
+		c.code, c.reason, c.final = code, reason, len(c.got)
 	}
 }
 

@@ -38,6 +38,7 @@ const (
 type task struct {
 	topic   string
 	payload []byte
+	mark    *mark // instead of the two above
 }
 
 func (t *task) cost() int64 { return int64(len(t.payload)) + taskCost }
@@ -53,6 +54,7 @@ type lanes struct {
 	unicast   laneGroup
 	broadcast laneGroup
 	queries   laneGroup
+	endings   laneGroup // see pushLast
 	work      sync.WaitGroup
 	lastLog   atomic.Int64 // Unix seconds of the last report of a drop
 }
@@ -82,6 +84,7 @@ func newLanes(h *Hub) *lanes {
 	l.unicast.init(unicastLanes, h.alone)
 	l.broadcast.init(broadcastLanes, false)
 	l.queries.init(1, h.alone)
+	l.endings.init(1, false)
 	return l
 }
 
@@ -93,13 +96,16 @@ func (g *laneGroup) init(n int, helped bool) {
 }
 
 func (l *lanes) waiting() int64 {
-	return l.unicast.waiting.Load() + l.broadcast.waiting.Load() + l.queries.waiting.Load()
+	return l.unicast.waiting.Load() + l.broadcast.waiting.Load() + l.queries.waiting.Load() + l.endings.waiting.Load()
 }
 
 // to is the lane of an envelope's kind to a topic.
 func (l *lanes) to(topic string, kind byte) *lane {
-	if kind == envelopeQuery {
+	switch kind {
+	case envelopeQuery:
 		return &l.queries.lanes[0]
+	case envelopeEnding:
+		return &l.endings.lanes[0]
 	}
 	n := maphash.String(l.seed, topic)
 	switch kind, _ := splitTopic(topic); kind {
@@ -131,6 +137,51 @@ func (l *lanes) push(ln *lane, t task) {
 	ln.mu.Unlock()
 	if begin {
 		l.work.Go(func() { l.run(ln) })
+	}
+}
+
+// mark stands in lanes for a task of another lane that has to wait for what is before
+// the mark.
+type mark struct {
+	lanes *lanes
+	task  task
+	open  atomic.Int64 // lanes that have not reached it yet
+}
+
+// pushLast queues a task for when everything is delivered that was received before
+// it, whatever lane it is in: an order that ends a connection must not overtake a
+// push to it, and lanes know nothing of each other. Lanes with nothing in them need
+// no mark. It never waits.
+func (l *lanes) pushLast(t task) {
+	m := &mark{lanes: l, task: t}
+	m.open.Store(1)
+	for _, g := range []*laneGroup{&l.unicast, &l.broadcast} {
+		for i := range g.lanes {
+			g.lanes[i].mark(m)
+		}
+	}
+	m.reached()
+}
+
+// mark puts m behind what the lane has, if it has anything. Somebody works on it
+// then, or is about to.
+func (ln *lane) mark(m *mark) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if ln.depth == 0 {
+		return
+	}
+	m.open.Add(1)
+	t := task{mark: m}
+	ln.group.waiting.Add(t.cost())
+	ln.queue = append(ln.queue, t)
+	ln.depth++
+}
+
+// reached is called by each lane that comes to the mark.
+func (m *mark) reached() {
+	if m.open.Add(-1) == 0 {
+		m.lanes.push(m.lanes.to(m.task.topic, envelopeEnding), m.task)
 	}
 }
 

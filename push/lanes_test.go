@@ -56,6 +56,75 @@ func TestLanes_BroadcastDoesNotStallUnicast(t *testing.T) {
 	}
 }
 
+// An order that ends a connection, or its subscription, comes after every push that
+// the node received before it, whatever lane that is in.
+func TestLanes_OrdersThatEndComeLast(t *testing.T) {
+	for _, nodes := range []string{"one", "two"} {
+		for _, order := range []string{"connection", "user", "channel", "subscription"} {
+			t.Run(nodes+" node, "+order, func(t *testing.T) {
+				h := alone(t)
+				from := h
+				if nodes == "two" {
+					from, h, _ = pair(t)
+				}
+				stuck := joinStuck(t, h, "", "news")
+				c := join(t, h, "42", "news", "other")
+				mustPublish(t, from, `{"to":{"channels":["news"]},"text":"before"}`)
+				<-stuck.entered
+				q, topic := request{Op: opDisconnect, Code: 4100, Connection: c.Member().ID()}, nodeTopic+h.node
+				switch order {
+				case "user":
+					q.Connection, topic = "", "user:42"
+				case "channel":
+					q.Connection, topic = "", "channel:other"
+				case "subscription":
+					q.Op, q.Channel = opUnsubscribe, "news"
+				}
+				if _, err := from.order(t.Context(), topic, &q); err != nil {
+					t.Fatal(err)
+				}
+				ln := h.lanes.to("channel:news", envelopePush)
+				eventually(t, "the order waits for the push", func() bool {
+					ln.mu.Lock()
+					defer ln.mu.Unlock()
+					return ln.depth == 2
+				})
+				if code, _ := c.closed(); code != 0 || len(c.member.Channels()) != 2 {
+					t.Error("the order was carried out before the push")
+				}
+				close(stuck.let)
+				wantFrames(t, c, "before")
+				if order == "subscription" {
+					eventually(t, "the end of the subscription", func() bool { return len(c.member.Channels()) == 1 })
+					return
+				}
+				eventually(t, "the end", func() bool { code, _ := c.closed(); return code == 4100 })
+				if c.final != 1 {
+					t.Errorf("%d frames before the end, want 1", c.final)
+				}
+			})
+		}
+	}
+}
+
+// Orders that end keep their order among themselves.
+func TestLanes_OrdersThatEndKeepTheirOrder(t *testing.T) {
+	for range 50 {
+		a, b, _ := pair(t)
+		c := join(t, b, "42", "news")
+		mustPublish(t, a, `{"to":{"channels":["news"]},"text":"x"}`)
+		for code := range 3 {
+			if _, err := a.order(t.Context(), "user:42", &request{Op: opDisconnect, Code: 4100 + code}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "the end", func() bool { code, _ := c.closed(); return code != 0 })
+		if code, _ := c.closed(); code != 4100 || c.final != 1 {
+			t.Fatalf("closed with %d after %d frames, want 4100 after 1", code, c.final)
+		}
+	}
+}
+
 // What waits for one channel goes to each connection in one Send.
 func TestLanes_JoinWhatWaits(t *testing.T) {
 	h := alone(t)

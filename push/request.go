@@ -38,11 +38,14 @@ type request struct {
 	State      json.RawMessage `json:"state,omitempty"`
 }
 
-// kind says whether the request keeps its place among the pushes to its topic.
+// kind says whether the request keeps its place among the pushes to its topic, or to
+// all topics.
 func (q *request) kind() byte {
 	switch q.Op {
 	case opDescribe, opChannels, opNode:
 		return envelopeQuery
+	case opDisconnect, opUnsubscribe:
+		return envelopeEnding
 	}
 	return envelopeOrder
 }
