@@ -30,7 +30,7 @@ func startRedis(t *testing.T) *redisServer {
 func (r *redisServer) run(t *testing.T) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(r.addr)
-	r.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+	r.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

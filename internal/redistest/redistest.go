@@ -54,7 +54,8 @@ func FreeAddr(t testing.TB) string {
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(s.Addr)
-	s.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+	s.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+		"--dir", t.TempDir()) // a replica writes what it fetched
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
