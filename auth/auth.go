@@ -3,23 +3,26 @@ package auth
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"log/slog"
 	"runtime"
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/clientaddr"
 )
 
 // Handshake is what of a request auth may look at.
 type Handshake struct {
-	// Header returns a header's first value, "" if absent.
-	Header func(name string) string
+	// Lines returns a header's values, one for each of its lines.
+	Lines func(name string) []string
 	// Query is the raw query string.
 	Query string
 	// Protocols are the offered Sec-WebSocket-Protocol names.
 	Protocols []string
+	// Host is the Host header, URI the raw path with its query.
+	Host, URI string
+	// From is where the request came from, for X-Forwarded-*.
+	From clientaddr.Origin
 }
 
 // Identity is who is behind a connection.
@@ -32,18 +35,10 @@ type Identity struct {
 	ExpiresAt time.Time
 	// Claims is the token's payload, for the connect webhook; nil without one.
 	Claims json.RawMessage
+	// SetCookie are the Set-Cookie lines of Forward's answer. They are for the
+	// client whether it is let in or not, and come with an error too.
+	SetCookie []string
 }
-
-// Errors of Token and Forward; match with errors.Is. What wraps them says more,
-// without ever quoting a token.
-var (
-	// ErrUnauthenticated: the credentials are missing or bad (401).
-	ErrUnauthenticated = errors.New("auth: unauthenticated")
-	// ErrForbidden: the endpoint answered 403.
-	ErrForbidden = errors.New("auth: forbidden")
-	// ErrUnavailable: keys or endpoint cannot be reached (503).
-	ErrUnavailable = errors.New("auth: unavailable")
-)
 
 // Authenticator verifies credentials by the ways in that are configured.
 type Authenticator struct {
@@ -55,8 +50,9 @@ type Authenticator struct {
 }
 
 // New reads the keys. A JWKS that cannot be fetched is no error: it is tried
-// again. Close ends what New started.
-func New(cfg config.Auth, log *slog.Logger) (*Authenticator, error) {
+// again. A forward URL that is a path alone is asked at backend. Close ends what New
+// started.
+func New(cfg config.Auth, backend config.Backend, log *slog.Logger) (*Authenticator, error) {
 	a := &Authenticator{
 		jwt: cfg.JWT, cache: newTokenCache(), working: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
@@ -68,7 +64,7 @@ func New(cfg config.Auth, log *slog.Logger) (*Authenticator, error) {
 		a.keys = k
 	}
 	if cfg.Forward.URL != "" {
-		f, err := newForwarder(cfg.Forward)
+		f, err := newForwarder(cfg.Forward, backend)
 		if err != nil {
 			a.Close()
 			return nil, err
@@ -84,10 +80,13 @@ func (a *Authenticator) HasJWT() bool { return a.keys != nil }
 // HasForward says whether an endpoint is asked.
 func (a *Authenticator) HasForward() bool { return a.forward != nil }
 
-// Close stops the refreshing of keys.
+// Close stops the refreshing of keys and the requests of Forward.
 func (a *Authenticator) Close() {
 	if a.keys != nil {
 		a.keys.close()
+	}
+	if a.forward != nil {
+		a.forward.close()
 	}
 }
 
@@ -106,5 +105,3 @@ func (a *Authenticator) Token(ctx context.Context, token string) (Identity, erro
 func (a *Authenticator) Forward(ctx context.Context, h Handshake) (Identity, error) {
 	return a.forward.ask(ctx, h)
 }
-
-func unauthenticated(reason string) error { return fmt.Errorf("%w: %s", ErrUnauthenticated, reason) }

@@ -16,9 +16,9 @@ func (a *Authenticator) claims(payload []byte, now time.Time) (Identity, error) 
 	all, err := strictjson.Object(payload)
 	switch {
 	case errors.Is(err, strictjson.ErrTwice):
-		return Identity{}, unauthenticated("token has a claim twice")
+		return Identity{}, unauthenticated("auth.jwt", "token has a claim twice")
 	case err != nil:
-		return Identity{}, unauthenticated("token's claims cannot be read")
+		return Identity{}, unauthenticated("auth.jwt", "token's claims cannot be read")
 	}
 	id := Identity{Claims: payload}
 	if id.ExpiresAt, err = a.checkTimes(all, now); err != nil {
@@ -28,16 +28,16 @@ func (a *Authenticator) claims(payload []byte, now time.Time) (Identity, error) 
 		return Identity{}, err
 	}
 	if id.User, err = userValue(all[a.jwt.UserClaim]); err != nil {
-		return Identity{}, badClaim(a.jwt.UserClaim, err)
+		return Identity{}, badClaim("auth.jwt.user_claim", a.jwt.UserClaim, err)
 	}
 	if raw := all[a.jwt.ChannelsClaim]; !strictjson.Null(raw) {
 		if id.Channels, err = strictjson.Texts(raw); err != nil {
-			return Identity{}, badClaim(a.jwt.ChannelsClaim, err)
+			return Identity{}, badClaim("auth.jwt.channels_claim", a.jwt.ChannelsClaim, err)
 		}
 	}
 	for _, ch := range id.Channels {
 		if names.CheckUser(ch) != nil { // patterns are grants
-			return Identity{}, badClaim(a.jwt.ChannelsClaim, errors.New("has a bad name"))
+			return Identity{}, badClaim("auth.jwt.channels_claim", a.jwt.ChannelsClaim, errors.New("has a bad name"))
 		}
 	}
 	return id, nil
@@ -52,7 +52,7 @@ func (a *Authenticator) checkTimes(all map[string]json.RawMessage, now time.Time
 	}{{"exp", &exp}, {"nbf", &nbf}, {"iat", &iat}} {
 		if raw := all[claim.name]; !strictjson.Null(raw) {
 			if *claim.into, err = strictjson.Seconds(raw); err != nil {
-				return time.Time{}, badClaim(claim.name, err)
+				return time.Time{}, badClaim("auth.jwt", claim.name, err)
 			}
 		}
 	}
@@ -62,13 +62,13 @@ func (a *Authenticator) checkTimes(all map[string]json.RawMessage, now time.Time
 	}
 	switch {
 	case exp.IsZero() && a.jwt.RequireExp:
-		return ends, unauthenticated("token has no exp")
+		return ends, unauthenticated("auth.jwt.require_exp", "token has no exp")
 	case !exp.IsZero() && !now.Before(ends):
-		return ends, unauthenticated("token expired")
+		return ends, unauthenticated("auth.jwt.leeway", "token expired")
 	case now.Add(leeway).Before(nbf):
-		return ends, unauthenticated("token is not valid yet")
+		return ends, unauthenticated("auth.jwt.leeway", "token is not valid yet")
 	case now.Add(leeway).Before(iat):
-		return ends, unauthenticated("token was issued in the future")
+		return ends, unauthenticated("auth.jwt.leeway", "token was issued in the future")
 	}
 	return ends, nil
 }
@@ -77,17 +77,17 @@ func (a *Authenticator) checkTimes(all map[string]json.RawMessage, now time.Time
 func (a *Authenticator) checkOrigin(all map[string]json.RawMessage) error {
 	if want := a.jwt.Issuer; want != "" {
 		if got, err := strictjson.Text(all["iss"]); err != nil || got != want {
-			return unauthenticated("token has the wrong issuer")
+			return unauthenticated("auth.jwt.issuer", "token has the wrong issuer")
 		}
 	}
 	if want := a.jwt.Audience; want != "" {
 		if got, err := strictjson.Texts(all["aud"]); err != nil || !slices.Contains(got, want) {
-			return unauthenticated("token has the wrong audience")
+			return unauthenticated("auth.jwt.audience", "token has the wrong audience")
 		}
 	}
 	return nil
 }
 
-func badClaim(name string, err error) error {
-	return unauthenticated("token's claim " + name + " " + err.Error())
+func badClaim(key, name string, err error) error {
+	return unauthenticated(key, "token's claim "+name+" "+err.Error())
 }

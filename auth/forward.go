@@ -1,99 +1,179 @@
 package auth
 
 import (
+	"bytes"
 	"context"
-	"crypto/tls"
+	"errors"
 	"fmt"
-	"net"
-	"net/url"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/dial"
+	"github.com/pushcart/pushcart/internal/httpclient"
 	"github.com/pushcart/pushcart/internal/names"
 )
 
 const (
-	maxForwardBody = 64 << 10
-	// idleForward is below the keep-alive of common app servers (Node: 5 s).
-	idleForward = 2 * time.Second
-	maxForwards = 256
+	maxForwardBody = 1 << 20
+	maxForwards    = 256
 )
 
 // forwarder asks an endpoint that the backend already has, like "who am I".
 type forwarder struct {
 	cfg    config.Forward
-	client *fasthttp.HostClient
+	to     *httpclient.Target
+	uri    fasthttp.URI
+	client *httpclient.Client
+	work   sync.WaitGroup // requests under way
 }
 
-func newForwarder(cfg config.Forward) (*forwarder, error) {
-	u, err := url.Parse(cfg.URL)
+func newForwarder(cfg config.Forward, backend config.Backend) (*forwarder, error) {
+	to, err := httpclient.Resolve(cfg.URL, cfg.Host, httpclient.Backend{
+		URL: backend.URL, TLS: dial.TLS(backend.TLS), PreserveHost: backend.PreserveHost,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("auth.forward.url: %w", err)
 	}
-	port := u.Port()
-	if port == "" {
-		port = map[bool]string{false: "80", true: "443"}[u.Scheme == "https"]
+	f := &forwarder{cfg: cfg, to: to, client: httpclient.New(httpclient.Options{
+		Endpoint: to.Endpoint, MaxConns: maxForwards, Wait: cfg.Timeout, MaxBody: maxForwardBody, Idempotent: true,
+	})}
+	f.uri.DisablePathNormalizing = true
+	if err := f.uri.Parse(nil, []byte(to.URL)); err != nil {
+		return nil, fmt.Errorf("auth.forward.url: %w", err)
 	}
-	dialer := &net.Dialer{Timeout: cfg.Timeout}
-	return &forwarder{cfg: cfg, client: &fasthttp.HostClient{
-		Addr:                     net.JoinHostPort(u.Hostname(), port),
-		IsTLS:                    u.Scheme == "https",
-		TLSConfig:                &tls.Config{MinVersion: tls.VersionTLS12},
-		MaxConns:                 maxForwards,
-		MaxConnWaitTimeout:       cfg.Timeout,
-		MaxIdleConnDuration:      idleForward,
-		ConnPoolStrategy:         fasthttp.LIFO, // so that a burst's connections become idle after it
-		MaxResponseBodySize:      maxForwardBody,
-		NoDefaultUserAgentHeader: true,
-		Dial:                     func(a string) (net.Conn, error) { return dialer.Dial("tcp", a) },
-	}}, nil
+	return f, nil
 }
 
-// ask sends the handshake's Cookie and Authorization along.
+// close ends the requests under way.
+func (f *forwarder) close() {
+	f.client.Cut()
+	f.work.Wait()
+}
+
+// ask waits for the endpoint's answer, no longer than ctx.
 func (f *forwarder) ask(ctx context.Context, h Handshake) (Identity, error) {
-	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseRequest(req)
-	defer fasthttp.ReleaseResponse(resp)
-	req.SetRequestURI(f.cfg.URL)
-	// fasthttp would take a Cookie apart and write it anew; it must arrive as it came.
-	req.Header.DisableSpecialHeader()
-	req.Header.Set("Host", string(req.URI().Host()))
-	for _, name := range []string{"Cookie", "Authorization"} {
-		if v := h.Header(name); v != "" {
-			req.Header.Set(name, v)
+	timeout := f.cfg.Timeout
+	if d, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(d))
+	}
+	type result struct {
+		id  Identity
+		err error
+	}
+	got := make(chan result, 1)
+	req := fasthttp.AcquireRequest()
+	f.encode(req, &h) // here, as what h shows is not kept
+	f.work.Go(func() {
+		resp := fasthttp.AcquireResponse()
+		defer fasthttp.ReleaseRequest(req)
+		defer fasthttp.ReleaseResponse(resp)
+		id, err := f.judge(resp, f.client.Do(req, resp, timeout))
+		got <- result{id, err}
+	})
+	select {
+	case r := <-got:
+		return r.id, r.err
+	case <-ctx.Done():
+		return Identity{}, noAnswer(httpclient.ErrTimeout)
+	}
+}
+
+// encode writes the request. fasthttp would take a Cookie apart and write it anew;
+// every line must arrive as it came.
+func (f *forwarder) encode(req *fasthttp.Request, h *Handshake) {
+	head := &req.Header
+	head.DisableNormalizing()
+	head.DisableSpecialHeader()
+	req.SetURI(&f.uri)
+	head.Add("Host", f.to.Host(h.Host))
+	accepts := false
+	for _, name := range f.cfg.Headers {
+		if httpclient.OwnHeader(name) {
+			continue
+		}
+		for _, line := range h.Lines(name) {
+			head.Add(name, line)
+			accepts = accepts || strings.EqualFold(name, "Accept")
 		}
 	}
-	req.Header.Set("Accept", "application/json")
-	deadline := time.Now().Add(f.cfg.Timeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
+	if !accepts {
+		head.Add("Accept", "application/json")
 	}
-	if err := f.client.DoDeadline(req, resp, deadline); err != nil {
-		return Identity{}, fmt.Errorf("%w: auth.forward does not answer", ErrUnavailable)
-	}
-	switch status := resp.StatusCode(); {
-	case status == fasthttp.StatusForbidden:
-		return Identity{}, fmt.Errorf("%w: the backend says no", ErrForbidden)
-	case status/100 != 2:
-		return Identity{}, unauthenticated("the backend does not know who this is")
-	}
-	user, err := f.user(resp)
-	if err != nil {
-		return Identity{}, unauthenticated("the backend names no user: it " + err.Error())
-	}
-	return Identity{User: user}, nil
+	head.Add("X-Forwarded-For", h.From.ForwardedFor)
+	head.Add("X-Forwarded-Proto", h.From.Proto)
+	head.Add("X-Forwarded-Host", h.From.Host)
+	head.Add("X-Forwarded-Uri", h.URI)
 }
 
-func (f *forwarder) user(resp *fasthttp.Response) (string, error) {
+// judge says what the answer means (SPEC §11 Handshake). An answer over the bound
+// counts by its head.
+func (f *forwarder) judge(resp *fasthttp.Response, err error) (Identity, error) {
+	tooLarge := errors.Is(err, httpclient.ErrBodyTooLarge)
+	if err != nil && !tooLarge {
+		return Identity{}, noAnswer(err)
+	}
+	id := Identity{SetCookie: setCookies(resp)}
+	status := resp.StatusCode()
+	if status/100 != 2 {
+		r := &Refusal{kind: ErrUnauthenticated, Key: "auth.forward.url",
+			Reason: "the backend answered " + strconv.Itoa(status) + " when asked who this is"}
+		switch {
+		case status == fasthttp.StatusForbidden:
+			r.kind = ErrForbidden
+		case status/100 == 3:
+			r.Detail = "it redirects, as to a login page, where 401 is wanted"
+		case status == fasthttp.StatusBadRequest, status == fasthttp.StatusMisdirectedRequest:
+			r.Key = "auth.forward.host"
+		}
+		return id, r
+	}
+	user, err := f.user(resp, tooLarge)
+	if err != nil {
+		return id, unauthenticated("auth.forward.user", "the backend names no user: it "+err.Error())
+	}
+	id.User = user
+	return id, nil
+}
+
+func noAnswer(err error) error {
+	return &Refusal{kind: ErrUnavailable, Key: "auth.forward.url",
+		Reason: "the backend does not say who this is", Detail: err.Error()}
+}
+
+var (
+	errSeveral  = errors.New("comes several times")
+	errTooLarge = errors.New("is in an answer larger than 1 MiB")
+)
+
+func (f *forwarder) user(resp *fasthttp.Response, tooLarge bool) (string, error) {
 	if name, ok := strings.CutPrefix(f.cfg.User, "header:"); ok {
-		user := string(resp.Header.Peek(name))
-		if user == "" {
+		lines := resp.Header.PeekAll(name)
+		switch {
+		case len(lines) > 1:
+			return "", errSeveral
+		case len(lines) == 0 || len(lines[0]) == 0:
 			return "", errNoUser
 		}
+		user := string(lines[0])
 		return user, names.CheckUser(user)
 	}
+	if tooLarge {
+		return "", errTooLarge
+	}
 	return userAt(resp.Body(), f.cfg.User)
+}
+
+// setCookies are the answer's Set-Cookie lines, for the client.
+func setCookies(resp *fasthttp.Response) (lines []string) {
+	for _, line := range resp.Header.Cookies() {
+		if bytes.IndexAny(line, "\r\n\x00") < 0 { // else it would say more than a cookie
+			lines = append(lines, string(line))
+		}
+	}
+	return lines
 }

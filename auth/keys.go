@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
-	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/httpclient"
 )
 
 const (
@@ -108,19 +108,11 @@ func (k *keys) wait(ctx context.Context, old *keySet) *keySet {
 }
 
 func (k *keys) fetch() error {
-	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
-	defer fasthttp.ReleaseRequest(req)
-	defer fasthttp.ReleaseResponse(resp)
-	req.SetRequestURI(k.cfg.JWKSURL)
-	client := fasthttp.Client{MaxResponseBodySize: maxKeySet, NoDefaultUserAgentHeader: true}
-	if err := client.DoTimeout(req, resp, fetchTimeout); err != nil {
+	body, err := httpclient.Fetch(k.cfg.JWKSURL, maxKeySet, fetchTimeout)
+	if err != nil {
 		return fmt.Errorf("fetch auth.jwt.jwks_url: %w", err)
 	}
-	client.CloseIdleConnections()
-	if resp.StatusCode() != fasthttp.StatusOK {
-		return fmt.Errorf("fetch auth.jwt.jwks_url: status %d", resp.StatusCode())
-	}
-	return k.take(resp.Body())
+	return k.take(body)
 }
 
 // take replaces the set, unless what came has no key in it or the same ones. It is

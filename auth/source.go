@@ -11,11 +11,11 @@ func (a *Authenticator) FindToken(h Handshake) (token string, found bool) {
 		kind, name, _ := strings.Cut(source, ":")
 		switch kind {
 		case "header":
-			token, found = bearer(h.Header("Authorization"))
+			token, found = first(h.Lines("Authorization"), bearer)
 		case "query":
 			token, found = queryValue(h.Query, name)
 		case "cookie":
-			token, found = cookie(h.Header("Cookie"), name)
+			token, found = first(h.Lines("Cookie"), func(line string) (string, bool) { return cookie(line, name) })
 		case "protocol":
 			token, found = protocol(h.Protocols)
 		}
@@ -24,6 +24,17 @@ func (a *Authenticator) FindToken(h Handshake) (token string, found bool) {
 		}
 	}
 	return "", false
+}
+
+// first looks for a token in each line of a header: HTTP/2 front ends split Cookie
+// (RFC 9113 §8.2.3).
+func first(lines []string, find func(line string) (string, bool)) (token string, found bool) {
+	for _, line := range lines {
+		if token, found = find(line); found {
+			break
+		}
+	}
+	return token, found
 }
 
 func bearer(header string) (string, bool) {

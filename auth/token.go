@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -37,13 +36,13 @@ func (a *Authenticator) verify(ctx context.Context, token string) (Identity, err
 		return Identity{}, err
 	}
 	if !a.keys.allowed[string(t.alg)] {
-		return Identity{}, unauthenticated("token's algorithm is not accepted")
+		return Identity{}, unauthenticated("auth.jwt.algorithms", "token's algorithm is not accepted")
 	}
 	version, set := a.cache.version(), a.keys.set()
 	good, known, err := a.signed(ctx, t, set)
 	if err == nil && !good && a.keys.refreshable(t.alg) {
 		if fresh := a.keys.wait(ctx, set); fresh == nil {
-			return Identity{}, fmt.Errorf("%w: the keys cannot be fetched", ErrUnavailable)
+			return Identity{}, unavailable("auth.jwt.jwks_url", "the keys cannot be fetched")
 		} else if fresh != set {
 			version = a.cache.version()
 			good, known, err = a.signed(ctx, t, fresh)
@@ -53,9 +52,9 @@ func (a *Authenticator) verify(ctx context.Context, token string) (Identity, err
 	case err != nil:
 		return Identity{}, err
 	case !known:
-		return Identity{}, unauthenticated("token's key is not known")
+		return Identity{}, unauthenticated("auth.jwt.jwks_url", "token's key is not known")
 	case !good:
-		return Identity{}, unauthenticated("token's signature is not valid")
+		return Identity{}, unauthenticated("auth.jwt", "token's signature is not valid")
 	}
 	id, err := a.claims(t.payload, time.Now())
 	if err == nil {
@@ -69,12 +68,12 @@ func (a *Authenticator) verify(ctx context.Context, token string) (Identity, err
 func (a *Authenticator) signed(ctx context.Context, t *signedToken, set *keySet) (good, known bool, err error) {
 	verifier, err := jws.NewVerifier(t.alg)
 	if err != nil {
-		return false, false, unauthenticated("token's algorithm is not accepted")
+		return false, false, unauthenticated("auth.jwt.algorithms", "token's algorithm is not accepted")
 	}
 	select {
 	case a.working <- struct{}{}:
 	case <-ctx.Done():
-		return false, false, fmt.Errorf("%w: too many handshakes", ErrUnavailable)
+		return false, false, unavailable("auth.jwt", "too many handshakes")
 	}
 	defer func() { <-a.working }()
 	for key := range a.keys.candidates(set, t.alg, t.kid) {
@@ -90,23 +89,23 @@ func parseToken(token string) (*signedToken, error) {
 	head, rest, _ := strings.Cut(token, ".")
 	body, signature, ok := strings.Cut(rest, ".")
 	if !ok || len(token) > maxToken || strings.Contains(signature, ".") {
-		return nil, unauthenticated("not a token")
+		return nil, unauthenticated("auth.jwt.sources", "not a token")
 	}
 	t := &signedToken{signed: []byte(token[:len(head)+1+len(body)])}
 	raw, err := base64.RawURLEncoding.DecodeString(head)
 	if err != nil {
-		return nil, unauthenticated("token's header cannot be read")
+		return nil, unauthenticated("auth.jwt", "token's header cannot be read")
 	}
 	if err := t.readHeader(raw); errors.Is(err, errCritical) {
-		return nil, unauthenticated("token has critical extensions that are not known")
+		return nil, unauthenticated("auth.jwt", "token has critical extensions that are not known")
 	} else if err != nil {
-		return nil, unauthenticated("token's header cannot be read")
+		return nil, unauthenticated("auth.jwt", "token's header cannot be read")
 	}
 	if t.payload, err = base64.RawURLEncoding.DecodeString(body); err != nil {
-		return nil, unauthenticated("token's claims cannot be read")
+		return nil, unauthenticated("auth.jwt", "token's claims cannot be read")
 	}
 	if t.signature, err = base64.RawURLEncoding.DecodeString(signature); err != nil {
-		return nil, unauthenticated("token's signature is not valid")
+		return nil, unauthenticated("auth.jwt", "token's signature is not valid")
 	}
 	return t, nil
 }

@@ -54,7 +54,7 @@ func newAuth(t testing.TB, change func(*config.Auth)) *Authenticator {
 	t.Helper()
 	cfg := config.Default().Auth
 	change(&cfg)
-	a, err := New(cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	a, err := New(cfg, config.Backend{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +63,16 @@ func newAuth(t testing.TB, change func(*config.Auth)) *Authenticator {
 }
 
 func withSecret(c *config.Auth) { c.JWT.Secret = secret }
+
+// lines are headers with one line each.
+func lines(h map[string]string) func(string) []string {
+	return func(name string) []string {
+		if v := h[name]; v != "" {
+			return []string{v}
+		}
+		return nil
+	}
+}
 
 func in(d time.Duration) int64 { return time.Now().Add(d).Unix() }
 
@@ -215,6 +225,24 @@ func TestToken_AKeyIsUsedAsWhatItIs(t *testing.T) {
 	f("HS256", hs256(string(all)), false)
 }
 
+// HTTP/2 front ends split Cookie into several lines; only the first was read.
+func TestFindToken_LooksAtEveryLine(t *testing.T) {
+	a := newAuth(t, func(c *config.Auth) {
+		withSecret(c)
+		c.JWT.Sources = []string{"cookie:sid", "header"}
+	})
+	f := func(header map[string][]string, want string) {
+		t.Helper()
+		got, _ := a.FindToken(Handshake{Lines: func(name string) []string { return header[name] }})
+		if got != want {
+			t.Errorf("%q: got %q, want %q", header, got, want)
+		}
+	}
+	f(map[string][]string{"Cookie": {"a=1", "b=2; sid=T", "sid=late"}}, "T")
+	f(map[string][]string{"Cookie": {"a=1"}, "Authorization": {"Basic eA==", "Bearer T"}}, "T")
+	f(map[string][]string{"Cookie": {"a=1", ""}}, "")
+}
+
 func TestFindToken_TakesTheFirstSourceThatHasOne(t *testing.T) {
 	a := newAuth(t, func(c *config.Auth) {
 		withSecret(c)
@@ -223,7 +251,7 @@ func TestFindToken_TakesTheFirstSourceThatHasOne(t *testing.T) {
 	f := func(authorization, cookie, query string, protocols []string, want string) {
 		t.Helper()
 		h := map[string]string{"Authorization": authorization, "Cookie": cookie}
-		got, found := a.FindToken(Handshake{Header: func(n string) string { return h[n] }, Query: query, Protocols: protocols})
+		got, found := a.FindToken(Handshake{Lines: lines(h), Query: query, Protocols: protocols})
 		if got != want || found != (want != "") {
 			t.Errorf("%q %q %q %q: got %q, want %q", authorization, cookie, query, protocols, got, want)
 		}
@@ -290,7 +318,7 @@ func FuzzToken(f *testing.F) {
 	f.Add(compact(`{"alg":"none"}`, `{}`, hs256(secret)))
 	cfg := config.Default().Auth
 	cfg.JWT.Secret = secret
-	a, err := New(cfg, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	a, err := New(cfg, config.Backend{}, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -289,7 +289,7 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 	}
 	rewritten := requestHead{req: r, head: head, from: origin, tunnel: e.tunnel}
 	if !s.cfg.Backend.PreserveHost || r.Host == nil {
-		rewritten.host = s.up.host
+		rewritten.host = s.up.at.Host
 	}
 	e.out = rewritten.append(e.out[:0])
 	r.Fields = emptied(r.Fields)

@@ -3,15 +3,11 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
-	"net/url"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -20,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/dial"
 	"github.com/pushcart/pushcart/internal/sockio"
 )
 
@@ -31,16 +28,12 @@ var (
 // upstream is the backend: where it is, its idle connections, and how many
 // requests wait for it.
 type upstream struct {
-	cfg     config.Backend
-	network string
-	addr    string
-	host    string // for the Host header where preserve_host is off
-	tls     *tls.Config
-	watch   *watcher
+	cfg   config.Backend
+	at    *dial.Endpoint
+	watch *watcher
 
 	slots   chan struct{} // one for each request without a response head
 	streams atomic.Int64
-	good    atomic.Pointer[netip.Addr] // of several, the one that is tried first
 
 	mu   sync.Mutex // guards idle
 	idle []*backendConn
@@ -59,43 +52,11 @@ type backendConn struct {
 }
 
 func newUpstream(cfg config.Backend, w *watcher) (*upstream, error) {
-	u := &upstream{cfg: cfg, watch: w, slots: make(chan struct{}, cfg.MaxConnections)}
-	if path, ok := strings.CutPrefix(cfg.URL, "unix:"); ok {
-		u.network, u.addr, u.host = "unix", path, "localhost"
-		return u, nil
-	}
-	parsed, err := url.Parse(cfg.URL)
+	at, err := dial.New(cfg.URL, dial.TLS(cfg.TLS))
 	if err != nil {
-		return nil, fmt.Errorf("backend.url: %w", err)
+		return nil, fmt.Errorf("backend: %w", err)
 	}
-	u.network, u.host = "tcp", parsed.Host
-	port := parsed.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[parsed.Scheme]
-	}
-	u.addr = net.JoinHostPort(parsed.Hostname(), port)
-	if parsed.Scheme == "https" {
-		u.tls, err = backendTLS(cfg.TLS, parsed.Hostname())
-	}
-	return u, err
-}
-
-func backendTLS(cfg config.BackendTLS, host string) (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, InsecureSkipVerify: cfg.Insecure}
-	if cfg.ServerName != "" {
-		t.ServerName = cfg.ServerName
-	}
-	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("backend.tls.ca_file: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("backend.tls.ca_file: no certificate in it")
-		}
-	}
-	return t, nil
+	return &upstream{cfg: cfg, at: at, watch: w, slots: make(chan struct{}, cfg.MaxConnections)}, nil
 }
 
 // get returns an idle connection that is alive, the last one used first, or a new
@@ -124,7 +85,7 @@ func (u *upstream) get(fresh bool) (*backendConn, error) {
 func (u *upstream) dial() (*backendConn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), u.cfg.ConnectTimeout)
 	defer cancel()
-	conn, err := u.connect(ctx)
+	conn, err := u.at.Connect(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("dial backend: %w", err)
 	}
@@ -132,8 +93,8 @@ func (u *upstream) dial() (*backendConn, error) {
 		_ = tcp.SetReadBuffer(readBuffer)
 	}
 	conn = sockio.Wrap(conn)
-	if u.tls != nil {
-		t := tls.Client(conn, u.tls)
+	if u.at.TLS != nil {
+		t := tls.Client(conn, u.at.TLS)
 		if err := t.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
 			return nil, fmt.Errorf("dial backend: %w", err)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/pushcart/pushcart/internal/httpclient"
 	"github.com/pushcart/pushcart/internal/names"
 )
 
@@ -40,13 +40,9 @@ func (d *Dispatcher) attempt(j *job) verdict {
 		timeout = min(timeout, j.first.Add(messageTries*timeout).Sub(begin))
 	}
 	d.encode(req, j, begin)
-	req.SetTimeout(max(timeout, time.Millisecond))
-	err := d.client.Do(req, resp)
-	for errors.Is(err, errStale) { // nothing was sent, and that connection is gone
-		err = d.client.Do(req, resp)
-	}
+	err := d.client.Do(req, resp, max(timeout, time.Millisecond))
 	d.metrics.WebhookSeconds.WithLabelValues(j.event.Name).Observe(time.Since(begin).Seconds())
-	if err != nil && (j.done != nil || !errors.Is(err, fasthttp.ErrBodyTooLarge)) {
+	if err != nil && (j.done != nil || !errors.Is(err, httpclient.ErrBodyTooLarge)) {
 		return failed(err)
 	}
 	return d.judge(j, resp)
@@ -58,15 +54,11 @@ func (d *Dispatcher) attempt(j *job) verdict {
 // its id tells the backend. After a timeout or half an answer it is not.
 func failed(err error) verdict {
 	v := verdict{result: "error", after: -1, err: fmt.Errorf("%w: %w", ErrUnavailable, err)}
-	var netErr net.Error
-	var op *net.OpError
 	switch {
-	case errors.Is(err, errNoConnection), errors.Is(err, fasthttp.ErrConnectionClosed):
+	case errors.Is(err, httpclient.ErrNoConnection), errors.Is(err, httpclient.ErrClosed):
 		v.result, v.again = "unreachable", true
-	case errors.Is(err, fasthttp.ErrTimeout), errors.As(err, &netErr) && netErr.Timeout():
+	case errors.Is(err, httpclient.ErrTimeout):
 		v.result = "timeout"
-	case errors.As(err, &op) && op.Op == "write":
-		v.result, v.again = "unreachable", true
 	}
 	return v
 }

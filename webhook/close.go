@@ -25,7 +25,7 @@ func (q *queue) close(ctx context.Context) error {
 		err = fmt.Errorf("webhooks: %w", ctx.Err())
 	}
 	q.abandon()
-	q.d.sockets.cut()
+	q.d.client.Cut()
 	q.work.Wait()
 	return err
 }

@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -16,17 +14,9 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/dial"
+	"github.com/pushcart/pushcart/internal/httpclient"
 	"github.com/pushcart/pushcart/metrics"
-)
-
-const (
-	// maxAnswer bounds a response's body.
-	maxAnswer = 1 << 20
-	// maxAnswerHead bounds a response's head; a state of 2 KiB is 2.7 KiB of it.
-	maxAnswerHead = 16 << 10
-	// idleConnection is below the keep-alive of common app servers (Node: 5 s), so
-	// that a request seldom meets a connection that the backend is closing.
-	idleConnection = 2 * time.Second
 )
 
 // Dispatcher sends events to the backend.
@@ -36,8 +26,8 @@ type Dispatcher struct {
 	wanted  map[string]bool
 	targets map[string]*fasthttp.URI // by event; "{event}" replaced
 	signer  *signer
-	client  *fasthttp.HostClient
-	sockets *sockets
+	client  *httpclient.Client
+	to      *httpclient.Target
 	metrics *metrics.Metrics
 	log     *slog.Logger
 	refused refusals
@@ -45,10 +35,13 @@ type Dispatcher struct {
 	queue *queue
 }
 
-// New returns a dispatcher for a webhook whose URL is set. It holds goroutines
-// only while something is under way; Close waits for them.
-func New(cfg config.Webhook, nodeID string, m *metrics.Metrics, log *slog.Logger) (*Dispatcher, error) {
-	u, err := url.Parse(cfg.URL)
+// New returns a dispatcher for a webhook whose URL is set; a path alone is asked at
+// backend. It holds goroutines only while something is under way; Close waits for
+// them.
+func New(cfg config.Webhook, backend config.Backend, nodeID string, m *metrics.Metrics, log *slog.Logger) (*Dispatcher, error) {
+	to, err := httpclient.Resolve(cfg.URL, cfg.Host, httpclient.Backend{
+		URL: backend.URL, TLS: dial.TLS(backend.TLS), PreserveHost: backend.PreserveHost,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("webhook.url: %w", err)
 	}
@@ -58,46 +51,24 @@ func New(cfg config.Webhook, nodeID string, m *metrics.Metrics, log *slog.Logger
 	}
 	d := &Dispatcher{
 		cfg: cfg, source: "/nodes/" + nodeID, wanted: map[string]bool{}, signer: s, metrics: m, log: log,
-		sockets: newSockets(u), targets: map[string]*fasthttp.URI{},
+		to: to, targets: map[string]*fasthttp.URI{},
+		client: httpclient.New(httpclient.Options{
+			Endpoint: to.Endpoint, MaxConns: cfg.MaxInFlight, MaxBody: int(cfg.MaxAnswer),
+		}),
 	}
-	d.client = newClient(cfg, u, d.sockets.dial)
 	all := slices.Contains(cfg.Events, "*")
 	for _, e := range []string{Connect, Connected, Message, Disconnected} {
 		d.wanted[e] = all || slices.Contains(cfg.Events, e)
-		to := &fasthttp.URI{DisablePathNormalizing: true}
-		if err := to.Parse(nil, []byte(strings.ReplaceAll(cfg.URL, "{event}", e))); err != nil {
+		uri := &fasthttp.URI{DisablePathNormalizing: true}
+		if err := uri.Parse(nil, []byte(strings.ReplaceAll(to.URL, "{event}", e))); err != nil {
 			return nil, fmt.Errorf("webhook.url: %w", err)
 		}
-		d.targets[e] = to
+		d.targets[e] = uri
 	}
 	d.queue = newQueue(d)
 	m.Gauge("pushcart_webhook_outbox", "Told events that wait for their delivery.",
 		func() float64 { return float64(d.queue.waiting()) })
 	return d, nil
-}
-
-func newClient(cfg config.Webhook, u *url.URL, dial fasthttp.DialFuncWithTimeout) *fasthttp.HostClient {
-	addr, isTLS := u.Host, u.Scheme == "https"
-	if u.Port() == "" {
-		addr = net.JoinHostPort(u.Hostname(), map[bool]string{false: "80", true: "443"}[isTLS])
-	}
-	return &fasthttp.HostClient{
-		Addr:                     addr,
-		IsTLS:                    isTLS,
-		MaxConns:                 cfg.MaxInFlight,
-		MaxIdleConnDuration:      idleConnection,
-		ConnPoolStrategy:         fasthttp.LIFO, // so that a burst's connections become idle after it
-		MaxResponseBodySize:      maxAnswer,
-		ReadBufferSize:           maxAnswerHead,
-		ReadTimeout:              cfg.Timeout,
-		WriteTimeout:             cfg.Timeout,
-		NoDefaultUserAgentHeader: true,
-		DisablePathNormalizing:   true,
-		// What may be sent twice is decided here, by event.
-		MaxIdemponentCallAttempts: 1,
-		RetryIfErr:                func(*fasthttp.Request, int, error) (bool, bool) { return false, false },
-		DialTimeout:               dial,
-	}
 }
 
 // Wants says whether webhook.events names the event.
@@ -139,7 +110,7 @@ func (d *Dispatcher) Tell(ev *Event) { d.queue.tell(newJob(ev, nil)) }
 // is what is told later. What is asked from now on gets ErrUnavailable.
 func (d *Dispatcher) Close(ctx context.Context) error {
 	err := d.queue.close(ctx)
-	d.client.CloseIdleConnections()
+	d.client.CloseIdle()
 	return err
 }
 

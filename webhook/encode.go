@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/pushcart/pushcart/internal/httpclient"
 )
 
 // timeFormat is RFC 3339 with milliseconds.
@@ -32,7 +34,7 @@ func (d *Dispatcher) encode(req *fasthttp.Request, j *job, now time.Time) {
 
 	p := scratch.Get().(*[]byte)
 	b := (*p)[:0]
-	h.AddBytesV("Host", target.Host())
+	addHeader(h, "Host", d.to.Host(ev.RequestHost))
 	b = strconv.AppendInt(b, int64(len(ev.Body)), 10)
 	h.AddBytesV("Content-Length", b)
 	addHeader(h, "Content-Type", ev.ContentType)
@@ -101,12 +103,7 @@ func appendSequence(b []byte, n uint64) []byte {
 // request.
 func ownHeader(name string) bool {
 	n := strings.ToLower(name)
-	switch n {
-	case "host", "content-length", "transfer-encoding", "connection", "content-type",
-		"expect", "upgrade", "trailer", "te", "keep-alive", "proxy-connection":
-		return true
-	}
-	return strings.HasPrefix(n, "ce-") || strings.HasPrefix(n, "webhook-") || strings.HasPrefix(n, "x-forwarded-")
+	return strings.HasPrefix(n, "ce-") || strings.HasPrefix(n, "webhook-") || httpclient.OwnHeader(n)
 }
 
 // attribute percent-encodes a value as the CloudEvents HTTP binding says (§3.1.3.2):

@@ -24,6 +24,9 @@ type Source struct {
 	ConnectionID, UserID string
 	// ForwardedFor, Proto and Host are sent as X-Forwarded-*.
 	ForwardedFor, Proto, Host string
+	// RequestHost is the handshake's Host header, sent as Host where webhook.host
+	// asks for that.
+	RequestHost string
 	// Header are further headers to send as they are.
 	Header []Field
 }

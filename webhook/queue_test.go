@@ -39,7 +39,7 @@ func newRig(t *testing.T, change func(*config.Webhook), answer func(*job) verdic
 	if change != nil {
 		change(&cfg)
 	}
-	d, err := New(cfg, "node1", metrics.New("test", ""), slog.New(slog.DiscardHandler))
+	d, err := New(cfg, config.Backend{}, "node1", metrics.New("test", ""), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ const (
 
 func newDispatcher(t testing.TB, cfg config.Webhook) *Dispatcher {
 	t.Helper()
-	d, err := New(cfg, "node1", metrics.New("test", ""), slog.New(slog.DiscardHandler))
+	d, err := New(cfg, config.Backend{}, "node1", metrics.New("test", ""), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,8 +220,8 @@ func TestAnswers_OfAMessage(t *testing.T) {
 	f("garbage", testbackend.Raw("nonsense\r\n\r\n"), 1, 0, "")
 	f("half an answer", testbackend.Raw("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"), 1, 0, "")
 	f("half a head", testbackend.Raw("HTTP/1.1 200 OK\r\nContent-"), 1, 0, "")
-	f("too large", testbackend.Say(200, strings.Repeat("x", maxAnswer+1)), 1, 0, "")
-	f("large", testbackend.Say(200, strings.Repeat("x", maxAnswer)), 1, 200, strings.Repeat("x", maxAnswer))
+	f("too large", testbackend.Say(200, strings.Repeat("x", 1<<20+1)), 1, 0, "")
+	f("large", testbackend.Say(200, strings.Repeat("x", 1<<20)), 1, 200, strings.Repeat("x", 1<<20))
 	f("head of 64 KiB", testbackend.Status(200, "X-Fill", strings.Repeat("x", 64<<10)), 1, 0, "")
 	f("head of 8 KiB", testbackend.Status(200, "X-Fill", strings.Repeat("x", 8<<10)), 1, 200, "")
 }
@@ -270,7 +270,7 @@ func TestConnect_Every4xxIsAnAnswer(t *testing.T) {
 
 func TestTell_ATooLargeAnswerStillCounts(t *testing.T) {
 	b := testbackend.New(t)
-	b.Script(Connected, testbackend.Say(200, strings.Repeat("x", maxAnswer+1)))
+	b.Script(Connected, testbackend.Say(200, strings.Repeat("x", 1<<20+1)))
 	d := newDispatcher(t, testConfig(b.URL))
 	d.Tell(event(Connected, "c", 1))
 	d.Tell(event(Disconnected, "c", 2))

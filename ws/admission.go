@@ -62,11 +62,11 @@ func (a *admission) enter() bool {
 	return true
 }
 
-// enterIP counts it for its address, after enter; false: the address has or does
-// too much.
-func (a *admission) enterIP(ip netip.Addr) bool {
+// enterIP counts it for its address, after enter; else it returns the limit that the
+// address reached.
+func (a *admission) enterIP(ip netip.Addr) (limit string) {
 	if a.limits.ConnectionsPerIP == 0 && a.limits.ConnectRatePerIP == 0 {
-		return true
+		return ""
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -81,13 +81,13 @@ func (a *admission) enterIP(ip netip.Addr) bool {
 		a.byIP[key] = of
 	}
 	if of.rate != nil && !of.rate.Allow() {
-		return false
+		return "limits.connect_rate_per_ip"
 	}
 	if n := a.limits.ConnectionsPerIP; n > 0 && of.connections >= n {
-		return false
+		return "limits.connections_per_ip"
 	}
 	of.connections++
-	return true
+	return ""
 }
 
 // sweepLocked forgets, once a minute, addresses that have no connection and whose

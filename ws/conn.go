@@ -34,8 +34,8 @@ type Conn struct {
 	slot   uint32 // in loop, with gen; set once by loop.add
 	gen    uint32
 
-	remote [16]byte              // IPv4 as mapped; a netip.Addr is 8 bytes more
-	host   unique.Handle[string] // few hosts, many connections
+	remote [16]byte             // IPv4 as mapped; a netip.Addr is 8 bytes more
+	host   unique.Handle[hosts] // few hosts, many connections
 	tls    bool
 	window uint8 // of permessage-deflate; 0: not negotiated
 
@@ -69,6 +69,10 @@ type Conn struct {
 	outFrames uint64
 	outBytes  uint64
 }
+
+// hosts are the names that a handshake asked for: as X-Forwarded-Host says it to
+// the backend, and as its Host header did.
+type hosts struct{ asked, sent string }
 
 // extras is what only some connections have.
 type extras struct {

@@ -100,10 +100,12 @@ func (c *Conn) limitLocked() {
 // eventLocked is the connection's next event.
 func (c *Conn) eventLocked(name string) *webhook.Event {
 	c.sequence++
+	host := c.host.Value()
 	ev := &webhook.Event{
 		Source: webhook.Source{
 			ConnectionID: c.member.ID(), UserID: c.member.User(),
-			ForwardedFor: c.remoteIP().String(), Proto: "http", Host: c.host.Value(),
+			ForwardedFor: c.remoteIP().String(), Proto: "http",
+			Host: host.asked, RequestHost: host.sent,
 		},
 		Name: name, Sequence: c.sequence,
 	}

@@ -44,7 +44,7 @@ func newTestServer(t testing.TB, change func(*config.Config), e *engine) (*Serve
 	if err := hub.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	a, err := auth.New(cfg.Auth, log)
+	a, err := auth.New(cfg.Auth, cfg.Backend, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func newTestServer(t testing.TB, change func(*config.Config), e *engine) (*Serve
 		o.Seats = broker.NewMemorySeats(cfg.Limits)
 	}
 	if cfg.Webhook.URL != "" {
-		if o.Webhooks, err = webhook.New(cfg.Webhook, hub.NodeID(), m, log); err != nil {
+		if o.Webhooks, err = webhook.New(cfg.Webhook, cfg.Backend, hub.NodeID(), m, log); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -324,7 +324,7 @@ func TestServer_SheddingTakesTheLargest(t *testing.T) {
 		}
 		_, _ = io.WriteString(conn, "GET /_push HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-		if _, err := io.ReadFull(conn, make([]byte, len(switching([]byte("dGhlIHNhbXBsZSBub25jZQ=="), "", "")))); err != nil {
+		if _, err := io.ReadFull(conn, make([]byte, len(switching([]byte("dGhlIHNhbXBsZSBub25jZQ=="), "", "", nil)))); err != nil {
 			t.Fatal(err)
 		}
 		return conn

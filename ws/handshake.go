@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"time"
 	"unique"
 
@@ -31,6 +32,8 @@ type handshake struct {
 	from   clientaddr.Origin
 	member push.Member
 	offers []string // of Sec-WebSocket-Protocol
+
+	cookies []string // Set-Cookie lines of auth.forward, for the client
 }
 
 // Serve takes over conn, on which head was read, and early after it: it answers
@@ -49,6 +52,8 @@ func (s *Server) Serve(conn net.Conn, head *http1.Request, early []byte, from cl
 	if r := h.run(conn, early, entered); r != nil {
 		entered.leave(s, from)
 		s.metrics.Connects.WithLabelValues(r.result).Inc()
+		h.report(r)
+		r.header += string(appendCookies(nil, h.cookies))
 		r.send(conn)
 		return
 	}
@@ -80,8 +85,8 @@ func (h *handshake) run(conn net.Conn, early []byte, entered *entry) *refusal {
 	if r := h.enter(entered); r != nil {
 		return r
 	}
-	if h.head.Count("Origin") > 1 || !h.srv.origins.allow(string(h.head.Get("Origin")), h.from.Host) {
-		return refuse("origin", apierror.Forbidden, "Origin is not allowed")
+	if r := h.checkOrigin(); r != nil {
+		return r
 	}
 	h.member = h.srv.hub.NewMember()
 	id, r := h.identify()
@@ -127,6 +132,31 @@ func goodKey(key []byte) bool {
 	return err == nil && n == 16
 }
 
+// checkOrigin is step 3.
+func (h *handshake) checkOrigin() *refusal {
+	origin := string(h.head.Get("Origin"))
+	if h.head.Count("Origin") < 2 && h.srv.origins.allow(origin, h.from.Host) {
+		return nil
+	}
+	r := refuse("origin", apierror.Forbidden, fmt.Sprintf("Origin %s is not allowed for Host %s", quote(origin), quote(h.from.Host)))
+	r.cause = "Origin is not allowed"
+	r.detail = fmt.Sprintf("Origin is %s, Host is %s", quote(origin), quote(h.from.Host))
+	return r.look(h.orProxies("websocket.allowed_origins"))
+}
+
+// quote is a client's value for messages.
+func quote(s string) string { return strconv.Quote(s[:min(len(s), 256)]) }
+
+// orProxies also names trusted_proxies where the request came through a proxy that
+// is not trusted.
+func (h *handshake) orProxies(keys string) string {
+	through := h.head.Count("X-Forwarded-For")+h.head.Count("X-Forwarded-Host") > 0
+	if through && h.from.ForwardedFor == h.from.IP.String() {
+		return keys + ", trusted_proxies"
+	}
+	return keys
+}
+
 // enter is step 2: draining, and the limits that need no user.
 func (h *handshake) enter(entered *entry) *refusal {
 	s := h.srv
@@ -134,10 +164,12 @@ func (h *handshake) enter(entered *entry) *refusal {
 		return goingAway()
 	}
 	if entered.total = s.admission.enter(); !entered.total {
-		return refuse("limit", apierror.Unavailable, "the node is full").after(5)
+		return refuse("limit", apierror.Unavailable, "the node is full").look("limits.connections").after(5)
 	}
-	if entered.ip = s.admission.enterIP(h.from.IP); !entered.ip {
-		return refuse("rate", apierror.RateLimited, "too many connections from this address").after(1)
+	limit := s.admission.enterIP(h.from.IP)
+	if entered.ip = limit == ""; !entered.ip {
+		return refuse("rate", apierror.RateLimited, "too many connections from this address").
+			look(h.orProxies(limit)).after(1)
 	}
 	return nil
 }
@@ -159,16 +191,17 @@ func (h *handshake) upgrade(conn net.Conn, early []byte, id *identity, entered *
 	}
 	_, overTLS := conn.(interface{ NetConn() net.Conn })
 	c := &Conn{
-		member: h.member, srv: s, remote: h.from.IP.As16(), host: unique.Make(h.from.Host),
+		member: h.member, srv: s, remote: h.from.IP.As16(), host: unique.Make(hosts{asked: h.from.Host, sent: string(h.head.Host)}),
 		tls: overTLS || h.from.Proto == "https", more: more, sequence: 1, // the first is connect
 	}
 	extension := h.extension(c)
 	if !s.users.enter(id.user, &c.member) {
-		return refuse("limit", apierror.RateLimited, "too many connections of this user").after(5)
+		return refuse("limit", apierror.RateLimited, "too many connections of this user").
+			look("limits.connections_per_user").after(5)
 	}
 	entered.user, entered.member = id.user, &c.member
 	if err := s.engine.attach(c, conn, s.opened.Add(1)); err != nil {
-		return refuse("error", apierror.Internal, "the connection could not be taken over")
+		return refuse("error", apierror.Internal, "the connection could not be taken over").because(err)
 	}
 	if !id.expires.IsZero() {
 		c.expires = c.loop.at(id.expires)
@@ -189,7 +222,7 @@ func (h *handshake) upgrade(conn net.Conn, early []byte, id *identity, entered *
 	case s.draining.Load(): // perhaps Drain looked before the loop had it
 		c.end(endDrain)
 	}
-	h.begin(c, id, early, switching(h.head.Get("Sec-WebSocket-Key"), protocol, extension))
+	h.begin(c, id, early, switching(h.head.Get("Sec-WebSocket-Key"), protocol, extension, h.cookies))
 	return nil
 }
 
@@ -239,7 +272,8 @@ func (h *handshake) extras(id *identity) (*extras, *refusal) {
 	var size int
 	m.header, size = h.forwardHeaders(s.cfg.Webhook.ForwardHeaders.Message)
 	if size > maxKeptHeaders {
-		r := refuse("bad_request", apierror.TooLarge, "the headers to keep for the backend are larger than 4 KiB")
+		r := refuse("bad_request", apierror.TooLarge, "the headers to keep for the backend are larger than 4 KiB").
+			look("webhook.forward_headers.message")
 		r.status = http.StatusRequestHeaderFieldsTooLarge
 		return nil, r
 	}
@@ -270,7 +304,7 @@ func (h *handshake) forwardHeaders(wanted []string) (fields []webhook.Field, siz
 // acceptGUID is RFC 6455 §1.3's.
 const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-func switching(key []byte, protocol, extension string) []byte {
+func switching(key []byte, protocol, extension string, cookies []string) []byte {
 	var in [24 + len(acceptGUID)]byte
 	sum := sha1.Sum(append(append(in[:0], key...), acceptGUID...))
 	b := make([]byte, 0, 320)
@@ -282,5 +316,13 @@ func switching(key []byte, protocol, extension string) []byte {
 	if extension != "" {
 		b = append(append(b, "\r\nSec-WebSocket-Extensions: "...), extension...)
 	}
-	return append(b, "\r\n\r\n"...)
+	b = append(b, "\r\n"...)
+	return append(appendCookies(b, cookies), "\r\n"...)
+}
+
+func appendCookies(b []byte, lines []string) []byte {
+	for _, line := range lines {
+		b = append(append(append(b, "Set-Cookie: "...), line...), "\r\n"...)
+	}
+	return b
 }

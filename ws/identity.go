@@ -6,12 +6,14 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pushcart/pushcart/auth"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/http1"
 	"github.com/pushcart/pushcart/internal/names"
 	"github.com/pushcart/pushcart/webhook"
 )
@@ -48,33 +50,34 @@ func (h *handshake) identify() (*identity, *refusal) {
 	switch {
 	case id.user != "" || s.cfg.Auth.Anonymous || alone:
 	case missing != nil:
-		return nil, missing
+		return nil, missing.perhapsTheApps()
 	default:
 		return nil, refuse("unauthenticated", apierror.Unauthenticated,
-			"nobody is let in: configure auth.jwt, auth.forward, a connect webhook or auth.anonymous")
+			"nobody is let in: configure auth.jwt, auth.forward, a connect webhook or auth.anonymous").
+			look("auth").perhapsTheApps()
 	}
 	if n := len(id.channels); n > s.cfg.Limits.ChannelsPerConnection {
-		return nil, refuse("limit", apierror.RateLimited, "more channels than limits.channels_per_connection")
+		return nil, refuse("limit", apierror.RateLimited, "more channels than limits.channels_per_connection").
+			look("limits.channels_per_connection")
 	}
 	return id, nil
 }
 
 // credentials asks JWT and forward. missing is the refusal that holds unless
-// somebody else names a user.
+// somebody else names a user; it has taken from id what earlier ways in gave.
 func (h *handshake) credentials(ctx context.Context, id *identity) (missing, final *refusal) {
 	a := h.srv.auth
 	if !a.HasJWT() && !a.HasForward() {
 		return nil, nil
 	}
 	with := auth.Handshake{
-		Header:    func(name string) string { return string(h.head.Get(name)) },
-		Query:     string(h.head.Query),
-		Protocols: h.offers,
+		Lines: h.lines, Query: string(h.head.Query), Protocols: h.offers,
+		Host: string(h.head.Host), URI: h.uri(), From: h.from,
 	}
 	if a.HasJWT() {
 		token, found := a.FindToken(with)
 		if !found {
-			missing = refuse("unauthenticated", apierror.Unauthenticated, "no token")
+			missing = refuse("unauthenticated", apierror.Unauthenticated, "no token").look("auth.jwt.sources")
 		} else if got, err := a.Token(ctx, token); err != nil {
 			return nil, refuseAuth(err)
 		} else {
@@ -85,6 +88,7 @@ func (h *handshake) credentials(ctx context.Context, id *identity) (missing, fin
 		return missing, nil
 	}
 	got, err := a.Forward(ctx, with)
+	h.cookies = got.SetCookie
 	switch {
 	case err == nil:
 		id.take(got)
@@ -92,8 +96,27 @@ func (h *handshake) credentials(ctx context.Context, id *identity) (missing, fin
 	case errors.Is(err, auth.ErrUnavailable):
 		return nil, refuseAuth(err)
 	}
-	id.user = ""
+	*id = identity{}
 	return refuseAuth(err), nil
+}
+
+// lines are the values of a header, one for each of its lines.
+func (h *handshake) lines(name string) (values []string) {
+	for _, f := range h.head.Fields {
+		if http1.EqualFold(f.Name, name) {
+			values = append(values, string(f.Value))
+		}
+	}
+	return values
+}
+
+// uri is the raw path with its query.
+func (h *handshake) uri() string {
+	uri := string(h.head.Path)
+	if h.head.HasQuery {
+		uri += "?" + string(h.head.Query)
+	}
+	return uri
 }
 
 func (id *identity) take(got auth.Identity) {
@@ -123,17 +146,24 @@ func (id *identity) until(t time.Time) {
 }
 
 func refuseAuth(err error) *refusal {
+	var why *auth.Refusal
+	if !errors.As(err, &why) {
+		return refuse("error", apierror.Internal, "the credentials could not be judged").because(err)
+	}
+	result, code := "unauthenticated", apierror.Unauthenticated
 	switch {
 	case errors.Is(err, auth.ErrForbidden):
-		return refuse("forbidden", apierror.Forbidden, reason(err))
+		result, code = "forbidden", apierror.Forbidden
 	case errors.Is(err, auth.ErrUnavailable):
-		return refuse("error", apierror.Unavailable, reason(err)).after(1)
+		result, code = "error", apierror.Unavailable
 	}
-	return refuse("unauthenticated", apierror.Unauthenticated, reason(err))
+	r := refuse(result, code, why.Reason).look(why.Key)
+	r.detail = why.Detail
+	if code == apierror.Unavailable {
+		r.after(1)
+	}
+	return r
 }
-
-// reason is what auth says, without its sentinel's package prefix.
-func reason(err error) string { return strings.TrimPrefix(err.Error(), "auth: ") }
 
 // connectBody is the body of the connect event (SPEC §5).
 type connectBody struct {
@@ -165,7 +195,8 @@ func (h *handshake) connectEvent(id *identity) (*webhook.Event, error) {
 	return &webhook.Event{
 		Source: webhook.Source{
 			ConnectionID: h.member.ID(), UserID: id.user,
-			ForwardedFor: h.from.ForwardedFor, Proto: h.from.Proto, Host: h.from.Host, Header: fields,
+			ForwardedFor: h.from.ForwardedFor, Proto: h.from.Proto, Host: h.from.Host,
+			RequestHost: string(h.head.Host), Header: fields,
 		},
 		Name: webhook.Connect, Sequence: 1, ContentType: contentJSON, Body: body,
 	}, nil
@@ -184,6 +215,7 @@ func (h *handshake) connect(ctx context.Context, id *identity) *refusal {
 	case answer.Status/100 == 4:
 		return &refusal{
 			result: "rejected", status: answer.Status, contentType: answer.ContentType, body: answer.Body,
+			cause: "the connect webhook answered " + strconv.Itoa(answer.Status), key: "webhook.url",
 		}
 	case answer.Status != http.StatusOK:
 		return nil
@@ -204,8 +236,8 @@ func (h *handshake) noAnswer(err error) *refusal {
 	if s.cfg.Webhook.OnError.Connect == config.Allow && s.cfg.Auth.Anonymous {
 		return nil
 	}
-	s.log.Warn("connect webhook gave no usable answer", "conn", h.member.ID(), "err", err)
-	return refuse("error", apierror.Unavailable, "the backend cannot say who may come in").after(1)
+	return refuse("error", apierror.Unavailable, "the backend cannot say who may come in").
+		because(err).look("webhook.url, webhook.on_error.connect").after(1)
 }
 
 // answer takes what a 200 says.

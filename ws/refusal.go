@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pushcart/pushcart/internal/apierror"
@@ -17,13 +18,58 @@ type refusal struct {
 	header      string // further lines, each with its CRLF
 	contentType string
 	body        []byte
+
+	// For the log; nothing of it may be a token's or a payload's value.
+	cause  string // why, in one of a bounded set of sentences
+	detail string // what cause leaves out
+	key    string // of the configuration, to look at
 }
 
 func refuse(result string, code apierror.Code, message string) *refusal {
 	return &refusal{
 		result: result, status: code.Status(), contentType: contentJSON,
-		body: apierror.New(code, message).AsJSON(),
+		body: apierror.New(code, message).AsJSON(), cause: message,
 	}
+}
+
+// look names the configuration keys that decide.
+func (r *refusal) look(keys string) *refusal {
+	r.key = keys
+	return r
+}
+
+// because tells the log more.
+func (r *refusal) because(err error) *refusal {
+	r.detail = err.Error()
+	return r
+}
+
+// perhapsTheApps tells those who find the sidecar where the app's own WebSocket
+// was.
+func (r *refusal) perhapsTheApps() *refusal {
+	const hint = "; if this path is a WebSocket of the app, take it out of websocket.paths"
+	r.key = strings.TrimPrefix(r.key+", websocket.paths", ", ")
+	if r.status == http.StatusUnauthorized {
+		r.body = apierror.New(apierror.Unauthenticated, r.cause+hint).AsJSON()
+	}
+	return r
+}
+
+// report logs it, once per cause and minute (SPEC §11 Process). The end of the
+// process is no surprise and not worth a line.
+func (h *handshake) report(r *refusal) {
+	if r.result == "draining" {
+		return
+	}
+	reason, args := r.cause, []any{"path", string(h.head.Path), "status", r.status}
+	if r.detail != "" {
+		reason += ": " + r.detail
+	}
+	args = append(args, "reason", reason, "ip", h.from.IP.String())
+	if r.key != "" {
+		args = append(args, "setting", r.key)
+	}
+	h.srv.quiet.Warn("refused: "+r.cause, "handshake refused", args...)
 }
 
 // after adds Retry-After.

@@ -11,6 +11,7 @@ import (
 	"github.com/pushcart/pushcart/auth"
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
 	"github.com/pushcart/pushcart/push"
 	"github.com/pushcart/pushcart/webhook"
@@ -41,6 +42,7 @@ type Server struct {
 	hooks     *webhook.Dispatcher
 	metrics   *metrics.Metrics
 	log       *slog.Logger
+	quiet     *ratelog.Logger // for what repeats
 	engine    *engine
 	admission *admission
 	users     *userLimit // nil: no limit
@@ -82,7 +84,7 @@ func New(o Options) (*Server, error) {
 func newServer(o Options, e *engine) *Server {
 	ws := o.Config.WebSocket
 	s := &Server{
-		cfg: o.Config, hub: o.Hub, auth: o.Auth, hooks: o.Webhooks, metrics: o.Metrics, log: o.Log, engine: e,
+		cfg: o.Config, hub: o.Hub, auth: o.Auth, hooks: o.Webhooks, metrics: o.Metrics, log: o.Log, quiet: ratelog.New(o.Log), engine: e,
 		admission: newAdmission(o.Config.Limits), users: newUserLimit(o.Seats, o.Hub), origins: newOrigins(ws.AllowedOrigins),
 		box: ws.Outbox, maxMessage: int64(ws.MaxMessageSize), inboundTotal: int64(ws.InboundTotal),
 		heartbeat: newHeartbeat(ws.PingInterval, ws.PongTimeout),

@@ -23,7 +23,8 @@ func (h *handshake) subprotocol(id *identity) (string, *refusal) {
 		if slices.Contains(h.offers, p) {
 			return p, nil
 		}
-		h.srv.log.Warn("connect answer selects a subprotocol that was not offered", "conn", h.member.ID())
+		h.srv.quiet.Warn("subprotocol not offered", "connect answer selects a subprotocol that was not offered",
+			"path", string(h.head.Path), "subprotocol", p)
 	}
 	for _, p := range h.offers {
 		if p == protocolRaw || slices.Contains(h.srv.cfg.WebSocket.Subprotocols, p) {
@@ -32,12 +33,29 @@ func (h *handshake) subprotocol(id *identity) (string, *refusal) {
 	}
 	if slices.Contains(h.offers, protocolJSON) {
 		return "", refuse("bad_request", apierror.InvalidArgument,
-			protocolJSON+" is not available in this version; offer "+protocolRaw+" or none")
+			protocolJSON+" is not available in this version; offer "+protocolRaw+" or none").look("websocket.subprotocols")
 	}
 	if len(h.offers) == 1 && strings.HasPrefix(h.offers[0], protocolBearer) {
 		return h.offers[0], nil
 	}
+	h.reportUnknownProtocols()
 	return "", nil
+}
+
+// reportUnknownProtocols tells why a browser fails a handshake that was let in: it
+// insists on one of what it offered. Tokens among the offers are not shown.
+func (h *handshake) reportUnknownProtocols() {
+	if len(h.offers) == 0 {
+		return
+	}
+	var unknown []string
+	for _, p := range h.offers[:min(len(h.offers), 8)] {
+		if !strings.HasPrefix(p, protocolBearer) {
+			unknown = append(unknown, quote(p))
+		}
+	}
+	h.srv.quiet.Warn("unknown subprotocols", "none of the offered subprotocols is known: browsers fail such a connection",
+		"path", string(h.head.Path), "offered", strings.Join(unknown, ", "), "setting", "websocket.subprotocols")
 }
 
 // splitList splits a comma-separated header.

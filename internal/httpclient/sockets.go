@@ -1,4 +1,4 @@
-package webhook
+package httpclient
 
 import (
 	"context"
@@ -6,23 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"sync"
 	"time"
 
+	"github.com/pushcart/pushcart/internal/dial"
 	"github.com/pushcart/pushcart/internal/sockio"
 )
 
-var (
-	// errNoConnection: the backend cannot have seen anything.
-	errNoConnection = errors.New("no connection")
-	// errStale: the backend had closed a kept-alive connection; nothing was sent.
-	errStale = errors.New("stale connection")
-)
+// errStale: the server had closed a kept-alive connection; nothing was sent.
+var errStale = errors.New("stale connection")
 
-// sockets are the connections to the backend, so that the end of the process need
-// not wait for a backend that does not answer.
+// sockets are the connections to the server, so that the end of the process need
+// not wait for one that does not answer.
 type sockets struct {
+	at     *dial.Endpoint
 	tls    *tls.Config     // nil for http
 	ctx    context.Context // ends with cut, and with it what is being dialled
 	cancel context.CancelFunc
@@ -31,25 +28,24 @@ type sockets struct {
 	open map[*socket]struct{}
 }
 
-func newSockets(u *url.URL) *sockets {
-	s := &sockets{open: map[*socket]struct{}{}}
-	if u.Scheme == "https" {
-		s.tls = &tls.Config{
-			MinVersion: tls.VersionTLS12, ServerName: u.Hostname(), ClientSessionCache: tls.NewLRUClientSessionCache(8),
-		}
+func newSockets(at *dial.Endpoint) *sockets {
+	s := &sockets{at: at, open: map[*socket]struct{}{}}
+	if at.TLS != nil {
+		s.tls = at.TLS.Clone()
+		s.tls.ClientSessionCache = tls.NewLRUClientSessionCache(8)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
 
 // dial connects, and shakes hands where TLS is spoken. It errs with
-// errNoConnection.
-func (s *sockets) dial(address string, timeout time.Duration) (net.Conn, error) {
+// ErrNoConnection.
+func (s *sockets) dial(_ string, timeout time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	conn, err := s.at.Connect(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNoConnection, err)
+		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)
 	}
 	c := &socket{Conn: sockio.Wrap(conn), of: s, liveness: newLiveness(conn)}
 	s.mu.Lock()
@@ -64,7 +60,7 @@ func (s *sockets) dial(address string, timeout time.Duration) (net.Conn, error) 
 	secure := tls.Client(c, s.tls)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = c.Close()
-		return nil, fmt.Errorf("%w: %w", errNoConnection, err)
+		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)
 	}
 	return secure, nil
 }
