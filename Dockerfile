@@ -13,6 +13,9 @@ FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build /pushcart /pushcart
 USER 65532:65532
+# Every command looks for pushcart.yaml here.
+WORKDIR /etc/pushcart
 EXPOSE 8080 8081 8082
+HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/pushcart", "health"]
 ENTRYPOINT ["/pushcart"]
-CMD ["run", "--config", "/etc/pushcart.yaml"]
+CMD ["run"]

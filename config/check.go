@@ -3,12 +3,9 @@ package config
 import (
 	"encoding/base64"
 	"net"
-	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 )
 
 // check finds what is wrong with the values, each by itself and together. It
@@ -28,44 +25,11 @@ func (c *Config) check(p *Problems) {
 func (c *Config) checkListeners(p *Problems) {
 	checkAddress(p, "listen", c.Listen)
 	checkAddress(p, "admin.listen", c.Admin.Listen)
-	if path, ok := strings.CutPrefix(c.Push.Listen, "unix:"); ok {
-		if path == "" {
-			p.add("push.listen", "unix: without a path")
-		}
-	} else if checkAddress(p, "push.listen", c.Push.Listen) && len(c.Push.Tokens) == 0 && !loopback(c.Push.Listen) {
-		p.add("push.listen", "%q is neither loopback nor a unix socket; set push.tokens to open it", c.Push.Listen)
-	}
+	c.Push.check(p)
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		p.add("tls", "cert_file and key_file go together")
 	}
-	for path, tokens := range map[string][]Secret{"push.tokens": c.Push.Tokens, "admin.tokens": c.Admin.Tokens} {
-		if slices.Contains(tokens, "") {
-			p.add(path, "a token must not be empty")
-		}
-	}
-	positive(p, "push.max_body", int64(c.Push.MaxBody))
-}
-
-// checkAddress wants host:port.
-func checkAddress(p *Problems, path, addr string) bool {
-	_, port, err := net.SplitHostPort(addr)
-	if err == nil {
-		_, err = net.LookupPort("tcp", port)
-	}
-	if err != nil || port == "" {
-		p.add(path, "want host:port, got %q", addr)
-		return false
-	}
-	return true
-}
-
-func loopback(addr string) bool {
-	host, _, _ := net.SplitHostPort(addr)
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	checkTokens(p, "admin.tokens", c.Admin.Tokens)
 }
 
 func (c *Config) checkBackend(p *Problems) {
@@ -78,7 +42,7 @@ func (c *Config) checkBackend(p *Problems) {
 			p.add("backend.url", "unix: without a path")
 		}
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
-		p.add("backend.url", "want http://, https:// or unix:, got %q", b.URL)
+		p.add("backend.url", "want http://, https:// or unix:, got %q%s", b.URL, hint(backendMeant(b.URL)))
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil || u.Fragment != "":
 		p.add("backend.url", "want no path, query or user, got %q", b.URL)
 	}
@@ -87,6 +51,19 @@ func (c *Config) checkBackend(p *Problems) {
 	duration(p, "backend.idle_timeout", b.IdleTimeout)
 	positive(p, "backend.max_connections", int64(b.MaxConnections))
 	notNegative(p, "backend.max_streams", float64(b.MaxStreams))
+}
+
+// backendMeant is what host:port, a port alone or a path means.
+func backendMeant(s string) string {
+	switch _, port, err := net.SplitHostPort(s); {
+	case strings.HasPrefix(s, "/"):
+		return "unix:" + s
+	case number.MatchString(s):
+		return "http://127.0.0.1:" + s
+	case err == nil && number.MatchString(port):
+		return "http://" + s
+	}
+	return ""
 }
 
 func (c *Config) checkClient(p *Problems) {
@@ -161,10 +138,10 @@ func (c *Config) checkJWT(p *Problems) {
 	for i, a := range j.Algorithms {
 		switch hmac := strings.HasPrefix(a, "HS"); {
 		case !slices.Contains(algorithms, a):
-			p.add(item("auth.jwt.algorithms", i), "want one of %s, got %q", strings.Join(algorithms, ", "), a)
-		case hmac && j.Secret == "":
+			p.add(item("auth.jwt.algorithms", i), "want one of %s, got %q%s", strings.Join(algorithms, ", "), a, hint(sameLetters(a, algorithms)))
+		case hmac && j.Secret == "" && !p.unread("auth.jwt.secret"):
 			p.add(item("auth.jwt.algorithms", i), "%s needs auth.jwt.secret", a)
-		case !hmac && !public:
+		case !hmac && !public && !p.unread("auth.jwt.jwks_url") && !p.unread("auth.jwt.public_key_file"):
 			p.add(item("auth.jwt.algorithms", i), "%s needs auth.jwt.public_key_file or jwks_url", a)
 		}
 	}
@@ -191,15 +168,6 @@ func (c *Config) checkForward(p *Problems) {
 		p.add("auth.forward.user", "is required with auth.forward.url")
 	case header && !token(name), !header && f.User != "" && !strings.HasPrefix(f.User, "/"):
 		p.add("auth.forward.user", `want a JSON pointer like "/user/id" or "header:X-User-Id", got %q`, f.User)
-	}
-}
-
-func checkURL(p *Problems, path, s string) {
-	if s == "" {
-		return
-	}
-	if u, err := url.Parse(s); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		p.add(path, "want an http:// or https:// URL, got %q", s)
 	}
 }
 
@@ -283,10 +251,31 @@ func (c *Config) WebhookWall() string {
 		return "/"
 	}
 	path := strings.TrimRight(u.EscapedPath(), "/")
-	if path == "" {
+	if leadsToRoot(path) {
 		return "/"
 	}
 	return path
+}
+
+// leadsToRoot says whether a path is "/" for a backend that decodes it, merges
+// slashes and resolves dots.
+func leadsToRoot(path string) bool {
+	for range 3 { // as often as the wall decodes
+		if decoded, err := url.PathUnescape(path); err == nil {
+			path = decoded
+		}
+	}
+	depth := 0
+	for segment := range strings.SplitSeq(strings.ReplaceAll(path, `\`, "/"), "/") {
+		switch segment, _, _ = strings.Cut(segment, ";"); segment {
+		case "", ".":
+		case "..":
+			depth = max(0, depth-1)
+		default:
+			depth++
+		}
+	}
+	return depth == 0
 }
 
 func (c *Config) checkRedis(p *Problems) {
@@ -324,43 +313,4 @@ func (c *Config) checkRest(p *Problems) {
 	notNegative(p, "shutdown.drain", float64(c.Shutdown.Drain))
 	oneOf(p, "log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf(p, "log.format", c.Log.Format, "text", "json")
-}
-
-// item is the path of one list item.
-func item(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
-
-func oneOf(p *Problems, path, got string, want ...string) {
-	if !slices.Contains(want, got) {
-		p.add(path, "want %s, got %q", strings.Join(want, " or "), got)
-	}
-}
-
-func duration(p *Problems, path string, d time.Duration) {
-	if d <= 0 {
-		p.add(path, "must be more than 0, got %v", d)
-	}
-}
-
-func positive(p *Problems, path string, n int64) {
-	if n <= 0 {
-		p.add(path, "must be more than 0, got %d", n)
-	}
-}
-
-func notNegative(p *Problems, path string, n float64) {
-	if !(n >= 0) { // NaN too
-		p.add(path, "must not be negative")
-	}
-}
-
-// token says whether s is one in the sense of RFC 9110 §5.6.2.
-func token(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		alnum := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
 }

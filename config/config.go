@@ -103,26 +103,6 @@ type Client struct {
 	MaxConnections int `yaml:"max_connections"`
 }
 
-// Push is the push API's listener (SPEC §6).
-type Push struct {
-	// Listen is host:port or unix:/path. Default 127.0.0.1:8081.
-	Listen string `yaml:"listen"`
-	// SocketMode are the permissions of a unix socket, in octal. Default "0660".
-	SocketMode string `yaml:"socket_mode"`
-	// SocketGroup is the group of a unix socket, a name or a number. Empty: the
-	// process's own.
-	SocketGroup string `yaml:"socket_group"`
-	// Tokens, if any, are the bearer tokens of which a caller must send one.
-	Tokens []Secret `yaml:"tokens"`
-	// TokensFile holds one token a line, added to Tokens.
-	TokensFile string `yaml:"tokens_file"`
-	// Hosts are names that the Host header may be besides IP literals and
-	// localhost.
-	Hosts []string `yaml:"hosts"`
-	// MaxBody bounds a request body. Default 1MiB.
-	MaxBody Size `yaml:"max_body"`
-}
-
 // Limits bound what clients may take. 0 means no limit except where said.
 type Limits struct {
 	// Connections bounds the node's WebSockets. 0, the default: 80 % of the

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"time"
 
 	"gopkg.in/yaml.v3"
 )
@@ -19,26 +18,99 @@ var later = map[string]bool{
 	"redis.sentinel_password_file": true,
 }
 
-// decodeInto walks the document and the structs side by side, so that every
-// problem has its path and all are found at once.
-func decodeInto(n *yaml.Node, into any, problems *Problems) {
-	decodeValue(n, reflect.ValueOf(into).Elem(), "", problems)
+// decoder walks the document and the structs side by side, so that every problem
+// has its path and place, and all are found at once.
+type decoder struct {
+	file     string
+	env      Env
+	problems Problems
+	at       map[string]place // where a key was set
+	broken   bool             // the file is no YAML; there is nothing to judge
 }
 
-func decodeValue(n *yaml.Node, v reflect.Value, path string, problems *Problems) {
+// place is a line of the file or a flag.
+type place struct {
+	line int
+	flag string
+}
+
+func (d *decoder) into(n *yaml.Node, into *Config) {
+	d.value(n, reflect.ValueOf(into).Elem(), "")
+}
+
+// flag sets one key from the command line.
+func (d *decoder) flag(f Flag, into *Config) {
+	v := reflect.ValueOf(into).Elem()
+	for name := range strings.SplitSeq(f.Key, ".") {
+		v = fields(v)[name]
+	}
+	d.at[f.Key] = place{flag: f.Name}
+	d.text(f.Value, v, f.Key)
+}
+
+// locate gives each problem the place of its key, or of the section it is missing
+// in.
+func (d *decoder) locate() {
+	for i := range d.problems {
+		p := &d.problems[i]
+		at := d.find(p.Path)
+		if p.line == 0 {
+			p.line = at.line
+		}
+		switch {
+		case at.flag != "":
+			p.Where = at.flag
+		case p.line > 0 && d.file != "":
+			p.Where = fmt.Sprintf("%s:%d", d.file, p.line)
+		default:
+			p.Where = d.file
+		}
+	}
+	d.problems.sort()
+}
+
+func (d *decoder) find(path string) place {
+	for path != "" {
+		for _, key := range []string{path, path + "_file"} {
+			if at, ok := d.at[key]; ok {
+				return at
+			}
+		}
+		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+	}
+	return place{}
+}
+
+func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
 	switch {
 	case n.Tag == "!!null" && v.Kind() != reflect.Slice && path != "":
-		problems.add(path, "is empty; leave the key out for its default")
+		d.empty(n, v, path)
 	case v.Kind() == reflect.Struct && !isText(v):
-		decodeStruct(n, v, path, problems)
+		d.section(n, v, path)
 	case v.Kind() == reflect.Slice:
-		decodeList(n, v, path, problems)
+		d.list(n, v, path)
+	case n.Kind != yaml.ScalarNode:
+		d.unread(n, path, "want one value, got %s%s", kindName(n, v), soleItem(n, v))
 	default:
-		decodeScalar(n, v, path, problems)
+		d.scalar(n, v, path)
 	}
+}
+
+func (d *decoder) empty(n *yaml.Node, v reflect.Value, path string) {
+	if v.Kind() == reflect.Struct && !isText(v) {
+		d.unread(n, path, "is empty; indent its keys below it, or leave it out")
+		return
+	}
+	d.unread(n, path, `is empty; leave the key out for its default, or write "" for nothing`)
+}
+
+// unread notes that the value n of path could not be read.
+func (d *decoder) unread(n *yaml.Node, path, format string, args ...any) {
+	d.problems.addUnread(path, format, args...)
+	d.problems[len(d.problems)-1].line = n.Line
 }
 
 func isText(v reflect.Value) bool {
@@ -46,142 +118,100 @@ func isText(v reflect.Value) bool {
 	return ok
 }
 
-func decodeStruct(n *yaml.Node, v reflect.Value, path string, problems *Problems) {
+// fields are a section's keys.
+func fields(v reflect.Value) map[string]reflect.Value {
+	out := map[string]reflect.Value{}
+	for i := range v.NumField() {
+		out[v.Type().Field(i).Tag.Get("yaml")] = v.Field(i)
+	}
+	return out
+}
+
+func (d *decoder) section(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.MappingNode {
 		if n.Tag != "!!null" {
-			problems.add(path, "want keys and values, got %s", kindName(n))
+			d.unread(n, path, "want keys and values, got %s%s", kindName(n, v), missingSpace(n))
 		}
 		return
 	}
-	fields := map[string]reflect.Value{}
-	for i := range v.NumField() {
-		fields[v.Type().Field(i).Tag.Get("yaml")] = v.Field(i)
-	}
-	seen := map[string]bool{}
+	known := fields(v)
+	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i].Value
+		key, line := n.Content[i].Value, n.Content[i].Line
 		full := strings.TrimPrefix(path+"."+key, ".")
-		field, ok := fields[key]
-		switch {
-		case seen[key]:
-			problems.add(full, "is there twice (line %d)", n.Content[i].Line)
+		field, ok := known[key]
+		switch first, again := seen[key]; {
+		case again:
+			d.problems = append(d.problems, Problem{Path: full, Message: fmt.Sprintf("is already set in line %d; join the two", first), line: line})
+			continue
 		case ok:
-			decodeValue(n.Content[i+1], field, full, problems)
+			d.at[full] = place{line: line}
+			d.value(n.Content[i+1], field, full)
 		case later[full]:
-			problems.add(full, "is not available in this version")
+			d.at[full] = place{line: line}
+			d.problems.add(full, "is not available in this version")
 		default:
-			problems.add(full, "unknown key (line %d)%s", n.Content[i].Line, meant(key, fields))
+			d.at[full] = place{line: line}
+			d.problems.add(full, "unknown key%s", meant(key, path, known))
 		}
-		seen[key] = true
+		seen[key] = line
 	}
 }
 
-// meant suggests the key that was probably meant.
-func meant(key string, fields map[string]reflect.Value) string {
-	best, at := "", 3
-	for name := range fields {
-		if d := distance(key, name); d < at || d == at && best != "" && name < best {
-			best, at = name, d
-		}
-	}
-	if best == "" || at >= len(best) {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %s?", best)
-}
-
-// distance counts the letters to insert, delete, replace or swap with their
-// neighbour (optimal string alignment).
-func distance(a, b string) int {
-	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row := make([]int, len(b)+1)
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 0
-			if a[i] != b[j] {
-				cost = 1
-			}
-			row[j+1] = min(last[j]+cost, last[j+1]+1, row[j]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, last = last, row
-	}
-	return last[len(b)]
-}
-
-func decodeList(n *yaml.Node, v reflect.Value, path string, problems *Problems) {
+func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 	if n.Tag == "!!null" {
 		v.SetZero()
 		return
 	}
 	if n.Kind != yaml.SequenceNode {
-		problems.add(path, "want a list, got %s", kindName(n))
+		hint := ""
+		if n.Kind == yaml.ScalarNode && !secret(v) {
+			hint = fmt.Sprintf("; write [%q]", shown(n.Value))
+		}
+		d.unread(n, path, "want a list, got %s%s", kindName(n, v), hint)
 		return
 	}
 	out := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
-	for i, item := range n.Content {
-		decodeValue(item, out.Index(i), fmt.Sprintf("%s[%d]", path, i), problems)
+	for i, one := range n.Content {
+		d.at[item(path, i)] = place{line: one.Line}
+		d.value(one, out.Index(i), item(path, i))
 	}
 	v.Set(out)
 }
 
-func decodeScalar(n *yaml.Node, v reflect.Value, path string, problems *Problems) {
-	if n.Kind != yaml.ScalarNode {
-		problems.add(path, "want one value, got %s", kindName(n))
-		return
+// secret says whether v is a secret, or a list of them: its text is not printed.
+func secret(v reflect.Value) bool {
+	t := v.Type()
+	if t.Kind() == reflect.Slice {
+		t = t.Elem()
 	}
-	switch into := v.Addr().Interface().(type) {
-	case *time.Duration:
-		d, err := time.ParseDuration(n.Value)
-		if err != nil {
-			problems.add(path, "want a duration like 10s or 500ms, got %q", n.Value)
-		}
-		*into = d
-	case *Size:
-		s, err := ParseSize(n.Value)
-		if err != nil {
-			problems.add(path, "%v", err)
-		}
-		*into = s
-	case encoding.TextUnmarshaler:
-		if err := into.UnmarshalText([]byte(n.Value)); err != nil {
-			problems.add(path, "%s", strings.TrimPrefix(err.Error(), "netip.ParsePrefix"))
-		}
-	default:
-		if v.Kind() == reflect.String && (n.Tag == "!!str" || n.Tag == "!!int" || n.Tag == "!!float") {
-			v.SetString(n.Value) // a secret of digits is a secret all the same
-			return
-		}
-		if err := n.Decode(into); err != nil {
-			problems.add(path, "want %s, got %q", wanted(v), n.Value)
-		}
-	}
+	return t == reflect.TypeFor[Secret]()
 }
 
-func wanted(v reflect.Value) string {
-	switch v.Kind() {
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int:
-		return "a whole number"
-	case reflect.Float64:
-		return "a number"
-	}
-	return "text"
-}
-
-func kindName(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
+func kindName(n *yaml.Node, v reflect.Value) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
 		return "keys and values"
-	case yaml.SequenceNode:
+	case n.Kind == yaml.SequenceNode:
 		return "a list"
+	case secret(v):
+		return "one value"
 	}
-	return fmt.Sprintf("%q", n.Value)
+	return fmt.Sprintf("%q", shown(n.Value))
+}
+
+// soleItem says what to write where a list of one stands for a value.
+func soleItem(n *yaml.Node, v reflect.Value) string {
+	if n.Kind == yaml.SequenceNode && len(n.Content) == 1 && n.Content[0].Kind == yaml.ScalarNode && !secret(v) {
+		return fmt.Sprintf("; write %q without the brackets or dash", shown(n.Content[0].Value))
+	}
+	return ""
+}
+
+// missingSpace explains "key:value", which YAML takes for one word.
+func missingSpace(n *yaml.Node) string {
+	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, ":") {
+		return "; a key wants a space after its colon"
+	}
+	return ""
 }

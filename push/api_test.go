@@ -382,10 +382,10 @@ func TestAPI_UnixSocket(t *testing.T) {
 	for _, address := range []string{"unix:" + path} {
 		var p ClientPush
 		p.To.Users, p.Data = []string{"42"}, json.RawMessage(`{"a":1}`)
-		if _, err := NewClient(address, "wrong").Push(t.Context(), &p); err == nil || !strings.Contains(err.Error(), "push.tokens") {
+		if _, err := client(t, address, "wrong").Push(t.Context(), &p); err == nil || !strings.Contains(err.Error(), "push.tokens") {
 			t.Errorf("wrong token: %v", err)
 		}
-		b, err := NewClient(address, "s3cret").Push(t.Context(), &p)
+		b, err := client(t, address, "s3cret").Push(t.Context(), &p)
 		if err != nil || !strings.Contains(string(b), `"nodes":1`) {
 			t.Errorf("%s, %v", b, err)
 		}

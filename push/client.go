@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -21,9 +22,10 @@ type Client struct {
 	token string
 }
 
-// NewClient returns a client for host:port or unix:/path. token may be "".
-func NewClient(address, token string) *Client {
-	c := &Client{http: &http.Client{Timeout: time.Minute}, base: "http://" + address, token: token}
+// NewClient returns a client for http://host:port, host:port or unix:/path. token
+// may be "".
+func NewClient(address, token string) (*Client, error) {
+	c := &Client{http: &http.Client{Timeout: time.Minute}, token: token}
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		c.base = "http://localhost"
 		c.http.Transport = &http.Transport{
@@ -32,8 +34,17 @@ func NewClient(address, token string) *Client {
 				return d.DialContext(ctx, "unix", path)
 			},
 		}
+		return c, nil
 	}
-	return c
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" && u.Path != "/v1/push" {
+		return nil, errors.New("want the push API's address, like http://127.0.0.1:8081, 127.0.0.1:8081 or unix:/path")
+	}
+	c.base = u.Scheme + "://" + u.Host
+	return c, nil
 }
 
 // ClientPush is a push as the command line makes it.

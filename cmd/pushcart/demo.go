@@ -14,30 +14,40 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pushcart/pushcart/config"
 )
 
 //go:embed demo/index.html
 var demoFiles embed.FS
 
-// demo is pushcart demo: the sidecar in front of a small app, in one process.
-func (p *process) demo(ctx context.Context, args []string) error {
-	f := p.flags("demo")
-	listen := f.String("listen", "", "public `address` (default 127.0.0.1:8080, or a free port)")
-	pushListen := f.String("push-listen", "", "`address` of the push API (default 127.0.0.1:8081, or a free port)")
-	adminListen := f.String("admin-listen", "", "admin `address` (default 127.0.0.1:8082, or a free port)")
-	if err := p.parse(f, args); err != nil {
-		return err
+// demoCommand is pushcart demo: the sidecar in front of a small app, in one process.
+func (p *process) demoCommand() *cobra.Command {
+	var cfg demoListeners
+	c := &cobra.Command{
+		Use: "demo", Short: "the sidecar, an example app and a page, all in one", Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return p.demo(c.Context(), cfg) },
 	}
+	c.Flags().StringVar(&cfg.public, "listen", "", "public `ADDRESS` (default 127.0.0.1:8080, or a free port)")
+	c.Flags().StringVar(&cfg.push, "push-listen", "", "`ADDRESS` of the push API (default 127.0.0.1:8081, or a free port)")
+	c.Flags().StringVar(&cfg.admin, "admin-listen", "", "admin `ADDRESS` (default 127.0.0.1:8082, or a free port)")
+	return c
+}
+
+// demoListeners are addresses that were asked for.
+type demoListeners struct{ public, push, admin string }
+
+func (p *process) demo(ctx context.Context, at demoListeners) error {
 	app, err := newDemoApp()
 	if err != nil {
 		return err
 	}
 	defer app.close()
 	cfg := config.Default()
-	cfg.Listen = demoAddress(*listen, "127.0.0.1:8080")
-	cfg.Push.Listen = demoAddress(*pushListen, "127.0.0.1:8081")
-	cfg.Admin.Listen = demoAddress(*adminListen, "127.0.0.1:8082")
+	cfg.Listen = demoAddress(at.public, "127.0.0.1:8080")
+	cfg.Push.Listen = demoAddress(at.push, "127.0.0.1:8081")
+	cfg.Admin.Listen = demoAddress(at.admin, "127.0.0.1:8082")
 	cfg.Backend.URL = "http://" + app.listener.Addr().String()
 	cfg.Auth.Anonymous = true
 	cfg.Webhook.URL = cfg.Backend.URL + "/hooks/push"

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -121,32 +120,13 @@ func (n *node) listen() (err error) {
 	if n.public, err = net.Listen("tcp", n.cfg.Listen); err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	if n.pushListener, err = listenPush(n.cfg.Push.Listen); err != nil {
+	if n.pushListener, err = listenPush(n.cfg.Push); err != nil {
 		return fmt.Errorf("push.listen: %w", err)
 	}
 	if n.adminListener, err = net.Listen("tcp", n.cfg.Admin.Listen); err != nil {
 		return fmt.Errorf("admin.listen: %w", err)
 	}
 	return nil
-}
-
-// listenPush opens host:port or unix:/path. A socket file that nobody listens on
-// is what a killed process left behind.
-func listenPush(addr string) (net.Listener, error) {
-	path, ok := strings.CutPrefix(addr, "unix:")
-	if !ok {
-		return net.Listen("tcp", addr)
-	}
-	if conn, err := net.Dial("unix", path); err == nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("%s: %w", path, syscall.EADDRINUSE)
-	}
-	if st, err := os.Stat(path); err == nil && st.Mode()&os.ModeSocket != 0 {
-		if err := os.Remove(path); err != nil {
-			return nil, err
-		}
-	}
-	return net.Listen("unix", path)
 }
 
 // run serves until a signal, the end of ctx, or a listener's death, and then

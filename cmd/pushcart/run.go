@@ -1,87 +1,52 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pushcart/pushcart/config"
 )
 
-// flags returns a set that explains itself on stderr.
-func (p *process) flags(name string) *flag.FlagSet {
-	f := flag.NewFlagSet(name, flag.ContinueOnError)
-	f.SetOutput(p.stderr)
-	f.Usage = func() {
-		fmt.Fprintf(p.stderr, "usage of pushcart %s:\n", name)
-		f.PrintDefaults()
+// runCommand is pushcart run, and pushcart alone.
+func (p *process) runCommand() *cobra.Command {
+	var file, listen, backend string
+	var anonymous bool
+	c := &cobra.Command{
+		Use: "run", Short: "run the sidecar", Args: noArguments,
+		Example: "  pushcart run --config pushcart.yaml\n  pushcart run --backend http://127.0.0.1:3000 --anonymous",
 	}
-	return f
-}
-
-func (p *process) parse(f *flag.FlagSet, args []string) error {
-	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return errUsage
-	} else if err != nil {
-		return errUsage // the flag set said what is wrong
-	}
-	return nil
-}
-
-// run is pushcart run.
-func (p *process) run(ctx context.Context, args []string) error {
-	f := p.flags("run")
-	file := f.String("config", "", "configuration `file`")
-	listen := f.String("listen", "", "public `address`, instead of listen")
-	backend := f.String("backend", "", "the app's `URL`, instead of backend.url")
-	anonymous := f.Bool("anonymous", false, "let connections without credentials in, like auth.anonymous")
-	if err := p.parse(f, args); err != nil {
-		return err
-	}
-	if f.NArg() > 0 {
-		fmt.Fprintf(p.stderr, "pushcart: unexpected argument %q\n", f.Arg(0))
-		return errUsage
-	}
-	if *file == "" && *backend == "" {
-		fmt.Fprint(p.stderr, "pushcart: --config or --backend is wanted\n\n"+usage)
-		return errUsage
-	}
-	overrides := func(c *config.Config) {
-		if *listen != "" {
-			c.Listen = *listen
+	configFlag(c, &file)
+	c.Flags().StringVar(&listen, "listen", "", "public `ADDRESS`, instead of listen")
+	c.Flags().StringVar(&backend, "backend", "", "the app's `URL`, instead of backend.url")
+	c.Flags().BoolVar(&anonymous, "anonymous", false, "let connections without credentials in, like auth.anonymous")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		source := config.Source{File: file, Env: os.LookupEnv}
+		for name, key := range map[string]string{"listen": "listen", "backend": "backend.url", "anonymous": "auth.anonymous"} {
+			if f := c.Flags().Lookup(name); f.Changed {
+				source.Flags = append(source.Flags, config.Flag{Name: "--" + name, Key: key, Value: f.Value.String()})
+			}
 		}
-		if *backend != "" {
-			c.Backend.URL = *backend
+		if found := configFile(file); backend == "" || found == "pushcart.yaml" {
+			source.File = found // a config.yaml beside an app may be the app's
 		}
-		c.Auth.Anonymous = c.Auth.Anonymous || *anonymous
-	}
-	cfg, err := load(*file, overrides)
-	if err != nil {
-		return err
-	}
-	log := newLog(p.stderr, cfg.Log)
-	n, err := newNode(ctx, cfg, log)
-	if err != nil {
-		return err
-	}
-	return n.run(ctx, p.signals)
-}
-
-// load reads a file, or takes the defaults, and applies the command line before
-// anything is judged.
-func load(file string, overrides func(*config.Config)) (config.Config, error) {
-	var data []byte
-	if file != "" {
-		var err error
-		if data, err = os.ReadFile(file); err != nil {
-			return config.Config{}, fmt.Errorf("read config: %w", err)
+		if source.File == "" && backend == "" {
+			return usagef("there is no pushcart.yaml here; name the file with --config, or the app with --backend URL")
 		}
+		cfg, err := config.Load(source)
+		if err != nil {
+			return err
+		}
+		n, err := newNode(c.Context(), cfg, newLog(p.stderr, cfg.Log))
+		if err != nil {
+			return err
+		}
+		return n.run(c.Context(), p.signals)
 	}
-	return config.Parse(data, os.LookupEnv, overrides)
+	return c
 }
 
 func newLog(w io.Writer, cfg config.Log) *slog.Logger {
@@ -94,20 +59,38 @@ func newLog(w io.Writer, cfg config.Log) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-// check is pushcart check.
-func (p *process) check(args []string) error {
-	f := p.flags("check")
-	file := f.String("config", "", "configuration `file`")
-	if err := p.parse(f, args); err != nil {
-		return err
+// checkCommand is pushcart check.
+func (p *process) checkCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use: "check [FILE]", Short: "say everything that is wrong with a configuration",
+		Example: "  pushcart check\n  pushcart check /etc/pushcart.yaml",
+		Args: func(c *cobra.Command, args []string) error {
+			switch {
+			case len(args) > 1:
+				return usagef("check takes one file, got %d%s", len(args), seeHelp(c))
+			case len(args) == 1 && file != "":
+				return usagef("name the file once: check %s", args[0])
+			}
+			return nil
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
+		},
 	}
-	if *file == "" {
-		fmt.Fprintln(p.stderr, "pushcart: check needs --config FILE")
-		return errUsage
+	configFlag(c, &file)
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			file = args[0]
+		}
+		if file = configFile(file); file == "" {
+			return usagef("there is no pushcart.yaml here; name the file: pushcart check FILE")
+		}
+		if _, err := config.Load(config.Source{File: file, Env: os.LookupEnv}); err != nil {
+			return err
+		}
+		fmt.Fprintf(p.stdout, "%s is good\n", file)
+		return nil
 	}
-	if _, err := load(*file, func(*config.Config) {}); err != nil {
-		return err
-	}
-	fmt.Fprintf(p.stdout, "%s is good\n", *file)
-	return nil
+	return c
 }

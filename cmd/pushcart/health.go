@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// healthCommand is pushcart health: for containers, which have no shell to ask in.
+func (p *process) healthCommand() *cobra.Command {
+	var file, address string
+	var timeout time.Duration
+	c := &cobra.Command{
+		Use: "health", Short: "exit 0 if the node is ready, else 1", Args: noArguments,
+		Long: "Ask the admin listener of the configured node whether it is ready: exit 0 if so, else 1.",
+	}
+	configFlag(c, &file)
+	c.Flags().StringVar(&address, "address", "", "`ADDRESS` of the admin listener, host:port, instead of admin.listen")
+	c.Flags().DurationVar(&timeout, "timeout", 2*time.Second, "how long to wait for its answer")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if address == "" {
+			cfg, err := settings(file, "admin.listen")
+			if err != nil {
+				return err
+			}
+			address = cfg.Admin.Listen
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), timeout)
+		defer cancel()
+		if err := ready(ctx, address); err != nil {
+			return fmt.Errorf("not ready: %w", err)
+		}
+		fmt.Fprintln(p.stdout, "ready")
+		return nil
+	}
+	return c
+}
+
+// ready asks /readyz.
+func ready(ctx context.Context, address string) error {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(address)+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	said, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
+	return errors.New(resp.Status + " " + string(said))
+}

@@ -1,0 +1,111 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// checkAddress wants host:port.
+func checkAddress(p *Problems, path, addr string) bool {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil || port == "" {
+		p.add(path, "want host:port, got %q%s", addr, addressMeant(path, addr))
+		return false
+	}
+	return true
+}
+
+// addressMeant is what a port alone means; only the public listener is open to all
+// by itself.
+func addressMeant(path, addr string) string {
+	host := "127.0.0.1"
+	if path == "listen" {
+		host = ""
+	}
+	if number.MatchString(addr) {
+		return hint(strconv.Quote(net.JoinHostPort(host, addr)))
+	}
+	return ""
+}
+
+// hint ends a message with what was probably meant.
+func hint(meant string) string {
+	if meant == "" {
+		return ""
+	}
+	return ": " + meant + "?"
+}
+
+func loopback(addr string) bool {
+	host, _, _ := net.SplitHostPort(addr)
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+func checkURL(p *Problems, path, s string) {
+	if s == "" {
+		return
+	}
+	if u, err := url.Parse(s); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		p.add(path, "want an http:// or https:// URL, got %q", s)
+	}
+}
+
+// item is the path of one list item.
+func item(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+func oneOf(p *Problems, path, got string, want ...string) {
+	if !slices.Contains(want, got) {
+		p.add(path, "want %s, got %q%s", strings.Join(want, " or "), got, hint(sameLetters(got, want)))
+	}
+}
+
+// sameLetters is the word that differs from got in capitals only.
+func sameLetters(got string, words []string) string {
+	i := slices.IndexFunc(words, func(w string) bool { return strings.EqualFold(w, got) })
+	if i < 0 {
+		return ""
+	}
+	return words[i]
+}
+
+func duration(p *Problems, path string, d time.Duration) {
+	if d <= 0 {
+		p.add(path, "must be more than 0, got %v", d)
+	}
+}
+
+func positive(p *Problems, path string, n int64) {
+	if n <= 0 {
+		p.add(path, "must be more than 0, got %d", n)
+	}
+}
+
+func notNegative(p *Problems, path string, n float64) {
+	if !(n >= 0) { // NaN too
+		p.add(path, "must not be negative")
+	}
+}
+
+// token says whether s is one in the sense of RFC 9110 §5.6.2.
+func token(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		alnum := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !alnum && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
