@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/ratelog"
 )
 
 // Options are what a Server is built from.
@@ -27,6 +30,7 @@ type Options struct {
 	// Redis is nil while Redis works, else what it answered; a nil function: there is
 	// no Redis.
 	Redis func() error
+	Log   *slog.Logger
 }
 
 // Server is the admin listener.
@@ -48,7 +52,8 @@ func New(o Options) *Server {
 	for _, h := range o.Config.Hosts {
 		s.hosts[strings.ToLower(h)] = true
 	}
-	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+		ErrorLog: log.New(ratelog.ForLibrary("net/http", o.Log), "", 0)}
 	return s
 }
 

@@ -59,9 +59,8 @@ type logLine struct {
 	Listen, Push, Admin string
 }
 
-// start runs pushcart with a configuration, its listeners on free ports. It is
-// stopped with the test, which fails if it reported a race or did not exit 0.
-func start(t *testing.T, yaml string) *sidecar {
+// prepare returns pushcart with a configuration, its listeners on free ports.
+func prepare(t *testing.T, yaml string) *exec.Cmd {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "pushcart.yaml")
 	yaml = "listen: 127.0.0.1:0\nadmin: {listen: 127.0.0.1:0}\n" + yaml
@@ -80,8 +79,16 @@ func start(t *testing.T, yaml string) *sidecar {
 	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &sidecar{cmd: exec.Command(binary, "run", "--config", file), exited: make(chan struct{})}
-	s.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	cmd := exec.Command(binary, "run", "--config", file)
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+// start runs it. It is stopped with the test, which fails if it reported a race or
+// did not exit 0.
+func start(t *testing.T, yaml string) *sidecar {
+	t.Helper()
+	s := &sidecar{cmd: prepare(t, yaml), exited: make(chan struct{})}
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/internal/sockio"
 )
 
@@ -68,15 +69,10 @@ func NewAPI(o APIOptions) *API {
 		IdleTimeout:                  idleTimeout,
 		CloseOnShutdown:              true,
 		ConnState:                    a.callers.state,
-		Logger:                       quiet{},
+		Logger:                       ratelog.ForLibrary("fasthttp", o.Log),
 	}
 	return a
 }
-
-// quiet: what fasthttp would log is answered to the caller.
-type quiet struct{}
-
-func (quiet) Printf(string, ...any) {}
 
 // Serve takes requests from ln until Shutdown.
 func (a *API) Serve(ln net.Listener) error {

@@ -58,7 +58,7 @@ func (p *process) demo(ctx context.Context, at demoListeners) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	n, err := newNode(ctx, cfg, newLog(p.stderr, cfg.Log))
+	n, err := p.newNode(ctx, cfg)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/logwriter"
 )
 
 // Set by the linker (make build).
@@ -29,6 +30,7 @@ const (
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGPIPE) // a write to a closed stderr would end the process
 	p := process{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, signals: signals}
 	os.Exit(p.main(context.Background()))
 }
@@ -39,10 +41,14 @@ type process struct {
 	args           []string
 	stdout, stderr io.Writer
 	signals        <-chan os.Signal
+	lines          *logwriter.Writer // what stderr is behind main
 }
 
 // main returns the exit code.
 func (p *process) main(ctx context.Context) int {
+	p.lines = logwriter.New(p.stderr)
+	p.stderr = p.lines
+	defer p.lines.Close(lastWords)
 	err := p.command(ctx)
 	var problems config.Problems
 	var usage usageError

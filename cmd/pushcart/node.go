@@ -24,16 +24,17 @@ import (
 // node is everything that one configuration needs, built and wired. It is the
 // composition root: nothing else knows more than its own part.
 type node struct {
-	cfg    config.Config
-	log    *slog.Logger
-	broker broker.Broker
-	hub    *push.Hub
-	hooks  *webhook.Dispatcher // nil without webhook.url
-	auth   *auth.Authenticator
-	ws     *ws.Server
-	proxy  *proxy.Server
-	api    *push.API
-	admin  *admin.Server
+	cfg     config.Config
+	log     *slog.Logger
+	metrics *metrics.Metrics
+	broker  broker.Broker
+	hub     *push.Hub
+	hooks   *webhook.Dispatcher // nil without webhook.url
+	auth    *auth.Authenticator
+	ws      *ws.Server
+	proxy   *proxy.Server
+	api     *push.API
+	admin   *admin.Server
 
 	public, pushListener, adminListener net.Listener
 }
@@ -53,6 +54,7 @@ func newNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, e
 
 func (n *node) build(ctx context.Context, id string) (err error) {
 	m := metrics.New(version, commit)
+	n.metrics = m
 	redis, seats, err := n.connect(id, m)
 	if err != nil {
 		return err
@@ -82,7 +84,7 @@ func (n *node) build(ctx context.Context, id string) (err error) {
 	n.api = push.NewAPI(push.APIOptions{
 		Config: n.cfg.Push, Hub: n.hub, ChannelsPerConnection: n.cfg.Limits.ChannelsPerConnection, Log: n.log,
 	})
-	n.admin = admin.New(admin.Options{Config: n.cfg.Admin, Metrics: m.Handler(), Redis: redis})
+	n.admin = admin.New(admin.Options{Config: n.cfg.Admin, Metrics: m.Handler(), Redis: redis, Log: n.log})
 	return n.hub.Start(ctx)
 }
 

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -40,23 +38,13 @@ func (p *process) runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		n, err := newNode(c.Context(), cfg, newLog(p.stderr, cfg.Log))
+		n, err := p.newNode(c.Context(), cfg)
 		if err != nil {
 			return err
 		}
 		return n.run(c.Context(), p.signals)
 	}
 	return c
-}
-
-func newLog(w io.Writer, cfg config.Log) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(cfg.Level)) // was checked
-	o := &slog.HandlerOptions{Level: level}
-	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
-	}
-	return slog.New(slog.NewTextHandler(w, o))
 }
 
 // checkCommand is pushcart check.

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"context"
+	stdlog "log"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/ratelog"
+)
+
+// lastWords is what a reader of stderr gets to take the last lines.
+const lastWords = time.Second
+
+// newLog returns the log of a node, which also takes what libraries print that have
+// one log for the whole process.
+func (p *process) newLog(cfg config.Log) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.Level)) // was checked
+	o := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewTextHandler(p.lines, o)
+	if cfg.Format == "json" {
+		handler = slog.NewJSONHandler(p.lines, o)
+	}
+	log := slog.New(handler)
+	p.lines.OnDrop(func(lines uint64) {
+		log.Warn("log lines were dropped: stderr was closed, or not read fast enough", "dropped", lines)
+	})
+	redis.SetLogger(ratelog.WithContext{Library: ratelog.ForLibrary("go-redis", log)})
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(ratelog.ForLibrary("log", log))
+	return log
+}
+
+// newNode returns a node that logs to the process's stderr.
+func (p *process) newNode(ctx context.Context, cfg config.Config) (*node, error) {
+	n, err := newNode(ctx, cfg, p.newLog(cfg.Log))
+	if err != nil {
+		return nil, err
+	}
+	n.metrics.Counter("pushcart_log_dropped_total", "Log lines that stderr did not take.",
+		func() float64 { return float64(p.lines.Dropped()) })
+	return n, nil
+}
