@@ -160,7 +160,9 @@ func (c *Config) checkJWT(p *Problems) {
 
 func (c *Config) checkForward(p *Problems) {
 	f := c.Auth.Forward
-	checkURL(p, "auth.forward.url", f.URL)
+	checkAsked(p, "auth.forward.url", f.URL)
+	checkHost(p, "auth.forward.host", f.Host)
+	checkHeaders(p, "auth.forward.headers", f.Headers)
 	duration(p, "auth.forward.timeout", f.Timeout)
 	name, header := strings.CutPrefix(f.User, "header:")
 	switch {
@@ -181,7 +183,11 @@ var laterEvents = []string{
 
 func (c *Config) checkWebhook(p *Problems) {
 	w := c.Webhook
-	checkURL(p, "webhook.url", w.URL)
+	checkAsked(p, "webhook.url", w.URL)
+	checkHost(p, "webhook.host", w.Host)
+	checkHeaders(p, "webhook.forward_headers.connect", w.ForwardHeaders.Connect)
+	checkHeaders(p, "webhook.forward_headers.message", w.ForwardHeaders.Message)
+	positive(p, "webhook.max_answer", int64(w.MaxAnswer))
 	if w.URL != "" {
 		c.checkWebhookUse(p)
 	}

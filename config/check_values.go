@@ -62,6 +62,37 @@ func checkURL(p *Problems, path, s string) {
 	}
 }
 
+// checkAsked wants a URL, or a path alone, which is asked at the backend itself.
+func checkAsked(p *Problems, path, s string) {
+	switch {
+	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' }):
+		p.add(path, "must not contain spaces, control characters or #, got %q", s)
+	case strings.HasPrefix(s, "//"):
+		p.add(path, "want a URL with its scheme, or a path with one slash, got %q", s)
+	case !strings.HasPrefix(s, "/"):
+		checkURL(p, path, s)
+	}
+}
+
+// checkHost wants what a Host header may be, or preserve.
+func checkHost(p *Problems, path, s string) {
+	if s == "" || s == "preserve" {
+		return
+	}
+	if u, err := url.Parse("http://" + s); err != nil || u.Host != s {
+		p.add(path, "want a name like app.example.com, or preserve, got %q", s)
+	}
+}
+
+// checkHeaders wants names of headers.
+func checkHeaders(p *Problems, path string, names []string) {
+	for i, name := range names {
+		if !token(name) {
+			p.add(item(path, i), "want a header's name, got %q", name)
+		}
+	}
+}
+
 // item is the path of one list item.
 func item(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 

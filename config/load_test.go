@@ -62,6 +62,15 @@ func TestParse_ReportsEveryProblemWithItsPath(t *testing.T) {
 	f(minimal+"auth: {jwt: {jwks_url: 'http://idp/keys', algorithms: [none]}}", "auth.jwt.algorithms[0]: want one of")
 	f(minimal+"auth: {jwt: {jwks_url: 'http://idp/keys', algorithms: [HS256]}}", "auth.jwt.algorithms[0]: HS256 needs auth.jwt.secret")
 	f(minimal+"auth: {forward: {url: 'http://app/me'}}", "auth.forward.user: is required")
+	f(minimal+"auth: {forward: {url: '//app/me', user: /id}}", "auth.forward.url: want a URL with its scheme, or a path")
+	f(minimal+"auth: {forward: {url: '/me you', user: /id, host: 'a/b', headers: ['x y']}}",
+		"auth.forward.url: must not contain spaces", "auth.forward.host: want a name", "auth.forward.headers[0]: want a header's name")
+	f(minimal+"webhook: {url: 'hooks', unsigned: true, events: [message], host: 'u@h', max_answer: 0, forward_headers: {message: ['']}}",
+		"webhook.url: want an http:// or https:// URL", "webhook.host: want a name", "webhook.max_answer: must be more",
+		"webhook.forward_headers.message[0]: want a header's name")
+	f(minimal+"webhook: {url: /, unsigned: true, events: [message]}", "webhook.url: would close the whole public listener")
+	f(minimal+"webhook: {url: '/x/..', unsigned: true, events: [message]}", "webhook.url: would close the whole public listener")
+	f(minimal+"webhook: {url: '/h?x', unsigned: true, events: [message]}", "webhook.url: has a query")
 	f(minimal+"auth: {jwt: {sources: [body]}}", "auth.jwt.sources[0]: want header")
 	f(minimal+"redis: {addresses: ['a:1', 'b:2']}", "redis.addresses: Sentinel and Cluster are not available")
 	f(minimal+"tls: {cert_file: x}", "tls: cert_file and key_file go together")
@@ -69,6 +78,16 @@ func TestParse_ReportsEveryProblemWithItsPath(t *testing.T) {
 	f(minimal+"listen: ':1'\nlisten: ':2'", "")
 	f(minimal+"log:\n", "log: is empty")
 	f("a: [", "")
+}
+
+// A path alone means the backend, also where that is a unix socket.
+func TestParse_TakesAPathForTheBackendItself(t *testing.T) {
+	c, err := Parse([]byte("backend: {url: 'unix:/run/app.sock'}\n"+
+		"webhook: {url: '/hooks/push/{event}', unsigned: true, events: [message], host: preserve}\n"+
+		"auth: {forward: {url: '/me?full=1', user: /id, host: 'app.example:8443'}}"), noEnv)
+	if err != nil || c.WebhookWall() != "/hooks/push" {
+		t.Errorf("got the wall %q, %v", c.WebhookWall(), err)
+	}
 }
 
 func TestParse_ZeroIsZeroAndAbsentIsTheDefault(t *testing.T) {

@@ -42,10 +42,11 @@ func (d *Dispatcher) attempt(j *job) verdict {
 	d.encode(req, j, begin)
 	err := d.client.Do(req, resp, max(timeout, time.Millisecond))
 	d.metrics.WebhookSeconds.WithLabelValues(j.event.Name).Observe(time.Since(begin).Seconds())
-	if err != nil && (j.done != nil || !errors.Is(err, httpclient.ErrBodyTooLarge)) {
+	tooLarge := errors.Is(err, httpclient.ErrBodyTooLarge)
+	if err != nil && !tooLarge {
 		return failed(err)
 	}
-	return d.judge(j, resp)
+	return d.judge(j, resp, tooLarge)
 }
 
 // failed is an attempt without an answer. A message is sent again where the
@@ -63,8 +64,8 @@ func failed(err error) verdict {
 	return v
 }
 
-// judge reads the backend's answer.
-func (d *Dispatcher) judge(j *job, resp *fasthttp.Response) verdict {
+// judge reads the backend's answer; of one that is too large it has the head.
+func (d *Dispatcher) judge(j *job, resp *fasthttp.Response, tooLarge bool) verdict {
 	status := resp.StatusCode()
 	v := verdict{after: -1, answer: Answer{Status: status}}
 	switch status {
@@ -84,13 +85,28 @@ func (d *Dispatcher) judge(j *job, resp *fasthttp.Response) verdict {
 		v.err = fmt.Errorf("%w: status %d", ErrUnavailable, status)
 		return v
 	}
-	if j.done != nil {
+	switch {
+	case j.done == nil: // the body says nothing
+	case tooLarge:
+		d.cutShort(j, &v)
+	default:
 		resp.Header.SetNoDefaultContentType(true)
 		v.answer.ContentType = string(resp.Header.ContentType())
 		v.answer.Body = bytes.Clone(resp.Body())
 		v.answer.State = d.state(j, resp.Header.Peek("ce-state"))
 	}
 	return v
+}
+
+// cutShort is an answer over webhook.max_answer: a refusal stays one, without its
+// body; anything else counts as an error.
+func (d *Dispatcher) cutShort(j *job, v *verdict) {
+	d.rare.Warn("max_answer "+j.event.Name, "webhook answer is too large",
+		"event", j.event.Name, "status", v.answer.Status, "max_answer", d.cfg.MaxAnswer.String(), "setting", "webhook.max_answer")
+	if v.answer.Status/100 == 2 {
+		v.result = "error"
+		v.err = fmt.Errorf("%w: the answer is larger than webhook.max_answer", ErrUnavailable)
+	}
 }
 
 // state decodes ce-state; what cannot be used is ignored.

@@ -16,6 +16,7 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/dial"
 	"github.com/pushcart/pushcart/internal/httpclient"
+	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
 )
 
@@ -30,6 +31,7 @@ type Dispatcher struct {
 	to      *httpclient.Target
 	metrics *metrics.Metrics
 	log     *slog.Logger
+	rare    *ratelog.Logger
 	refused refusals
 
 	queue *queue
@@ -50,7 +52,7 @@ func New(cfg config.Webhook, backend config.Backend, nodeID string, m *metrics.M
 		return nil, err
 	}
 	d := &Dispatcher{
-		cfg: cfg, source: "/nodes/" + nodeID, wanted: map[string]bool{}, signer: s, metrics: m, log: log,
+		cfg: cfg, source: "/nodes/" + nodeID, wanted: map[string]bool{}, signer: s, metrics: m, log: log, rare: ratelog.New(log),
 		to: to, targets: map[string]*fasthttp.URI{},
 		client: httpclient.New(httpclient.Options{
 			Endpoint: to.Endpoint, MaxConns: cfg.MaxInFlight, MaxBody: int(cfg.MaxAnswer),
