@@ -341,7 +341,7 @@ func final(status int) bool {
 func (q *queue) backoff(tries int) time.Duration {
 	r := q.d.cfg.Retry
 	limit := r.Max
-	if shift := tries - 1; shift < 30 && r.Min<<shift < r.Max {
+	if shift := tries - 1; shift < 30 && r.Min < r.Max>>shift {
 		limit = r.Min << shift
 	}
 	return time.Duration(rand.Int64N(int64(max(1, limit)))) + 1

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -76,7 +77,7 @@ func (a *admission) enterIP(ip netip.Addr) (limit string) {
 	if of == nil {
 		of = &address{}
 		if r := a.limits.ConnectRatePerIP; r > 0 {
-			of.rate = rate.NewLimiter(rate.Limit(r), max(1, int(r*burstSeconds)))
+			of.rate = rate.NewLimiter(rate.Limit(r), burst(r, burstSeconds))
 		}
 		a.byIP[key] = of
 	}
@@ -88,6 +89,11 @@ func (a *admission) enterIP(ip netip.Addr) (limit string) {
 	}
 	of.connections++
 	return ""
+}
+
+// burst is how many may come at once where so many per second may come.
+func burst(perSecond, seconds float64) int {
+	return int(min(max(1, perSecond*seconds), math.MaxInt32))
 }
 
 // sweepLocked forgets, once a minute, addresses that have no connection and whose

@@ -128,7 +128,7 @@ func goodKey(key []byte) bool {
 	if len(key) != 24 {
 		return false
 	}
-	n, err := base64.StdEncoding.Strict().Decode(raw[:], key)
+	n, err := base64.StdEncoding.Decode(raw[:], key) // unused bits may be set (RFC 6455 §4.1)
 	return err == nil && n == 16
 }
 
@@ -278,7 +278,7 @@ func (h *handshake) extras(id *identity) (*extras, *refusal) {
 		return nil, r
 	}
 	if r := s.cfg.Limits.MessageRate; r > 0 {
-		m.limiter = rate.NewLimiter(rate.Limit(r), max(1, int(2*r)))
+		m.limiter = rate.NewLimiter(rate.Limit(r), burst(r, 2))
 	}
 	if m.forwardedFor == "" && m.header == nil && m.limiter == nil && m.state == nil {
 		return nil, nil

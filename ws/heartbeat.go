@@ -18,7 +18,8 @@ type heartbeat struct {
 const beats = 32
 
 func newHeartbeat(interval, timeout time.Duration) heartbeat {
-	h := heartbeat{every: max(1, ticks(interval)), wait: max(1, ticks(timeout))}
+	const most = 1 << 30 // a year and a half: no sum with the clock wraps before it ends
+	h := heartbeat{every: max(1, min(ticks(interval), most)), wait: max(1, min(ticks(timeout), most))}
 	for h.step = max(1, h.every/beats); h.every%h.step != 0; {
 		h.step--
 	}

@@ -14,7 +14,14 @@ const (
 	never      = tick(1<<32 - 1)
 )
 
-func ticks(d time.Duration) tick { return tick((d + tickLength - 1) / tickLength) }
+// ticks is d in ticks, rounded up; at most the last before never.
+func ticks(d time.Duration) tick {
+	n := d / tickLength
+	if d%tickLength > 0 {
+		n++
+	}
+	return tick(min(max(n, 0), time.Duration(never-1)))
+}
 
 // slot is a place in a loop's table. The generation tells a connection from the
 // one that had the slot before, so that an event that comes late hits nobody.
@@ -45,8 +52,15 @@ func newLoop() *loop { return &loop{began: time.Now(), next: never, awake: true}
 
 func (l *loop) now() tick { return tick(time.Since(l.began) / tickLength) }
 
-// at returns the tick of a moment, never 0 and never in the past.
-func (l *loop) at(t time.Time) tick { return l.now() + 1 + ticks(max(0, time.Until(t))) }
+// at returns the tick of a moment, never 0 and never in the past. A moment that the
+// clock does not reach is never.
+func (l *loop) at(t time.Time) tick {
+	now, until := l.now(), ticks(time.Until(t))
+	if until >= never-1-now {
+		return never
+	}
+	return now + 1 + until
+}
 
 // add gives c a slot; false: the loop is over, and c must be closed by the caller.
 func (l *loop) add(c *Conn, due tick) bool {

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"math"
 	"unicode/utf8"
 )
 
@@ -93,7 +94,7 @@ const shed = -1
 func (c *Conn) charge() {
 	n := int32(0)
 	if c.in != nil {
-		n = int32(c.in.size())
+		n = int32(min(c.in.size(), math.MaxInt32))
 	}
 	old := c.inSize.Load()
 	if old == n || old == shed || !c.inSize.CompareAndSwap(old, n) {

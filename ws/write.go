@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -211,7 +212,7 @@ func (c *Conn) waitLocked(it item, written int) {
 func (c *Conn) sized() {
 	n := 0
 	if c.out != nil {
-		n = c.out.bytes
+		n = min(c.out.bytes, math.MaxInt32)
 	}
 	if old := c.outSize.Swap(int32(n)); int(old) != n {
 		c.srv.outboxBytes.Add(int64(n) - int64(old))
