@@ -20,6 +20,7 @@ func (c *Config) check(p *Problems) {
 	c.checkWebhook(p)
 	c.checkRedis(p)
 	c.checkRest(p)
+	c.checkBounds(p)
 }
 
 func (c *Config) checkListeners(p *Problems) {
@@ -84,7 +85,7 @@ func (c *Config) checkWebSocket(p *Problems) {
 	for i, o := range w.AllowedOrigins {
 		if !goodOrigin(o) {
 			p.add(item("websocket.allowed_origins", i),
-				`want "https://app.example.com", "https://*.example.com", "null" or "*", got %q`, o)
+				`want "https://app.example.com", "https://*.example.com", "file://", "app://name", "null" or "*", got %q`, o)
 		}
 	}
 	for i, s := range w.Subprotocols {
@@ -106,17 +107,6 @@ func (c *Config) checkWebSocket(p *Problems) {
 	positive(p, "websocket.outbox.messages", int64(w.Outbox.Messages))
 	positive(p, "websocket.outbox.bytes", int64(w.Outbox.Bytes))
 	positive(p, "websocket.outbox.total", int64(w.Outbox.Total))
-	if most := GiB; w.Outbox.Bytes > most || w.MaxMessageSize > most {
-		p.add("websocket", "max_message_size and outbox.bytes must not be more than %v", most)
-	}
-}
-
-func goodOrigin(o string) bool {
-	if o == "*" || o == "null" {
-		return true
-	}
-	u, err := url.Parse(strings.Replace(o, "://*.", "://", 1))
-	return err == nil && u.Scheme != "" && u.Host != "" && u.Path == "" && u.RawQuery == "" && !strings.Contains(u.Host, "*")
 }
 
 var algorithms = []string{

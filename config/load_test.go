@@ -13,6 +13,17 @@ func noEnv(string) (string, bool) { return "", false }
 
 const minimal = "backend: {url: 'http://app'}\n"
 
+func TestParse_TakesOriginsOfAnyScheme(t *testing.T) {
+	for _, o := range []string{
+		"*", "null", "https://app.example.com", "http://localhost:5173", "https://*.example.com:8443", "http://[::1]:3000",
+		"file://", "chrome-extension://abcdefgh", "app://localhost", "app://-", "capacitor://localhost", "com.example.app://",
+	} {
+		if _, err := Parse([]byte(minimal+"websocket: {allowed_origins: ['"+o+"']}"), noEnv); err != nil {
+			t.Errorf("%s: got %v", o, err)
+		}
+	}
+}
+
 func TestParse_ReportsEveryProblemWithItsPath(t *testing.T) {
 	f := func(yaml string, want ...string) {
 		t.Helper()
@@ -43,6 +54,17 @@ func TestParse_ReportsEveryProblemWithItsPath(t *testing.T) {
 	f(minimal+"websocket: {max_message_size: 64Kilo}", "websocket.max_message_size: want a size")
 	f(minimal+"websocket: {paths: [ws]}", `websocket.paths[0]: want a path`)
 	f(minimal+"websocket: {allowed_origins: ['*', example.com]}", `websocket.allowed_origins[1]: want`)
+	f(minimal+"websocket: {allowed_origins: ['file:', 'https://', 'https://a.b/', 'app://*', 'a b://c', 'https://u@a.b', '://x']}",
+		"websocket.allowed_origins[0]: want", "websocket.allowed_origins[1]: want", "websocket.allowed_origins[2]: want",
+		"websocket.allowed_origins[3]: want", "websocket.allowed_origins[4]: want", "websocket.allowed_origins[5]: want",
+		"websocket.allowed_origins[6]: want")
+	f(minimal+"websocket: {ping_interval: 87601h}", "websocket.ping_interval: must not be more than 87600h0m0s (10 years)")
+	f(minimal+"webhook: {timeout: 1000000h, retry: {max: 2562047h}}", "webhook.timeout: must not be", "webhook.retry.max: must not be")
+	f(minimal+"websocket: {inbound_total: 8388608GiB}", "websocket.inbound_total: must not be more than")
+	f(minimal+"websocket: {inbound_total: 4GiB, max_message_size: 2GiB, outbox: {bytes: 2GiB}}",
+		"websocket.max_message_size: must not be more than 1GiB", "websocket.outbox.bytes: must not be more than 1GiB")
+	f(minimal+"push: {max_body: 3GiB}\nwebhook: {max_answer: 2GiB}", "push.max_body: must not be", "webhook.max_answer: must not be")
+	f(minimal+"limits: {connections: 3000000000}", "limits.connections: must not be more than 2147483647")
 	f(minimal+"webhook: {format: structured}", "webhook.format: is not available in this version")
 	f(minimal+"channels: []", "channels: is not available in this version")
 	f(minimal+"trusted_proxies: [10.0.0.0/8, nonsense]", "trusted_proxies[1]:")

@@ -1,6 +1,8 @@
 package ws
 
 import (
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -89,7 +91,6 @@ func TestHandshake_RefusesWhatIsNone(t *testing.T) {
 		bad("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAA=") // 17, as long in base64 as 16
 		bad("Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAAA") // 18
 		bad("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ")   // no padding
-		bad("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZR==") // bits behind the last byte
 		bad("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j-_==") // of another alphabet
 		bad("Sec-WebSocket-Key: dGhlIHNhbXBs ZSBub25jZQ==")
 		bad("+Sec-WebSocket-Key: " + sampleKey) // twice, the same
@@ -181,6 +182,44 @@ func TestHandshake_AllowedOrigins(t *testing.T) {
 	f("http://localhost", 403)
 	f("http://app", 403) // the own host is not in the list
 	f("null", 403)
+}
+
+// A file:// page, an extension and an app with a scheme of its own have an Origin
+// too, which names no http host.
+func TestHandshake_OriginsOfOtherSchemes(t *testing.T) {
+	n := newNode(t, roads[0], func(c *config.Config) {
+		c.WebSocket.AllowedOrigins = []string{"file://", "chrome-extension://abcdefgh", "capacitor://localhost", "app://-"}
+	})
+	f := func(origin string, status int) {
+		t.Helper()
+		if resp, body := n.ask(t, "+Origin: "+origin); resp.StatusCode != status {
+			t.Errorf("Origin %q: got %d %s, want %d", origin, resp.StatusCode, body, status)
+		}
+	}
+	f("file://", 101)
+	f("FILE://", 101)
+	f("chrome-extension://abcdefgh", 101)
+	f("capacitor://localhost", 101)
+	f("app://-", 101)
+	f("file:", 403)
+	f("file://app", 403)
+	f("chrome-extension://other", 403)
+	f("capacitor://localhost:80", 403)
+	f("http://localhost", 403)
+	f("null", 403)
+}
+
+// RFC 6455 §4.1 wants 16 bytes in base64; what the bits behind the last byte are
+// is nobody's business.
+func TestHandshake_AKeyMayHaveUnusedBitsSet(t *testing.T) {
+	n := newNode(t, roads[0], nil)
+	const key = "dGhlIHNhbXBsZSBub25jZR=="
+	sum := sha1.Sum([]byte(key + acceptGUID))
+	want := base64.StdEncoding.EncodeToString(sum[:])
+	resp, body := n.ask(t, "Sec-WebSocket-Key: "+key)
+	if got := resp.Header.Get("Sec-WebSocket-Accept"); resp.StatusCode != 101 || got != want {
+		t.Errorf("got %d %s, Sec-WebSocket-Accept %q, want %q", resp.StatusCode, body, got, want)
+	}
 }
 
 // What a client sends behind its handshake without waiting for the answer is as
