@@ -275,7 +275,7 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 	}
 	wants := asks(r)
 	origin := c.origin(r)
-	if wants != noUpgrade && s.routes.websocket(r.Path) && (wants == toWebSocket || !r.HasToken("Upgrade", "h2c")) {
+	if wants != noUpgrade && s.routes.terminates(r) {
 		if r.Minor == 0 || !r.Fields.Has(http1.Connection, "upgrade") {
 			return c.answer(&errorAnswer{code: apierror.InvalidArgument, message: "Upgrade wants HTTP/1.1 and Connection: upgrade", close: true})
 		}

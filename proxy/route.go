@@ -41,6 +41,13 @@ func (r *routes) websocket(path []byte) bool {
 	return false
 }
 
+// terminates says whether a request that asks for an upgrade ends here. An offer of
+// websocket counts wherever it stands in the list (RFC 6455 §4.2.1); one of h2c
+// without it is an ordinary request, which the backend answers in HTTP/1.1.
+func (r *routes) terminates(q *http1.Request) bool {
+	return r.websocket(q.Path) && (q.Fields.Has(http1.Upgrade, "websocket") || !q.Fields.Has(http1.Upgrade, "h2c"))
+}
+
 // upgrade is what a request asks to become.
 type upgrade uint8
 

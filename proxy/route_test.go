@@ -59,6 +59,22 @@ func TestWebSocketPath_IsDecidedOnTheBytesThatWouldBeForwarded(t *testing.T) {
 	r.passes("GET /_push HTTP/1.1\r\nHost: app\r\nConnection: upgrade\r\n\r\n")
 }
 
+func TestWebSocketPath_AListThatOffersWebSocketIsAHandshake(t *testing.T) {
+	r := newRig(t, func(*config.Config) {})
+	f := func(lines string) string {
+		return "GET /_push HTTP/1.1\r\nHost: app\r\n" + lines +
+			"Connection: Upgrade, HTTP2-Settings\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n"
+	}
+	for _, lines := range []string{
+		"Upgrade: websocket, h2c\r\n", "Upgrade: h2c,WebSocket\r\n", "Upgrade: foo/1 , websocket\r\n",
+		"Upgrade: h2c\r\nUpgrade: websocket\r\n", "upgrade: websocket\r\nHTTP2-Settings: AAMAAABk\r\nUpgrade: h2c\r\n",
+	} {
+		r.takes(f(lines), "/_push")
+	}
+	r.passes(f("Upgrade: h2c\r\n"))
+	r.passes(f("Upgrade: h2c, websocket2\r\n"))
+}
+
 func TestWebSocketPath_BadUpgradesDoNotReachTheBackend(t *testing.T) {
 	f := func(request string) {
 		t.Helper()
