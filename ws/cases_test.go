@@ -24,8 +24,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/clientaddr"
@@ -79,14 +82,17 @@ type node struct {
 	addr string
 	tls  *tls.Config // of clients; nil: plain
 
+	receive int // SO_RCVBUF of clients; 0: the kernel's
+
 	release func()        // lets the app answer what it holds
 	letGo   chan struct{} // closed by release
 	asked   atomic.Int64  // messages that reached the app
+	ended   chan string   // bodies of disconnected events
 }
 
 func newNode(t *testing.T, r road, change func(*config.Config)) *node {
 	t.Helper()
-	n := &node{letGo: make(chan struct{})}
+	n := &node{letGo: make(chan struct{}), ended: make(chan string, 64)}
 	n.release = sync.OnceFunc(func() { close(n.letGo) })
 	var cfg config.Config
 	app := httptest.NewServer(http.HandlerFunc(n.echo))
@@ -145,6 +151,10 @@ func newNode(t *testing.T, r road, change func(*config.Config)) *node {
 func (n *node) echo(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
+		return
+	}
+	if r.Header.Get("ce-type") == "pushcart.disconnected" {
+		n.ended <- string(body)
 		return
 	}
 	n.asked.Add(1)
@@ -224,10 +234,38 @@ type client struct {
 	in   *bufio.Reader
 }
 
+// tcp is the connection below TLS, if there is that.
+func (c *client) tcp() *net.TCPConn {
+	if t, ok := c.conn.(*tls.Conn); ok {
+		return t.NetConn().(*net.TCPConn)
+	}
+	return c.conn.(*net.TCPConn)
+}
+
+// fin ends what the client says, in TLS and TCP.
+func (c *client) fin() {
+	if t, ok := c.conn.(*tls.Conn); ok {
+		_ = t.CloseWrite()
+	}
+	_ = c.tcp().CloseWrite()
+}
+
+// reset ends the connection with a RST.
+func (c *client) reset() {
+	_ = c.tcp().SetLinger(0)
+	_ = c.tcp().Close()
+}
+
 // dial opens a connection and sends nothing.
 func (n *node) dial(t *testing.T) *client {
 	t.Helper()
-	conn, err := net.Dial("tcp", n.addr)
+	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		if n.receive == 0 {
+			return nil
+		}
+		return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, n.receive) })
+	}}
+	conn, err := d.Dial("tcp", n.addr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,8 +39,8 @@ type ending struct {
 	cause  Cause
 	// abrupt: the peer is gone, there is nobody to send a Close to.
 	abrupt bool
-	// final: the peer broke the protocol or said Close itself, so that its Close
-	// is not waited for (RFC 6455 §7.1.1, §7.1.7).
+	// final: the peer broke the protocol, said Close or sent its FIN, so that its
+	// Close is not waited for (RFC 6455 §7.1.1, §7.1.7).
 	final bool
 	// dropQueue: what waits in the outbox is given up first.
 	dropQueue bool
@@ -48,6 +48,7 @@ type ending struct {
 
 var (
 	endGone     = &ending{code: CodeAbnormal, cause: CauseClient, abrupt: true}
+	endFIN      = &ending{code: CodeAbnormal, cause: CauseClient, final: true} // and nobody hears a Close
 	endNoPong   = &ending{code: CodeNoPong, reason: "no pong in time", cause: CauseTimeout, dropQueue: true}
 	endSlow     = &ending{code: CodeSlow, reason: "slow consumer", cause: CauseSlow, dropQueue: true}
 	endExpired  = &ending{code: CodeExpired, reason: "token expired", cause: CauseTimeout}

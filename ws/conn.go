@@ -55,6 +55,8 @@ type Conn struct {
 	held      bool // too many messages: nothing is read until more.wakeAt
 	choked    bool // a pong waits to be written: nothing is read until the outbox is empty
 	rest      bool // in.raw waits to be parsed once none of the three
+	finIn     bool // the peer's FIN was read, and all before it
+	finOut    bool // ours is sent
 	gone      bool // the socket is dead or at its end
 	left      bool // hub and backend know that the connection ended
 	peerDone  bool // the peer's Close came, or will not be waited for
@@ -151,9 +153,10 @@ func (c *Conn) endLocked(e *ending) (given []*push.Message) {
 		c.busy, c.held, c.choked = false, false, false
 		c.resumeLocked()
 	}
-	if e.abrupt {
+	switch {
+	case e.abrupt:
 		c.gone = true
-	} else {
+	case e.code != CodeAbnormal:
 		c.queueLocked(item{frame: closeFrame(e)})
 	}
 	c.loop.post(c)
@@ -187,7 +190,31 @@ func (c *Conn) Close(code int, reason string) {
 	c.end(&ending{code: code, reason: reason, cause: CauseBackend})
 }
 
-// dead notes that the socket failed or came to its end. Safe from any goroutine.
+// inputEnded takes the peer's FIN, when all that came before it is worked off: it
+// sends no more, and may still read (SPEC §5). Only the reader calls it.
+func (c *Conn) inputEnded() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.finIn = true
+	c.endLocked(endFIN) // where there is a cause already, the peer's Close will not come
+	c.sock.wantRead(false)
+	c.bothEndedLocked()
+}
+
+// outputEndedLocked notes that our FIN is sent.
+func (c *Conn) outputEndedLocked() {
+	c.finOut = true
+	c.bothEndedLocked()
+}
+
+func (c *Conn) bothEndedLocked() {
+	if c.finIn && c.finOut {
+		c.gone = true
+		c.loop.post(c)
+	}
+}
+
+// dead notes that the socket failed. Safe from any goroutine.
 func (c *Conn) dead() {
 	c.mu.Lock()
 	c.deadLocked()

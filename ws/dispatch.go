@@ -19,7 +19,10 @@ const (
 // message takes a whole message of the client: it goes to the backend, and until
 // that answered nothing more of this connection is read (SPEC §5 Order and
 // back-pressure). p is not kept.
-func (c *Conn) message(op byte, p []byte) {
+func (c *Conn) message(t *turn, op byte, p []byte) {
+	if t.pongs != nil && c.srv.wants(webhook.Message) {
+		c.pong(t)
+	}
 	c.mu.Lock()
 	ev := c.messageLocked(op, len(p))
 	c.mu.Unlock()
@@ -55,7 +58,8 @@ func (c *Conn) messageLocked(op byte, size int) *webhook.Event {
 
 // compressed takes a whole message that has to be decompressed first; nothing
 // more is read meanwhile. data is not the reader's any more.
-func (c *Conn) compressed(op byte, data []byte) {
+func (c *Conn) compressed(t *turn, op byte, data []byte) {
+	c.pong(t)
 	c.mu.Lock()
 	wanted := c.ended == nil
 	c.busy = c.busy || wanted
@@ -158,7 +162,7 @@ func (c *Conn) readOnLocked() {
 
 // resumeLocked goes on reading: first what was kept, then what comes.
 func (c *Conn) resumeLocked() {
-	if c.phase == phaseClosed || c.phase == phaseOpening {
+	if c.phase == phaseClosed || c.phase == phaseOpening || c.finIn {
 		return
 	}
 	if c.rest {

@@ -110,6 +110,9 @@ func appendHeader(dst []byte, op byte, length int) []byte {
 
 // newFrame returns a whole frame.
 func newFrame(op byte, payload []byte) []byte {
-	b := make([]byte, 0, 10+len(payload))
-	return append(appendHeader(b, op, len(payload)), payload...)
+	return appendFrame(make([]byte, 0, 10+len(payload)), op, payload)
+}
+
+func appendFrame(dst []byte, op byte, payload []byte) []byte {
+	return append(appendHeader(dst, op, len(payload)), payload...)
 }

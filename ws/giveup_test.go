@@ -79,5 +79,5 @@ func TestConn_PushesThatAReplyPushesOutHaveTheirOutcome(t *testing.T) {
 		}
 	}
 	f("reply", func(c *Conn) { c.reply(rawFrame(textMessages(1, 8)[0])) })
-	f("pong", func(c *Conn) { c.pong([]byte("?")) })
+	f("pong", func(c *Conn) { c.pong(&turn{pongs: newFrame(opPong, []byte("?"))}) })
 }

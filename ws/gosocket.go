@@ -2,6 +2,8 @@ package ws
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -123,33 +125,45 @@ func (s *goSocket) readLoop() {
 		if n > 0 {
 			s.c.received(buf[:n])
 		}
-		if err != nil {
-			s.written()
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			s.lastRead()
+			return
+		default:
 			s.c.dead()
 			return
 		}
 	}
 }
 
-// written waits until a peer that ended its half of TCP behind its Close has got
-// what it still was to get.
-func (s *goSocket) written() {
-	c := s.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.phase == phaseClosing && c.out != nil && !c.gone {
-		s.changed.Wait()
+// lastRead works off what was kept before the peer's FIN.
+func (s *goSocket) lastRead() {
+	for s.mayParse() {
+		if !s.c.takeRest() {
+			s.c.inputEnded()
+			return
+		}
+		s.c.feed(nil)
 	}
 }
 
-// mayRead waits until the connection is to be read; false: it is over.
+// mayRead waits until the connection is to be read; false: it is over. What is read
+// while it is not to be parsed is kept, one buffer of it, so that a reset is noticed.
 func (s *goSocket) mayRead() bool {
+	return s.await(func() bool { return !s.c.haltedLocked() || !s.c.rest })
+}
+
+// mayParse waits until what was read is to be parsed.
+func (s *goSocket) mayParse() bool {
+	return s.await(func() bool { return !s.c.haltedLocked() })
+}
+
+func (s *goSocket) await(ready func() bool) bool {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// What is read while it is not to be parsed is kept, one buffer of it, so that
-	// the end of the peer is noticed.
-	for c.haltedLocked() && c.rest && c.phase != phaseClosed && !c.gone {
+	for !ready() && c.phase != phaseClosed && !c.gone {
 		s.changed.Wait()
 	}
 	return c.phase != phaseClosed && !c.gone
@@ -213,6 +227,9 @@ func (s *goSocket) finish() {
 	s.loop.conns.Go(func() {
 		_ = s.conn.SetWriteDeadline(time.Now().Add(lingerWait))
 		_ = half.CloseWrite()
+		s.c.mu.Lock()
+		defer s.c.mu.Unlock()
+		s.c.outputEndedLocked()
 	})
 }
 

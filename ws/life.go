@@ -83,9 +83,9 @@ func (c *Conn) settleLocked(now tick) (release bool) {
 	case c.phase == phaseClosing && c.out == nil && (c.peerDone || now >= c.pingAt):
 		// close(2) with unread input would send RST and destroy our Close frame, so
 		// the FIN goes first and the peer's is awaited.
-		c.sock.closeWrite()
 		c.phase, c.pingAt = phaseLingering, now+c.srv.forceAfter(lingerWait)
-		return false
+		c.sock.closeWrite()
+		return c.gone
 	}
 	return now >= c.pingAt
 }

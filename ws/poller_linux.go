@@ -204,7 +204,9 @@ func (s *fdSocket) read(p *poller) {
 	case n > 0:
 		s.c.received(p.buf[:n])
 	case err == unix.EAGAIN:
-	default: // end of the stream, or an error: both mean the peer is gone
+	case err == nil:
+		s.c.inputEnded()
+	default:
 		s.c.dead()
 	}
 }
@@ -239,13 +241,13 @@ func (s *fdSocket) wantRead(on bool) {
 	}
 }
 
-// watch tells epoll what to report. The end of the peer is noticed also while
-// nothing is read.
+// watch tells epoll what to report. A reset is reported always; a FIN waits behind
+// what came before it.
 func (s *fdSocket) watch(op int) {
 	if s.fd < 0 || !s.started {
 		return
 	}
-	ev := unix.EpollEvent{Events: unix.EPOLLRDHUP, Fd: int32(s.c.slot), Pad: int32(s.c.gen)}
+	ev := unix.EpollEvent{Fd: int32(s.c.slot), Pad: int32(s.c.gen)}
 	if s.reading {
 		ev.Events |= unix.EPOLLIN
 	}
@@ -270,16 +272,16 @@ func (s *fdSocket) start() {
 	s.watch(unix.EPOLL_CTL_ADD)
 }
 
-// paused stops reading where the connection is not to be read, unless the peer
-// is gone, which ends it at once.
+// paused stops reading where the connection is not to be read. A reset ends it all
+// the same.
 func (s *fdSocket) paused() bool {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.haltedLocked() {
-		return s.fd < 0 || c.gone || c.phase == phaseOpening
+	if !c.haltedLocked() && !c.finIn {
+		return s.fd < 0 || c.gone || c.rest || c.phase == phaseOpening
 	}
-	if peerEnded(s.fd) {
+	if peerReset(s.fd) {
 		c.deadLocked()
 	} else {
 		s.wantRead(false)
@@ -287,14 +289,17 @@ func (s *fdSocket) paused() bool {
 	return true
 }
 
-// peerEnded asks the kernel, as event flags may be of a moment ago.
-func peerEnded(fd int) bool {
-	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+// peerReset asks the kernel, as event flags may be of a moment ago.
+func peerReset(fd int) bool {
+	fds := []unix.PollFd{{Fd: int32(fd)}}
 	_, err := unix.Poll(fds, 0)
-	return err == nil && fds[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	return err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
 
-func (s *fdSocket) closeWrite() { _ = unix.Shutdown(s.fd, unix.SHUT_WR) }
+func (s *fdSocket) closeWrite() {
+	_ = unix.Shutdown(s.fd, unix.SHUT_WR)
+	s.c.outputEndedLocked()
+}
 
 // close runs on the poller, which alone closes descriptors, under the lock that
 // every other user of s.fd holds.

@@ -5,15 +5,25 @@ import (
 	"unicode/utf8"
 )
 
-// received takes what a read of the socket gave. b may be changed and is not
-// kept.
-func (c *Conn) received(b []byte) {
+// framesAtOnce is how many frames of one connection are taken before others have
+// their turn, so that a flood of small ones holds up nobody else.
+const framesAtOnce = 256
+
+// turn is one connection's turn with the reader.
+type turn struct {
+	frames int
+	pongs  []byte // for one write, as many writes are what makes a flood of pings dear
+}
+
+// received takes what a read of the socket gave, and returns how many frames it
+// parsed. b may be changed and is not kept.
+func (c *Conn) received(b []byte) (frames int) {
 	c.seen.Store(uint32(c.loop.now()))
-	c.feed(b)
+	return c.feed(b)
 }
 
 // feed parses b after what was kept. Only the reader calls it.
-func (c *Conn) feed(b []byte) {
+func (c *Conn) feed(b []byte) (frames int) {
 	if c.in != nil && len(c.in.raw) > 0 {
 		b = append(c.in.raw, b...)
 		c.in.raw = b[:0]
@@ -21,24 +31,40 @@ func (c *Conn) feed(b []byte) {
 	if c.inSize.Load() == shed {
 		c.failed = true
 	}
+	var t turn
 	for len(b) > 0 && !c.failed {
-		if c.halted() {
-			c.keep(b)
+		if t.frames == framesAtOnce || c.halted() {
 			break
 		}
-		n, fault := c.step(b)
+		n, fault := c.step(&t, b)
 		if fault != nil {
+			c.pong(&t)
 			c.failed = true
 			c.end(fault)
 			break
 		}
 		if n == 0 {
-			c.keep(b)
 			break
 		}
 		b = b[n:]
 	}
+	c.pong(&t)
+	if len(b) > 0 && !c.failed {
+		c.keep(b)
+		if t.frames == framesAtOnce {
+			c.again()
+		}
+	}
 	c.tidy()
+	return t.frames
+}
+
+// again has what was kept parsed at the connection's next turn.
+func (c *Conn) again() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rest = true
+	c.loop.post(c)
 }
 
 // halted says whether nothing may be parsed now; then what is left will be
@@ -113,9 +139,9 @@ func (c *Conn) dropInput() {
 
 // step takes one frame, or what is there of it, from the start of b, and returns
 // how many bytes it used; 0: more are needed.
-func (c *Conn) step(b []byte) (int, *ending) {
+func (c *Conn) step(t *turn, b []byte) (int, *ending) {
 	if c.in != nil && c.in.busy {
-		return c.payload(b)
+		return c.payload(t, b)
 	}
 	h, ok, err := parseHeader(b)
 	if err != nil {
@@ -127,6 +153,7 @@ func (c *Conn) step(b []byte) (int, *ending) {
 	if fault := c.check(h); fault != nil {
 		return 0, fault
 	}
+	t.frames++
 	rest := b[h.size:]
 	if int64(len(rest)) < h.length {
 		in := c.input()
@@ -136,7 +163,7 @@ func (c *Conn) step(b []byte) (int, *ending) {
 	}
 	p := rest[:h.length]
 	unmask(p, h.key, 0)
-	return h.size + len(p), c.frame(h, p)
+	return h.size + len(p), c.frame(t, h, p)
 }
 
 // check refuses a frame head that RFC 6455 §5 forbids, before any of its payload
@@ -181,7 +208,7 @@ func (c *Conn) mayCompress(h header) bool {
 }
 
 // payload takes bytes of the frame that is arriving.
-func (c *Conn) payload(b []byte) (int, *ending) {
+func (c *Conn) payload(t *turn, b []byte) (int, *ending) {
 	in := c.in
 	n := int(min(int64(len(b)), in.head.length-in.got))
 	p := b[:n]
@@ -194,31 +221,31 @@ func (c *Conn) payload(b []byte) (int, *ending) {
 		if !whole {
 			return n, nil
 		}
-		fault := c.control(in.head.op, in.control)
+		fault := c.control(t, in.head.op, in.control)
 		in.control = in.control[:0]
 		return n, fault
 	}
-	return n, c.fragment(p, whole && in.head.fin)
+	return n, c.fragment(t, p, whole && in.head.fin)
 }
 
 // frame takes a whole frame.
-func (c *Conn) frame(h header, p []byte) *ending {
+func (c *Conn) frame(t *turn, h header, p []byte) *ending {
 	switch {
 	case h.op >= opClose:
-		return c.control(h.op, p)
+		return c.control(t, h.op, p)
 	case h.fin && h.op != opContinuation && h.rsv == 0:
 		if h.op == opText && !utf8.Valid(p) {
 			return endUTF8
 		}
-		c.message(h.op, p)
+		c.message(t, h.op, p)
 		return nil
 	}
 	c.input().begin(h)
-	return c.fragment(p, h.fin)
+	return c.fragment(t, p, h.fin)
 }
 
 // fragment adds to the message that is arriving; last ends it.
-func (c *Conn) fragment(p []byte, last bool) *ending {
+func (c *Conn) fragment(t *turn, p []byte, last bool) *ending {
 	in := c.in
 	text := in.op == opText && !in.compressed
 	if text && !in.text.feed(p) {
@@ -232,10 +259,10 @@ func (c *Conn) fragment(p []byte, last bool) *ending {
 	case text && !in.text.done():
 		return endUTF8
 	case in.compressed:
-		c.compressed(in.op, in.message)
+		c.compressed(t, in.op, in.message)
 		in.message = nil
 	default:
-		c.message(in.op, in.message)
+		c.message(t, in.op, in.message)
 	}
 	in.endMessage()
 	return nil
@@ -243,10 +270,10 @@ func (c *Conn) fragment(p []byte, last bool) *ending {
 
 // control answers a control frame (RFC 6455 §5.5). A pong needs nothing: that
 // something came at all is the sign of life.
-func (c *Conn) control(op byte, p []byte) *ending {
+func (c *Conn) control(t *turn, op byte, p []byte) *ending {
 	switch op {
 	case opPing:
-		c.pong(p)
+		t.pongs = appendFrame(t.pongs, opPong, p)
 	case opClose:
 		return c.peerClose(p)
 	}

@@ -12,6 +12,7 @@ import (
 // sink is a socket that takes everything.
 type sink struct {
 	out    []byte
+	writes int
 	closed bool
 	full   bool
 	room   int // with full: bytes still taken
@@ -19,6 +20,7 @@ type sink struct {
 }
 
 func (s *sink) write(b []byte) (int, error) {
+	s.writes++
 	if s.full && len(b) > s.room {
 		n := s.room
 		s.out, s.room = append(s.out, b[:n]...), 0

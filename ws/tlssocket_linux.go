@@ -2,6 +2,8 @@ package ws
 
 import (
 	"crypto/tls"
+	"errors"
+	"io"
 	"net"
 
 	"github.com/pushcart/pushcart/internal/takeover"
@@ -10,11 +12,9 @@ import (
 const (
 	// recordBytes is how much is encrypted at once: one TLS record.
 	recordBytes = 16 << 10
-	// recordsAtOnce is how many records one connection is read before others.
-	recordsAtOnce = 16
-	// maxPending bounds what waits below TLS: one record of ours, and what TLS says
-	// of its own accord to a peer that does not read.
-	maxPending = 64 << 10
+	// recordsAtOnce is how many records with data one connection is read before others;
+	// crypto/tls takes up to 16 without data, such as key updates, before each.
+	recordsAtOnce = 4
 )
 
 // tlsSocket is TLS over a descriptor in a poller. While it is idle it holds no
@@ -42,20 +42,25 @@ func newTLSSocket(c *Conn, p *poller, conn *tls.Conn, under *takeover.Conn, tcp 
 // connection.
 func (s *tlsSocket) read(p *poller) {
 	s.more = true
-	for range recordsAtOnce {
+	for frames, records := 0, 0; frames < framesAtOnce && records < recordsAtOnce; records++ {
 		if s.paused() {
 			return
 		}
 		n, err := s.conn.Read(p.buf)
+		s.said()
 		if n > 0 {
-			s.c.received(p.buf[:n])
+			frames += s.c.received(p.buf[:n])
 		}
-		if err == takeover.ErrAgain {
+		switch {
+		case err == takeover.ErrAgain:
 			s.more = false
-			s.said()
 			return
-		}
-		if err != nil {
+		case err == nil, n > 0: // an end that came with data is seen again
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF): // close_notify, or a FIN without
+			s.more = false
+			s.c.inputEnded()
+			return
+		default:
 			s.c.dead()
 			return
 		}
@@ -63,15 +68,15 @@ func (s *tlsSocket) read(p *poller) {
 	s.c.loop.post(s.c)
 }
 
-// said looks after what reading made TLS write: key updates.
+// said looks after what reading made TLS write: key updates. A client that asks for
+// ever more of them and reads none ends here.
 func (s *tlsSocket) said() {
-	n := s.under.Pending()
-	if n == 0 {
+	if s.under.Pending() == 0 {
 		return
 	}
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	if n > maxPending {
+	if s.under.Full() {
 		s.c.deadLocked()
 		return
 	}

@@ -132,13 +132,18 @@ func (c *Conn) reply(frame []byte) {
 	}
 }
 
-// pong answers a ping. While the answer waits nothing more is read, so that a flood
-// of pings is held up where it comes from.
-func (c *Conn) pong(p []byte) {
+// pong answers the pings of a turn, before what comes after them. While the answer
+// waits nothing more is read, so that a flood of pings is held up where it comes
+// from.
+func (c *Conn) pong(t *turn) {
+	if t.pongs == nil {
+		return
+	}
 	c.mu.Lock()
-	s, given := c.ownLocked(newFrame(opPong, p))
+	s, given := c.ownLocked(t.pongs)
 	c.choked = c.choked || s == sentQueued
 	c.mu.Unlock()
+	t.pongs = nil
 	c.giveUp(given, endSlow)
 }
 

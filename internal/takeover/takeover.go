@@ -1,6 +1,7 @@
 package takeover
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,14 +15,24 @@ import (
 )
 
 // Conn is a connection whose descriptor can be taken. After Take one goroutine at
-// a time may read; Write, Flush and Pending may be called from any.
+// a time may read; Write, Flush, Pending and Full may be called from any.
 type Conn struct {
 	net.Conn
 	fd int // -1 until Take
 
-	mu      sync.Mutex // guards pending
+	mu      sync.Mutex // guards all below
 	pending []byte
+	full    bool // a Write was refused
 }
+
+// MaxPending bounds what waits for Flush: one TLS record of the owner's, and what
+// TLS says of its own accord to a peer that does not read (RFC 8446 §4.6.3: it
+// answers as many key updates as are asked for).
+const MaxPending = 64 << 10
+
+// ErrFull is what Write returns when MaxPending is reached. What it was given is
+// lost, and with it the stream.
+var ErrFull = errors.New("takeover: too much waits for a peer that does not read")
 
 // Wrap returns conn as one that can be taken.
 func Wrap(conn net.Conn) *Conn { return &Conn{Conn: conn, fd: -1} }
@@ -58,8 +69,8 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// Write implements net.Conn. After Take it takes everything: what the socket has
-// no room for is kept until Flush.
+// Write implements net.Conn. After Take it never waits: what the socket has no room
+// for is kept until Flush, up to MaxPending.
 func (c *Conn) Write(b []byte) (int, error) {
 	if c.fd < 0 {
 		return c.Conn.Write(b)
@@ -73,6 +84,10 @@ func (c *Conn) Write(b []byte) (int, error) {
 			return n, err
 		}
 		rest = b[n:]
+	}
+	if c.full || len(c.pending)+len(rest) > MaxPending {
+		c.full = true
+		return len(b) - len(rest), ErrFull
 	}
 	c.pending = append(c.pending, rest...)
 	return len(b), nil
@@ -98,6 +113,9 @@ func (c *Conn) try(b []byte) (done int, err error) {
 func (c *Conn) Flush() (kept int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.full {
+		return len(c.pending), ErrFull
+	}
 	n, err := c.try(c.pending)
 	if c.pending = c.pending[n:]; len(c.pending) == 0 {
 		c.pending = nil
@@ -110,6 +128,14 @@ func (c *Conn) Pending() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.pending)
+}
+
+// Full says whether a Write was refused. crypto/tls keeps to itself that its answer
+// to a key update failed, and goes on reading.
+func (c *Conn) Full() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.full
 }
 
 // SyscallConn gives access to the wrapped connection's descriptor, before Take.

@@ -64,15 +64,22 @@ func TestConn_ReadNeverWaits(t *testing.T) {
 	}
 }
 
-func TestConn_WriteTakesEverythingAndFlushSendsTheRest(t *testing.T) {
+// fill writes records until the socket takes no more, and returns what was sent.
+func fill(t *testing.T, c *takeover.Conn) (sent []byte) {
+	t.Helper()
+	record := bytes.Repeat([]byte("0123456789abcdef"), 1<<10)
+	for c.Pending() == 0 {
+		if n, err := c.Write(record); n != len(record) || err != nil {
+			t.Fatalf("wrote %d, %v", n, err)
+		}
+		sent = append(sent, record...)
+	}
+	return sent
+}
+
+func TestConn_WriteNeverWaitsAndFlushSendsTheRest(t *testing.T) {
 	c, _, peer := taken(t)
-	sent := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
-	if n, err := c.Write(sent); n != len(sent) || err != nil {
-		t.Fatalf("wrote %d, %v", n, err)
-	}
-	if c.Pending() == 0 {
-		t.Fatal("16 MiB fitted into a socket that nobody reads")
-	}
+	sent := fill(t, c)
 	if _, err := c.Write([]byte("end")); err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +103,24 @@ func TestConn_WriteTakesEverythingAndFlushSendsTheRest(t *testing.T) {
 	}
 	if b := <-got; !bytes.Equal(b, append(sent, "end"...)) {
 		t.Error("the peer got other bytes")
+	}
+}
+
+func TestConn_WriteRefusesWhatIsMoreThanTheBound(t *testing.T) {
+	c, _, _ := taken(t)
+	fill(t, c)
+	record := make([]byte, 1<<10)
+	for range takeover.MaxPending / len(record) {
+		_, err := c.Write(record)
+		if n := c.Pending(); n > takeover.MaxPending {
+			t.Fatalf("%d bytes wait, the bound is %d", n, takeover.MaxPending)
+		}
+		if c.Full() != errors.Is(err, takeover.ErrFull) {
+			t.Fatalf("full is %v after %v", c.Full(), err)
+		}
+	}
+	if !c.Full() {
+		t.Errorf("%d bytes wait, and no write was refused", c.Pending())
 	}
 }
 
