@@ -4,8 +4,11 @@ import (
 	"encoding/base64"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/pushcart/pushcart/internal/nearest"
 )
 
 // check finds what is wrong with the values, each by itself and together. It
@@ -85,7 +88,7 @@ func (c *Config) checkWebSocket(p *Problems) {
 	for i, o := range w.AllowedOrigins {
 		if !goodOrigin(o) {
 			p.add(item("websocket.allowed_origins", i),
-				`want "https://app.example.com", "https://*.example.com", "file://", "app://name", "null" or "*", got %q`, o)
+				`want "https://app.example.com", "https://*.example.com", "file://", "app://name", "null" or "*", got %q%s`, o, hint(originMeant(o)))
 		}
 	}
 	for i, s := range w.Subprotocols {
@@ -128,7 +131,7 @@ func (c *Config) checkJWT(p *Problems) {
 	for i, a := range j.Algorithms {
 		switch hmac := strings.HasPrefix(a, "HS"); {
 		case !slices.Contains(algorithms, a):
-			p.add(item("auth.jwt.algorithms", i), "want one of %s, got %q%s", strings.Join(algorithms, ", "), a, hint(sameLetters(a, algorithms)))
+			p.add(item("auth.jwt.algorithms", i), "want one of %s, got %q%s", strings.Join(algorithms, ", "), a, hint(nearest.Word(a, algorithms)))
 		case hmac && j.Secret == "" && !p.unread("auth.jwt.secret"):
 			p.add(item("auth.jwt.algorithms", i), "%s needs auth.jwt.secret", a)
 		case !hmac && !public && !p.unread("auth.jwt.jwks_url") && !p.unread("auth.jwt.public_key_file"):
@@ -186,7 +189,7 @@ func (c *Config) checkWebhook(p *Problems) {
 		case slices.Contains(laterEvents, e):
 			p.add(item("webhook.events", i), "%s is not available in this version", e)
 		case e != "*" && !slices.Contains(eventNames, e):
-			p.add(item("webhook.events", i), `want one of %s or "*", got %q`, strings.Join(eventNames, ", "), e)
+			p.add(item("webhook.events", i), `want one of %s or "*", got %q%s`, strings.Join(eventNames, ", "), e, hint(nearest.Word(e, eventNames)))
 		}
 	}
 	for i, s := range w.Secrets {
@@ -280,8 +283,8 @@ func (c *Config) checkRedis(p *Problems) {
 		bare := strings.TrimPrefix(strings.TrimPrefix(a, "redis://"), "rediss://")
 		if bare == a {
 			checkAddress(p, item("redis.addresses", i), a)
-		} else if u, err := url.Parse(a); err != nil || u.Host == "" {
-			p.add(item("redis.addresses", i), "want host:port or a redis:// URL")
+		} else if reason := badRedisURL(a); reason != "" {
+			p.add(item("redis.addresses", i), "%s", reason)
 		}
 	}
 	if len(r.Addresses) > 1 {
@@ -295,6 +298,22 @@ func (c *Config) checkRedis(p *Problems) {
 		p.add("redis.prefix", "must not be empty or contain braces, stars or white space, got %q", r.Prefix)
 	}
 }
+
+// badRedisURL says what is wrong with a redis:// URL, without repeating it.
+func badRedisURL(s string) string {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "":
+		return "want host:port or a redis:// URL; a /, ? or # in its password is written %2F, %3F, %23"
+	case !databasePath.MatchString(u.Path):
+		return "want a database number after the host, like redis://host:6379/0"
+	case u.RawQuery != "" || u.Fragment != "":
+		return "options after ? are not taken; set them as keys of redis"
+	}
+	return ""
+}
+
+var databasePath = regexp.MustCompile(`^(/\d{0,5})?$`)
 
 func (c *Config) checkRest(p *Problems) {
 	l := c.Limits

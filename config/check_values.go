@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/nearest"
 )
 
 // checkAddress wants host:port.
@@ -29,6 +31,9 @@ func addressMeant(path, addr string) string {
 	host := "127.0.0.1"
 	if path == "listen" {
 		host = ""
+	}
+	if strings.HasPrefix(path, "redis.") && !strings.Contains(addr, ":") {
+		return hint(net.JoinHostPort(addr, "6379"))
 	}
 	if number.MatchString(addr) {
 		return hint(strconv.Quote(net.JoinHostPort(host, addr)))
@@ -98,17 +103,8 @@ func item(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]"
 
 func oneOf(p *Problems, path, got string, want ...string) {
 	if !slices.Contains(want, got) {
-		p.add(path, "want %s, got %q%s", strings.Join(want, " or "), got, hint(sameLetters(got, want)))
+		p.add(path, "want %s, got %q%s", strings.Join(want, " or "), got, hint(nearest.Word(got, want)))
 	}
-}
-
-// sameLetters is the word that differs from got in capitals only.
-func sameLetters(got string, words []string) string {
-	i := slices.IndexFunc(words, func(w string) bool { return strings.EqualFold(w, got) })
-	if i < 0 {
-		return ""
-	}
-	return words[i]
 }
 
 func duration(p *Problems, path string, d time.Duration) {

@@ -12,7 +12,9 @@ import (
 // later are keys of the specification that this version does not have yet. To ask
 // for one is an error of its own, so that nobody takes it for a typing mistake.
 var later = map[string]bool{
-	"channels": true, "users": true,
+	"channels": true, "users": true, "history_total": true, "sse": true, "websocket.requests_in_flight": true,
+	"admin.payloads": true, "log.access": true, "log.query": true,
+	"webhook.outbox.redis": true, "webhook.dead_letters": true, "webhook.batch": true,
 	"webhook.format": true, "webhook.breaker": true, "webhook.on_error.subscribe": true, "webhook.on_error.publish": true,
 	"redis.mode": true, "redis.master_name": true, "redis.sentinel_username": true, "redis.sentinel_password": true,
 	"redis.sentinel_password_file": true,
@@ -129,8 +131,8 @@ func fields(v reflect.Value) map[string]reflect.Value {
 
 func (d *decoder) section(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.MappingNode {
-		if n.Tag != "!!null" {
-			d.unread(n, path, "want keys and values, got %s%s", kindName(n, v), missingSpace(n))
+		if n.Tag != "!!null" && !d.glued(n, path) {
+			d.unread(n, path, "want keys and values, got %s", kindName(n, v))
 		}
 		return
 	}
@@ -150,6 +152,7 @@ func (d *decoder) section(n *yaml.Node, v reflect.Value, path string) {
 		case later[full]:
 			d.at[full] = place{line: line}
 			d.problems.add(full, "is not available in this version")
+		case d.glued(n.Content[i], path):
 		default:
 			d.at[full] = place{line: line}
 			d.problems.add(full, "unknown key%s", meant(key, path, known))
@@ -208,10 +211,13 @@ func soleItem(n *yaml.Node, v reflect.Value) string {
 	return ""
 }
 
-// missingSpace explains "key:value", which YAML takes for one word.
-func missingSpace(n *yaml.Node) string {
-	if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, ":") {
-		return "; a key wants a space after its colon"
+// glued says so where n is "key:value", which YAML takes for one word. The value may
+// be a secret, so it is not repeated.
+func (d *decoder) glued(n *yaml.Node, path string) bool {
+	key, _, ok := strings.Cut(n.Value, ":")
+	if n.Kind != yaml.ScalarNode || !ok {
+		return false
 	}
-	return ""
+	d.unread(n, strings.TrimPrefix(path+"."+key, "."), "a key wants a space after its colon")
+	return true
 }

@@ -106,8 +106,12 @@ func TestLoad_SaysWhatToTypeInstead(t *testing.T) {
 	f(minimal+"jwt: {}", ":2: jwt: unknown key; did you mean auth.jwt? Look at the indentation")
 	f(minimal+"trusted_proxy: []", ":2: trusted_proxy: unknown key; did you mean trusted_proxies?")
 	f(minimal+"<<: {}", ":2: <<: unknown key; YAML's merge keys are not taken here")
-	f("backend: {url:'http://h'}\n", ":1: backend.url:'http://h': unknown key", ":1"+required)
-	f(minimal+"log:\n  level:debug\n", `:3: log: want keys and values, got "level:debug"; a key wants a space after its colon`)
+	f("backend: {url:'http://h'}\n", ":1: backend.url: a key wants a space after its colon")
+	f(minimal+"redis: {password:geheim}", ":2: redis.password: a key wants a space after its colon")
+	f(minimal+"redis:\n  password:geheim\n", ":3: redis.password: a key wants a space after its colon")
+	f("listen:8080", ":1: listen: a key wants a space after its colon", required)
+	f("just words", `:1: want keys and values, got "just words"`, required)
+	f(minimal+"log:\n  level:debug\n", ":3: log.level: a key wants a space after its colon")
 	f(minimal+"log:\n  level: info\nlog:\n  format: json\n", ":4: log: is already set in line 2; join the two")
 
 	// Values.
@@ -133,6 +137,21 @@ func TestLoad_SaysWhatToTypeInstead(t *testing.T) {
 	f(minimal+"log: {level: INFO}", `:2: log.level: want debug or info or warn or error, got "INFO": info?`)
 	f(minimal+"trusted_proxies: [nginx]", `:2: trusted_proxies[0]: want an address or a network, like 10.0.0.1 or 10.0.0.0/8, got "nginx"`)
 	f(minimal+"auth: {jwt: {jwks_url: 'http://h/k', algorithms: [rs256]}}", `:2: auth.jwt.algorithms[0]: want one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, got "rs256": RS256?`)
+	f(minimal+"log: {level: warning}", `:2: log.level: want debug or info or warn or error, got "warning": warn?`)
+	f(minimal+"websocket: {allowed_origins: [example.com, 'https://a.example.com/', 'a/b']}",
+		`:2: websocket.allowed_origins[0]: want "https://app.example.com", "https://*.example.com", "file://", "app://name", "null" or "*", got "example.com": https://example.com?`,
+		`:2: websocket.allowed_origins[1]: want "https://app.example.com", "https://*.example.com", "file://", "app://name", "null" or "*", got "https://a.example.com/": https://a.example.com?`,
+		`:2: websocket.allowed_origins[2]: want "https://app.example.com", "https://*.example.com", "file://", "app://name", "null" or "*", got "a/b"`)
+	f(minimal+"webhook: {events: [mesage]}", `:2: webhook.events[0]: want one of connect, connected, message, disconnected or "*", got "mesage": message?`)
+	f(minimal+"redis: {addresses: [redis]}", `:2: redis.addresses[0]: want host:port, got "redis": redis:6379?`)
+	f(minimal+"redis: {addresses: ['redis://u:ge/heim@h:6379']}",
+		":2: redis.addresses[0]: want host:port or a redis:// URL; a /, ? or # in its password is written %2F, %3F, %23")
+	f(minimal+"redis: {addresses: ['redis://h:6379/x']}", ":2: redis.addresses[0]: want a database number after the host, like redis://host:6379/0")
+	f(minimal+"redis: {addresses: ['redis://h/0?ssl=true']}", ":2: redis.addresses[0]: options after ? are not taken; set them as keys of redis")
+	f(minimal+"redis: {url: 'redis://h'}", ":2: redis.url: unknown key; did you mean addresses?")
+	f(minimal+"tls: {cert: x}", ":2: tls.cert: unknown key; did you mean cert_file?")
+	f(minimal+"log: {access: all}\nhistory_total: 1MiB\nsse: {}", ":2: log.access: is not available in this version",
+		":3: history_total: is not available in this version", ":4: sse: is not available in this version")
 	f("backend: {url: 'localhost:3000'}", `:1: backend.url: want http://, https:// or unix:, got "localhost:3000": http://localhost:3000?`)
 	f("backend: {url: '3000'}", `:1: backend.url: want http://, https:// or unix:, got "3000": http://127.0.0.1:3000?`)
 	f(minimal+"push: {listen: 'unix:/tmp/p', socket_mode: 0o660}", `:2: push.socket_mode: want permissions in octal, like "0660", got "0o660"`)

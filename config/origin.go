@@ -19,3 +19,13 @@ func goodOrigin(o string) bool {
 	bare := u.Path == "" && u.RawQuery == "" && u.Fragment == "" && u.User == nil
 	return bare && !strings.ContainsAny(u.Host, "* ") && (u.Host != "" || !web && !strings.Contains(o, "*"))
 }
+
+// originMeant is a host alone, or a URL with a path, as an origin.
+func originMeant(o string) string {
+	for _, guess := range []string{strings.TrimRight(o, "/"), "https://" + o} {
+		if o != "" && goodOrigin(guess) {
+			return guess
+		}
+	}
+	return ""
+}

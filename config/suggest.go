@@ -16,6 +16,9 @@ func meant(key, section string, known map[string]reflect.Value) string {
 	if key == "<<" {
 		return "; YAML's merge keys are not taken here"
 	}
+	if name := otherNames[strings.TrimPrefix(section+"."+key, ".")]; name != "" {
+		return fmt.Sprintf("; did you mean %s?", name)
+	}
 	if best := nearest.Word(key, slices.Collect(maps.Keys(known))); best != "" {
 		return fmt.Sprintf("; did you mean %s?", best)
 	}
@@ -32,6 +35,12 @@ func meant(key, section string, known map[string]reflect.Value) string {
 		return fmt.Sprintf("; did you mean %s? Look at the indentation", strings.Join(elsewhere, " or "))
 	}
 	return fmt.Sprintf("; sections that have it: %s. Look at the indentation", strings.Join(elsewhere, ", "))
+}
+
+// otherNames are what other programs call a key.
+var otherNames = map[string]string{
+	"port": "listen", "redis.url": "addresses", "redis.host": "addresses", "redis.db": "database", "redis.user": "username",
+	"auth.jwt.key": "secret", "backend.host": "url", "backend.address": "url",
 }
 
 // keysOf are the paths of all keys and sections, in the order of the structs.

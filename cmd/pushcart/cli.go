@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -119,6 +120,10 @@ func (p *process) flagError(c *cobra.Command, err error) error {
 	if !c.HasParent() && !strings.HasPrefix(p.args[0], "-") {
 		return unknownCommand(c, p.args[0]) // its flags are not known either
 	}
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		return usagef("--%s: want %s, got %q", invalid.GetFlag().Name, wantedValue(invalid.GetFlag()), invalid.GetValue())
+	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
 		return usagef("%v%s", err, seeHelp(c))
@@ -127,8 +132,9 @@ func (p *process) flagError(c *cobra.Command, err error) error {
 	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 	name := unknown.GetSpecifiedName()
 	dashes := "--"
-	if word := unknown.GetSpecifiedShortnames(); word != "" {
-		name, _, _ = strings.Cut(word, "=") // -config for --config
+	if letters := unknown.GetSpecifiedShortnames(); letters != "" {
+		i := slices.IndexFunc(p.args, func(arg string) bool { return strings.HasPrefix(arg, "-") && strings.HasSuffix(arg, letters) })
+		name, _, _ = strings.Cut(p.args[i][1:], "=") // -config for --config
 		dashes = "-"
 	}
 	meant := nearest.Word(name, names)
@@ -136,4 +142,14 @@ func (p *process) flagError(c *cobra.Command, err error) error {
 		meant = "--" + meant
 	}
 	return usagef("unknown flag %s%s%s", dashes, name, didYouMean(c, meant))
+}
+
+func wantedValue(f *pflag.Flag) string {
+	switch f.Value.Type() {
+	case "bool":
+		return "true or false"
+	case "duration":
+		return "a duration like 10s or 500ms"
+	}
+	return "a " + f.Value.Type()
 }

@@ -70,6 +70,10 @@ func TestUsageErrors_Exit2AndSayWhatWasMeant(t *testing.T) {
 	f("unknown flag --frobnicate; see pushcart run --help", "run", "--frobnicate")
 	f("unknown flag -config; did you mean --config?", "check", "-config", "x")
 	f("unknown flag -config; did you mean --config?", "-config=x")
+	f("unknown flag -help; did you mean --help?", "run", "-help")
+	f("unknown flag -v; see pushcart push --help", "push", "-v")
+	f(`--wait: want a duration like 10s or 500ms, got "5"`, "push", "--wait", "5", "--all", "x")
+	f(`--anonymous: want true or false, got "maybe"`, "--anonymous=maybe")
 	f("flag needs an argument: --config; see pushcart check --help", "check", "--config")
 	f(`unexpected argument "x"; see pushcart demo --help`, "demo", "x")
 	f("there is no pushcart.yaml here; name the file with --config, or the app with --backend URL", "run")
@@ -82,6 +86,39 @@ func TestUsageErrors_Exit2AndSayWhatWasMeant(t *testing.T) {
 	f("want the push API's address, like http://127.0.0.1:8081, 127.0.0.1:8081 or unix:/path", "push", "--all", "--address", "ftp://x", "--token", "t", "hello")
 	f("token needs --user; see pushcart token --help", "token")
 	f("--ttl must be more than 0, got -1s", "token", "--user", "x", "--ttl", "-1s")
+}
+
+// The image has no shell: its commands are lists, and this binary knows them.
+func TestDockerfile_ItsCommandsNeedNoShell(t *testing.T) {
+	file, err := os.ReadFile("../../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for line := range strings.Lines(string(file)) {
+		before, command, ok := strings.Cut(line, "CMD ")
+		if !ok {
+			continue
+		}
+		found++
+		var args []string
+		if err := json.Unmarshal([]byte(command), &args); err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		if strings.HasPrefix(before, "HEALTHCHECK ") {
+			if args[0] != "/pushcart" {
+				t.Errorf("%s: is not the binary", line)
+			}
+			args = args[1:]
+		}
+		if code, _, errs := run(t, append(args, "--help")...); code != 0 {
+			t.Errorf("%q: exit %d %s", args, code, errs)
+		}
+	}
+	if found != 2 {
+		t.Errorf("found %d commands, want HEALTHCHECK and CMD", found)
+	}
 }
 
 func TestCompletion_IsThereForShells(t *testing.T) {

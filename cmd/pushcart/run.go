@@ -23,9 +23,9 @@ func (p *process) runCommand() *cobra.Command {
 	c.Flags().BoolVar(&anonymous, "anonymous", false, "let connections without credentials in, like auth.anonymous")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		source := config.Source{File: file, Env: os.LookupEnv}
-		for name, key := range map[string]string{"listen": "listen", "backend": "backend.url", "anonymous": "auth.anonymous"} {
-			if f := c.Flags().Lookup(name); f.Changed {
-				source.Flags = append(source.Flags, config.Flag{Name: "--" + name, Key: key, Value: f.Value.String()})
+		for _, of := range []config.Flag{{Name: "listen", Key: "listen"}, {Name: "backend", Key: "backend.url"}, {Name: "anonymous", Key: "auth.anonymous"}} {
+			if f := c.Flags().Lookup(of.Name); f.Changed {
+				source.Flags = append(source.Flags, config.Flag{Name: "--" + of.Name, Key: of.Key, Value: f.Value.String()})
 			}
 		}
 		if found := configFile(file); backend == "" || found == "pushcart.yaml" {

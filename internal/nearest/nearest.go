@@ -3,7 +3,7 @@ package nearest
 import "strings"
 
 // Word is the one of words that is most like word; "" if none is like it. Capitals
-// and the marks between words do not count.
+// and the marks between words do not count, and a beginning stands for its word.
 func Word(word string, words []string) string {
 	best, at := "", 3
 	if len(word) > 9 {
@@ -11,8 +11,11 @@ func Word(word string, words []string) string {
 	}
 	for _, w := range words {
 		d := distance(word, w)
-		if plain(word) == plain(w) {
+		switch short, long := shorterFirst(plain(word), plain(w)); {
+		case short == long:
 			d = 0
+		case len(short) >= 3 && strings.HasPrefix(long, short):
+			d = min(d, 2)
 		}
 		if d < at || d == at && best != "" && w < best {
 			best, at = w, d
@@ -22,6 +25,13 @@ func Word(word string, words []string) string {
 		return ""
 	}
 	return best
+}
+
+func shorterFirst(a, b string) (short, long string) {
+	if len(a) <= len(b) {
+		return a, b
+	}
+	return b, a
 }
 
 func plain(word string) string {
