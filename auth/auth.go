@@ -80,6 +80,13 @@ func (a *Authenticator) HasJWT() bool { return a.keys != nil }
 // HasForward says whether an endpoint is asked.
 func (a *Authenticator) HasForward() bool { return a.forward != nil }
 
+// LimitForwards makes n of MaxForwards. It must be called before the first Forward.
+func (a *Authenticator) LimitForwards(n int) {
+	if a.forward != nil {
+		a.forward.client.Limit(n)
+	}
+}
+
 // Close stops the refreshing of keys and the requests of Forward.
 func (a *Authenticator) Close() {
 	if a.keys != nil {

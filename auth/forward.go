@@ -20,7 +20,9 @@ import (
 
 const (
 	maxForwardBody = 1 << 20
-	maxForwards    = 256
+
+	// MaxForwards is how many connections to its endpoint forward opens at most.
+	MaxForwards = 256
 )
 
 // forwarder asks an endpoint that the backend already has, like "who am I".
@@ -40,7 +42,7 @@ func newForwarder(cfg config.Forward, backend config.Backend) (*forwarder, error
 		return nil, fmt.Errorf("auth.forward.url: %w", err)
 	}
 	f := &forwarder{cfg: cfg, to: to, client: httpclient.New(httpclient.Options{
-		Endpoint: to.Endpoint, MaxConns: maxForwards, Wait: cfg.Timeout, MaxBody: maxForwardBody, Idempotent: true,
+		Endpoint: to.Endpoint, MaxConns: MaxForwards, Wait: cfg.Timeout, MaxBody: maxForwardBody, Idempotent: true,
 	})}
 	f.uri.DisablePathNormalizing = true
 	if err := f.uri.Parse(nil, []byte(to.URL)); err != nil {

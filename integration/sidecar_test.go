@@ -89,6 +89,13 @@ func prepare(t *testing.T, yaml string) *exec.Cmd {
 func start(t *testing.T, yaml string) *sidecar {
 	t.Helper()
 	s := &sidecar{cmd: prepare(t, yaml), exited: make(chan struct{})}
+	s.run(t)
+	return s
+}
+
+// run runs s.cmd until the test ends.
+func (s *sidecar) run(t *testing.T) {
+	t.Helper()
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +121,6 @@ func start(t *testing.T, yaml string) *sidecar {
 		}
 		return false
 	})
-	return s
 }
 
 func (s *sidecar) read(stderr io.Reader) {

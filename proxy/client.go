@@ -136,11 +136,11 @@ func (c *clientConn) end() {
 	}
 	c.s.watch.remove(c.watched)
 	c.s.delist(c)
-	c.s.open.Add(-1)
 	if c.src != nil {
 		c.src.release()
 	}
 	_ = c.conn.Close()
+	c.s.left()
 }
 
 // await waits until bytes of a request are there; false: the connection is over.
@@ -329,6 +329,7 @@ func (c *clientConn) upgrade(r *http1.Request, head []byte, from clientaddr.Orig
 	if c.s.tls != nil {
 		conn = c.conn
 	}
+	defer c.s.o.Descriptors.Give() // Upgrade counts for itself
 	c.s.o.Upgrade(conn, r, early, from)
 	c.src.release()
 }

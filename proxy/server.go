@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -11,14 +10,13 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sys/unix"
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/clientaddr"
+	"github.com/pushcart/pushcart/internal/descriptors"
 	"github.com/pushcart/pushcart/internal/http1"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -34,8 +32,11 @@ type Options struct {
 	Upgrade func(conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin)
 	// Upgraded counts the connections that Upgrade took and still holds.
 	Upgraded func() int
-	Metrics  *metrics.Metrics
-	Log      *slog.Logger
+	// Descriptors are what connections of clients and to the backend take; nil: no
+	// bound.
+	Descriptors *descriptors.Budget
+	Metrics     *metrics.Metrics
+	Log         *slog.Logger
 }
 
 // Server is the public listener.
@@ -65,7 +66,7 @@ type Server struct {
 // New returns a server; Serve makes it listen.
 func New(o Options) (*Server, error) {
 	w := newWatcher()
-	up, err := newUpstream(o.Config.Backend, w)
+	up, err := newUpstream(o.Config.Backend, w, o.Descriptors)
 	if err != nil {
 		w.close()
 		return nil, err
@@ -77,10 +78,10 @@ func New(o Options) (*Server, error) {
 		conns: map[*clientConn]struct{}{}, expiring: make(chan struct{}),
 	}
 	if s.max == 0 {
-		s.max = fileLimit() * 8 / 10
+		s.max = descriptors.Default()
 	}
 	if s.tls, err = serverTLS(o.Config.TLS); err == nil {
-		s.lot, err = newLot(s.resume, func() { s.open.Add(-1) })
+		s.lot, err = newLot(s.resume, s.left)
 	}
 	if err != nil {
 		w.close()
@@ -94,15 +95,8 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-func fileLimit() int64 {
-	var r unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil || r.Cur > 1<<40 {
-		return 1 << 40
-	}
-	return int64(r.Cur)
-}
-
-// Serve takes connections from ln until Shutdown; then it returns nil.
+// Serve takes connections from ln until Shutdown; then it returns nil. ln outlasts a
+// want of descriptors (descriptors.Outlast).
 func (s *Server) Serve(ln net.Listener) error {
 	s.mu.Lock()
 	s.listener = ln
@@ -111,20 +105,13 @@ func (s *Server) Serve(ln net.Listener) error {
 	if closed {
 		return ln.Close()
 	}
-	pause := time.Millisecond
 	for {
 		conn, err := ln.Accept()
 		switch {
 		case err == nil:
-			pause = time.Millisecond
 			s.take(conn)
 		case s.isClosed():
 			return nil
-		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ECONNABORTED),
-			errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
-			s.o.Log.Warn("connections cannot be accepted", "err", err)
-			time.Sleep(pause) // nothing else can be done until descriptors are free
-			pause = min(2*pause, time.Second)
 		default:
 			return fmt.Errorf("public listener: %w", err)
 		}
@@ -138,7 +125,7 @@ func (s *Server) isClosed() bool {
 }
 
 func (s *Server) take(conn net.Conn) {
-	if s.open.Add(1)+int64(s.o.Upgraded()) > s.max {
+	if s.open.Add(1)+int64(s.o.Upgraded()) > s.max || !s.enter() {
 		s.open.Add(-1)
 		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 		_, _ = conn.Write(overfull)
@@ -148,6 +135,23 @@ func (s *Server) take(conn net.Conn) {
 	if c := s.enlist(conn); c != nil {
 		go c.serve()
 	}
+}
+
+// enter takes a descriptor for a connection, rather than for one to the backend that
+// nobody uses.
+func (s *Server) enter() bool {
+	for !s.o.Descriptors.Enter() {
+		if !s.up.evict() {
+			return false
+		}
+	}
+	return true
+}
+
+// left gives back what a connection counted as, after its descriptor was closed.
+func (s *Server) left() {
+	s.open.Add(-1)
+	s.o.Descriptors.Give()
 }
 
 // resume serves a connection that was parked.
@@ -168,8 +172,8 @@ func (s *Server) enlist(conn net.Conn) *clientConn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		s.open.Add(-1)
 		_ = conn.Close()
+		s.left()
 		return nil
 	}
 	s.conns[c] = struct{}{}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/descriptors"
 	"github.com/pushcart/pushcart/internal/dial"
 	"github.com/pushcart/pushcart/internal/sockio"
 )
@@ -31,6 +32,7 @@ type upstream struct {
 	cfg   config.Backend
 	at    *dial.Endpoint
 	watch *watcher
+	fds   *descriptors.Budget
 
 	slots   chan struct{} // one for each request without a response head
 	streams atomic.Int64
@@ -51,23 +53,33 @@ type backendConn struct {
 	alive   bool
 }
 
-func newUpstream(cfg config.Backend, w *watcher) (*upstream, error) {
+func newUpstream(cfg config.Backend, w *watcher, fds *descriptors.Budget) (*upstream, error) {
 	at, err := dial.New(cfg.URL, dial.TLS(cfg.TLS))
 	if err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
-	return &upstream{cfg: cfg, at: at, watch: w, slots: make(chan struct{}, cfg.MaxConnections)}, nil
+	return &upstream{cfg: cfg, at: at, watch: w, fds: fds, slots: make(chan struct{}, cfg.MaxConnections)}, nil
 }
 
 // get returns an idle connection that is alive, the last one used first, or a new
 // one.
 func (u *upstream) get(fresh bool) (*backendConn, error) {
-	for !fresh {
+	if !fresh {
+		if b := u.kept(); b != nil {
+			return b, nil
+		}
+	}
+	return u.open(fresh)
+}
+
+// kept returns an idle connection that is alive; nil: there is none.
+func (u *upstream) kept() *backendConn {
+	for {
 		u.mu.Lock()
 		n := len(u.idle)
 		if n == 0 {
 			u.mu.Unlock()
-			break
+			return nil
 		}
 		b := u.idle[n-1]
 		u.idle[n-1] = nil
@@ -75,16 +87,35 @@ func (u *upstream) get(fresh bool) (*backendConn, error) {
 		u.mu.Unlock()
 		if b.usable() {
 			b.reused = true
-			return b, nil
+			return b
 		}
 		u.discard(b)
 	}
-	return u.dial()
 }
 
-func (u *upstream) dial() (*backendConn, error) {
+// open returns a new connection, within connect_timeout. Where descriptors are
+// scarce it waits for one, or for a connection that another request is done with.
+func (u *upstream) open(fresh bool) (b *backendConn, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), u.cfg.ConnectTimeout)
 	defer cancel()
+	ready := u.fds.Take() || u.fds.Wait(ctx, func() bool {
+		if !fresh {
+			b = u.kept()
+		}
+		return b != nil || u.fds.Take() || u.evict() && u.fds.Take()
+	})
+	if !ready {
+		return nil, errNoConnection
+	}
+	if b == nil {
+		if b, err = u.dial(ctx); err != nil {
+			u.fds.Give()
+		}
+	}
+	return b, err
+}
+
+func (u *upstream) dial(ctx context.Context) (*backendConn, error) {
 	conn, err := u.at.Connect(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("dial backend: %w", err)
@@ -148,10 +179,27 @@ func (u *upstream) put(b *backendConn) {
 	if full {
 		u.discard(b)
 	}
+	u.fds.Wake()
+}
+
+// evict closes the connection that was idle the longest, for its descriptor; false:
+// there is none.
+func (u *upstream) evict() bool {
+	u.mu.Lock()
+	if len(u.idle) == 0 {
+		u.mu.Unlock()
+		return false
+	}
+	b := u.idle[0]
+	u.idle = slices.Delete(u.idle, 0, 1)
+	u.mu.Unlock()
+	u.discard(b)
+	return true
 }
 
 // discard closes a connection that cannot be used again.
 func (u *upstream) discard(b *backendConn) {
+	defer u.fds.Give()
 	u.watch.remove(b.watched)
 	b.src.release()
 	if t, ok := b.conn.(*tls.Conn); ok {

@@ -7,11 +7,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/clientaddr"
+	"github.com/pushcart/pushcart/internal/descriptors"
 )
 
 // admission counts connections against the limits of SPEC §3 that are this node's
@@ -20,6 +20,7 @@ type admission struct {
 	limits config.Limits
 	max    int64
 	total  atomic.Int64
+	fds    *descriptors.Budget
 
 	mu    sync.Mutex // guards all below
 	byIP  map[netip.Addr]*address
@@ -36,27 +37,19 @@ type address struct {
 // worth (SPEC §3).
 const burstSeconds = 10
 
-func newAdmission(l config.Limits) *admission {
-	a := &admission{limits: l, max: int64(l.Connections), byIP: map[netip.Addr]*address{}}
+func newAdmission(l config.Limits, fds *descriptors.Budget) *admission {
+	a := &admission{limits: l, max: int64(l.Connections), fds: fds, byIP: map[netip.Addr]*address{}}
 	if a.max == 0 {
-		a.max = fileLimit() * 8 / 10
+		a.max = descriptors.Default()
 	}
 	return a
-}
-
-func fileLimit() int64 {
-	var r unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil || r.Cur > 1<<40 {
-		return 1 << 40
-	}
-	return int64(r.Cur)
 }
 
 func (a *admission) count() int { return int(a.total.Load()) }
 
 // enter counts a new connection; false: the node is full.
 func (a *admission) enter() bool {
-	if a.total.Add(1) > a.max {
+	if a.total.Add(1) > a.max || !a.fds.Take() {
 		a.total.Add(-1)
 		return false
 	}
@@ -112,7 +105,10 @@ func (a *admission) sweepLocked() {
 }
 
 // exit undoes enter.
-func (a *admission) exit() { a.total.Add(-1) }
+func (a *admission) exit() {
+	a.total.Add(-1)
+	a.fds.Give()
+}
 
 // release undoes enter and enterIP.
 func (a *admission) release(ip netip.Addr) {

@@ -11,6 +11,7 @@ import (
 	"github.com/pushcart/pushcart/auth"
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/descriptors"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
 	"github.com/pushcart/pushcart/push"
@@ -29,9 +30,12 @@ type Options struct {
 	Webhooks *webhook.Dispatcher
 	// Seats counts the connections of users; nil without
 	// limits.connections_per_user.
-	Seats   broker.Seats
-	Metrics *metrics.Metrics
-	Log     *slog.Logger
+	Seats broker.Seats
+	// Descriptors are shared with the public listener, which counts a connection until
+	// Serve returns; nil: no bound.
+	Descriptors *descriptors.Budget
+	Metrics     *metrics.Metrics
+	Log         *slog.Logger
 }
 
 // Server owns all WebSocket connections of a node.
@@ -85,7 +89,7 @@ func newServer(o Options, e *engine) *Server {
 	ws := o.Config.WebSocket
 	s := &Server{
 		cfg: o.Config, hub: o.Hub, auth: o.Auth, hooks: o.Webhooks, metrics: o.Metrics, log: o.Log, quiet: ratelog.New(o.Log), engine: e,
-		admission: newAdmission(o.Config.Limits), users: newUserLimit(o.Seats, o.Hub), origins: newOrigins(ws.AllowedOrigins),
+		admission: newAdmission(o.Config.Limits, o.Descriptors), users: newUserLimit(o.Seats, o.Hub), origins: newOrigins(ws.AllowedOrigins),
 		box: ws.Outbox, maxMessage: int64(ws.MaxMessageSize), inboundTotal: int64(ws.InboundTotal),
 		heartbeat: newHeartbeat(ws.PingInterval, ws.PongTimeout),
 	}

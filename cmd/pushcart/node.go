@@ -14,6 +14,7 @@ import (
 	"github.com/pushcart/pushcart/auth"
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/descriptors"
 	"github.com/pushcart/pushcart/metrics"
 	"github.com/pushcart/pushcart/proxy"
 	"github.com/pushcart/pushcart/push"
@@ -53,6 +54,10 @@ func newNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, e
 }
 
 func (n *node) build(ctx context.Context, id string) (err error) {
+	fds, err := n.share()
+	if err != nil {
+		return err
+	}
 	m := metrics.New(version, commit)
 	n.metrics = m
 	redis, seats, err := n.connect(id, m)
@@ -69,14 +74,17 @@ func (n *node) build(ctx context.Context, id string) (err error) {
 	if n.auth, err = auth.New(n.cfg.Auth, n.cfg.Backend, n.log); err != nil {
 		return err
 	}
+	n.auth.LimitForwards(fds.Forwards)
 	n.ws, err = ws.New(ws.Options{
-		Config: n.cfg, Hub: n.hub, Auth: n.auth, Webhooks: n.hooks, Seats: seats, Metrics: m, Log: n.log,
+		Config: n.cfg, Hub: n.hub, Auth: n.auth, Webhooks: n.hooks, Seats: seats,
+		Descriptors: fds.Clients, Metrics: m, Log: n.log,
 	})
 	if err != nil {
 		return err
 	}
 	n.proxy, err = proxy.New(proxy.Options{
-		Config: n.cfg, Upgrade: n.ws.Serve, Upgraded: n.ws.Connections, Metrics: m, Log: n.log,
+		Config: n.cfg, Upgrade: n.ws.Serve, Upgraded: n.ws.Connections,
+		Descriptors: fds.Clients, Metrics: m, Log: n.log,
 	})
 	if err != nil {
 		return err
@@ -86,6 +94,33 @@ func (n *node) build(ctx context.Context, id string) (err error) {
 	})
 	n.admin = admin.New(admin.Options{Config: n.cfg.Admin, Metrics: m.Handler(), Redis: redis, Log: n.log})
 	return n.hub.Start(ctx)
+}
+
+// share shares out the file descriptors.
+func (n *node) share() (*descriptors.Plan, error) {
+	needs := descriptors.Needs{Redis: len(n.cfg.Redis.Addresses) > 0}
+	if n.cfg.Webhook.URL != "" {
+		needs.Webhooks = n.cfg.Webhook.MaxInFlight
+	}
+	if n.cfg.Auth.Forward.URL != "" {
+		needs.Forwards = auth.MaxForwards
+	}
+	fds, err := descriptors.NewPlan(needs)
+	if err != nil {
+		return nil, err
+	}
+	if needs.Webhooks > 0 {
+		n.cfg.Webhook.MaxInFlight = fds.Webhooks
+	}
+	for key, limit := range map[string]int{
+		"client.max_connections": n.cfg.Client.MaxConnections, "limits.connections": n.cfg.Limits.Connections,
+	} {
+		if most := fds.Clients.Connections(); int64(limit) > most {
+			n.log.Warn("more connections are configured than there are file descriptors for (ulimit -n)",
+				"setting", key, "configured", limit, "possible", most)
+		}
+	}
+	return fds, nil
 }
 
 // connect makes what goes between nodes; redis, which says what is wrong with it, is
@@ -119,14 +154,23 @@ func (n *node) discard() error {
 }
 
 func (n *node) listen() (err error) {
-	if n.public, err = net.Listen("tcp", n.cfg.Listen); err != nil {
-		return fmt.Errorf("listen: %w", err)
+	tcp := func(addr string) func() (net.Listener, error) {
+		return func() (net.Listener, error) { return net.Listen("tcp", addr) }
 	}
-	if n.pushListener, err = listenPush(n.cfg.Push); err != nil {
-		return fmt.Errorf("push.listen: %w", err)
-	}
-	if n.adminListener, err = net.Listen("tcp", n.cfg.Admin.Listen); err != nil {
-		return fmt.Errorf("admin.listen: %w", err)
+	push := func() (net.Listener, error) { return listenPush(n.cfg.Push) }
+	for _, l := range []struct {
+		key  string
+		to   *net.Listener
+		open func() (net.Listener, error)
+	}{
+		{"listen", &n.public, tcp(n.cfg.Listen)}, {"push.listen", &n.pushListener, push},
+		{"admin.listen", &n.adminListener, tcp(n.cfg.Admin.Listen)},
+	} {
+		ln, err := l.open()
+		if err != nil {
+			return fmt.Errorf("%s: %w", l.key, err)
+		}
+		*l.to = descriptors.Outlast(ln, l.key, n.log)
 	}
 	return nil
 }

@@ -78,6 +78,10 @@ func (c *Client) Do(req *fasthttp.Request, resp *fasthttp.Response, timeout time
 	}
 }
 
+// Limit bounds the connections instead of Options.MaxConns. It must be called before
+// the first Do.
+func (c *Client) Limit(conns int) { c.http.MaxConns = conns }
+
 // CloseIdle closes the connections that no request uses.
 func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
 

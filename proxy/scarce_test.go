@@ -1,0 +1,100 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/descriptors"
+)
+
+// scarce is a backend that takes every connection, and an upstream that may have
+// four.
+func scarce(t *testing.T, patience time.Duration) *upstream {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := config.Default().Backend
+	cfg.URL, cfg.ConnectTimeout = "http://"+ln.Addr().String(), patience
+	w := newWatcher()
+	u, err := newUpstream(cfg, w, descriptors.NewBudget(4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		u.expire(true)
+		w.close()
+		_ = ln.Close()
+	})
+	return u
+}
+
+func (u *upstream) four(t *testing.T) (out []*backendConn) {
+	t.Helper()
+	for range 4 {
+		b, err := u.get(true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+func TestUpstream_WithoutDescriptorsTakesWhatAnotherRequestIsDoneWith(t *testing.T) {
+	u := scarce(t, 20*time.Second)
+	all := u.four(t)
+	got := make(chan *backendConn)
+	go func() {
+		b, err := u.get(false)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- b
+	}()
+	u.put(all[0])
+	if b := <-got; b != all[0] || !b.reused {
+		t.Errorf("got another connection")
+	}
+	go func() {
+		b, err := u.get(true)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- b
+	}()
+	u.put(all[1]) // its descriptor goes to the one that wants a fresh connection
+	b := <-got
+	if b == all[1] || b.reused {
+		t.Error("got a used connection")
+	}
+	for _, b := range []*backendConn{all[0], b, all[2], all[3]} {
+		u.put(b)
+	}
+	for range 4 {
+		if !u.evict() {
+			t.Fatal("fewer than four are idle")
+		}
+	}
+	if u.evict() {
+		t.Error("more than four were idle")
+	}
+	for _, b := range u.four(t) { // all were given back
+		u.discard(b)
+	}
+}
+
+func TestUpstream_WithoutDescriptorsGivesUpAfterConnectTimeout(t *testing.T) {
+	u := scarce(t, 50*time.Millisecond)
+	all := u.four(t)
+	if _, err := u.get(false); !errors.Is(err, errNoConnection) {
+		t.Errorf("got %v", err)
+	}
+	for _, b := range all {
+		u.discard(b)
+	}
+}
