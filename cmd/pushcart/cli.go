@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -133,9 +132,13 @@ func (p *process) flagError(c *cobra.Command, err error) error {
 	name := unknown.GetSpecifiedName()
 	dashes := "--"
 	if letters := unknown.GetSpecifiedShortnames(); letters != "" {
-		i := slices.IndexFunc(p.args, func(arg string) bool { return strings.HasPrefix(arg, "-") && strings.HasSuffix(arg, letters) })
-		name, _, _ = strings.Cut(p.args[i][1:], "=") // -config for --config
-		dashes = "-"
+		name, dashes = letters, "-"
+		for _, arg := range p.args {
+			if strings.HasPrefix(arg, "-") && strings.HasSuffix(arg, letters) {
+				name = arg[1:] // -help, of which the h was understood
+			}
+		}
+		name, _, _ = strings.Cut(name, "=") // -config=FILE for --config
 	}
 	meant := nearest.Word(name, names)
 	if meant != "" {
