@@ -37,7 +37,7 @@ func (d *Dispatcher) attempt(j *job) verdict {
 	begin := time.Now()
 	timeout := d.cfg.Timeout
 	if j.done != nil { // its tries together have an end
-		timeout = min(timeout, j.first.Add(messageTries*timeout).Sub(begin))
+		timeout = min(timeout, j.deadline.Sub(begin))
 	}
 	d.encode(req, j, begin)
 	err := d.client.Do(req, resp, max(timeout, time.Millisecond))
@@ -116,7 +116,7 @@ func (d *Dispatcher) state(j *job, header []byte) []byte {
 	}
 	state, err := decodeState(header)
 	if err != nil {
-		d.log.Warn("state ignored", "conn", j.event.ConnectionID, "err", err)
+		d.stateIgnored(j.event.Name, err)
 		return nil
 	}
 	return state
@@ -163,7 +163,7 @@ func (d *Dispatcher) ParseConnectAnswer(a Answer) (ConnectAnswer, error) {
 		return ConnectAnswer{}, fmt.Errorf("%w: connect answer: %w", ErrUnavailable, err)
 	}
 	if len(c.State) > maxState {
-		d.log.Warn("state ignored", "err", errors.New("state in the connect answer is larger than 2 KiB"))
+		d.stateIgnored(Connect, errors.New("state is larger than 2 KiB"))
 		c.State = nil
 	}
 	return c, nil

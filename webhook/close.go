@@ -3,7 +3,6 @@ package webhook
 import (
 	"context"
 	"fmt"
-	"slices"
 )
 
 // close makes what waits for a retry due at once, goes on trying until ctx ends
@@ -40,22 +39,22 @@ func (q *queue) abandon() {
 	for e := q.outbox.Front(); e != nil; {
 		next := e.Next()
 		if j := e.Value.(*job); !j.sent {
-			q.lostLocked(j, "not delivered before the end of the process")
+			q.lostLocked(j, lostAtTheEnd)
 		}
 		e = next
 	}
-	asks := slices.Clone(q.later) // only questions are left there
-	q.later = nil
-	for _, c := range []*class{&q.connects, &q.messages} {
-		for e := c.ready.Front(); e != nil; e = c.ready.Front() {
-			j := e.Value.(*job)
-			c.remove(j)
+	var asks []*job
+	for e := q.connects.ready.Front(); e != nil; e = e.Next() {
+		asks = append(asks, e.Value.(*job))
+	}
+	for j := q.asks.front; j != nil; j = j.younger {
+		if !j.sent {
 			asks = append(asks, j)
 		}
 	}
-	for _, k := range q.keys { // their told event is under way
-		asks = append(asks, k.asks...)
-		k.asks = nil
+	for _, j := range asks {
+		q.asks.remove(j)
+		q.withdrawLocked(j)
 	}
 	q.unlock()
 	for _, j := range asks {

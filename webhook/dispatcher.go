@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,9 +29,7 @@ type Dispatcher struct {
 	client  *httpclient.Client
 	to      *httpclient.Target
 	metrics *metrics.Metrics
-	log     *slog.Logger
 	rare    *ratelog.Logger
-	refused refusals
 
 	queue *queue
 }
@@ -52,7 +49,7 @@ func New(cfg config.Webhook, backend config.Backend, nodeID string, m *metrics.M
 		return nil, err
 	}
 	d := &Dispatcher{
-		cfg: cfg, source: "/nodes/" + nodeID, wanted: map[string]bool{}, signer: s, metrics: m, log: log, rare: ratelog.New(log),
+		cfg: cfg, source: "/nodes/" + nodeID, wanted: map[string]bool{}, signer: s, metrics: m, rare: ratelog.New(log),
 		to: to, targets: map[string]*fasthttp.URI{},
 		client: httpclient.New(httpclient.Options{
 			Endpoint: to.Endpoint, MaxConns: cfg.MaxInFlight, MaxBody: int(cfg.MaxAnswer),
@@ -70,6 +67,8 @@ func New(cfg config.Webhook, backend config.Backend, nodeID string, m *metrics.M
 	d.queue = newQueue(d)
 	m.Gauge("pushcart_webhook_outbox", "Told events that wait for their delivery.",
 		func() float64 { return float64(d.queue.waiting()) })
+	m.Gauge("pushcart_webhook_asked", "Messages of clients that wait for the backend's answer.",
+		func() float64 { return float64(d.queue.asked()) })
 	return d, nil
 }
 
@@ -85,6 +84,10 @@ func (d *Dispatcher) Connect(ctx context.Context, ev *Event) (Answer, error) {
 	}
 	got := make(chan result, 1)
 	j := newJob(ev, func(a Answer, err error) { got <- result{a, err} })
+	j.deadline = j.born.Add(d.cfg.Timeout)
+	if by, ok := ctx.Deadline(); ok {
+		j.deadline = by
+	}
 	d.queue.ask(j, &d.queue.connects)
 	select {
 	case r := <-got:
@@ -97,10 +100,12 @@ func (d *Dispatcher) Connect(ctx context.Context, ev *Event) (Answer, error) {
 
 // Ask queues a message and returns at once; done is called once, from another
 // goroutine, with the backend's answer, which may be a 4xx, or an error that wraps
-// ErrUnavailable. It is sent after the first attempt of what was told of its
-// connection before.
+// ErrUnavailable. That takes no longer than messageTries times webhook.timeout. It is
+// sent after the first attempt of what was told of its connection before.
 func (d *Dispatcher) Ask(ev *Event, done func(Answer, error)) {
-	d.queue.ask(newJob(ev, done), &d.queue.messages)
+	j := newJob(ev, done)
+	j.deadline = j.born.Add(messageTries * d.cfg.Timeout)
+	d.queue.ask(j, &d.queue.messages)
 }
 
 // Tell queues an event and returns at once. Events of one connection are
@@ -121,7 +126,6 @@ type job struct {
 	event *Event
 	id    string
 	born  time.Time
-	first time.Time           // when the first try began
 	done  func(Answer, error) // nil for what is told
 	tries int
 	class *class
@@ -132,6 +136,10 @@ type job struct {
 	index  int           // there, -1 when not
 	kept   *list.Element // in queue.outbox, of what is told
 	behind int           // the told events of its connection before a message
+
+	deadline       time.Time // of a question: it has its answer by then
+	older, younger *job      // its neighbours in queue.asks
+	queued         bool      // it is there
 }
 
 func newJob(ev *Event, done func(Answer, error)) *job {
@@ -143,24 +151,3 @@ func newJob(ev *Event, done func(Answer, error)) *job {
 }
 
 func (j *job) size() int { return 256 + len(j.event.Body) + len(j.event.State) }
-
-// refusals limits the log line about events that the backend does not take to one
-// per event and minute.
-type refusals struct {
-	mu   sync.Mutex // guards last
-	last map[string]time.Time
-}
-
-func (r *refusals) shouldLog(event string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	if now.Sub(r.last[event]) < time.Minute {
-		return false
-	}
-	if r.last == nil {
-		r.last = map[string]time.Time{}
-	}
-	r.last[event] = now
-	return true
-}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -32,7 +33,7 @@ func (c *class) remove(j *job) {
 }
 
 // queue decides what is sent when. It has a goroutine for each request under way
-// and one timer for all retries.
+// and one timer for all retries and deadlines.
 type queue struct {
 	d    *Dispatcher
 	send func(*job) verdict // one attempt
@@ -46,12 +47,14 @@ type queue struct {
 	keys     map[string]*key
 	outbox   list.List // of *job: all that is told and not delivered, oldest first
 	bytes    int
+	asks     line // the messages that are not answered, oldest first
 	later    retries
 	timer    *time.Timer
+	armed    time.Time     // when the timer goes off; zero: it does not
 	closed   bool          // nothing is asked any more
 	over     bool          // nothing is tried any more
 	idle     chan struct{} // closed when nothing is left, while closing
-	lines    []func()      // log lines to write once the lock is free
+	after    []func()      // what is to be done once the lock is free: answers, log lines
 	work     sync.WaitGroup
 }
 
@@ -72,13 +75,13 @@ func newQueue(d *Dispatcher) *queue {
 	}
 }
 
-// unlock frees the lock and then writes what is to be logged.
+// unlock frees the lock and then does what had to wait for that.
 func (q *queue) unlock() {
-	lines := q.lines
-	q.lines = nil
+	after := q.after
+	q.after = nil
 	q.mu.Unlock()
-	for _, write := range lines {
-		write()
+	for _, do := range after {
+		do()
 	}
 }
 
@@ -86,6 +89,13 @@ func (q *queue) waiting() int {
 	q.mu.Lock()
 	defer q.unlock()
 	return q.outbox.Len()
+}
+
+// asked is how many messages wait for their answer.
+func (q *queue) asked() int {
+	q.mu.Lock()
+	defer q.unlock()
+	return q.asks.len
 }
 
 // ask queues a question.
@@ -97,11 +107,17 @@ func (q *queue) ask(j *job, c *class) {
 		q.work.Go(func() { j.done(Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, errClosed)) })
 		return
 	}
-	if k := q.keys[j.event.ConnectionID]; k != nil && k.tried < k.told && c == &q.messages {
+	k := q.keys[j.event.ConnectionID]
+	switch {
+	case c == &q.messages && k != nil && k.tried < k.told:
 		j.behind = k.told
 		k.asks = append(k.asks, j)
-	} else {
+	default:
 		c.push(j)
+	}
+	if c == &q.messages {
+		q.asks.add(j)
+		q.armLocked(j.deadline)
 	}
 	q.pumpLocked()
 	q.unlock()
@@ -111,9 +127,36 @@ func (q *queue) ask(j *job, c *class) {
 func (q *queue) drop(j *job) {
 	q.mu.Lock()
 	defer q.unlock()
-	if j.place != nil {
-		j.class.remove(j)
+	if !j.sent {
+		q.withdrawLocked(j)
 		q.pumpLocked()
+	}
+}
+
+// withdrawLocked takes a job that is not under way from where it waits.
+func (q *queue) withdrawLocked(j *job) {
+	switch {
+	case j.place != nil:
+		j.class.remove(j)
+	case j.index >= 0:
+		heap.Remove(&q.later, j.index)
+	case j.behind > 0:
+		if k := q.keys[j.event.ConnectionID]; k != nil {
+			k.asks = slices.DeleteFunc(k.asks, func(other *job) bool { return other == j })
+		}
+	}
+}
+
+// expireLocked answers the messages whose time is up; those under way see to it
+// themselves.
+func (q *queue) expireLocked(now time.Time) {
+	for j := q.asks.front; j != nil && !j.deadline.After(now); j = q.asks.front {
+		q.asks.remove(j)
+		if j.sent {
+			continue
+		}
+		q.withdrawLocked(j)
+		q.after = append(q.after, func() { q.d.expired(j) })
 	}
 }
 
@@ -123,7 +166,7 @@ func (q *queue) tell(j *job) {
 	q.mu.Lock()
 	defer q.unlock()
 	if q.over {
-		q.noteLostLocked(j, "told after the end")
+		q.noteLostLocked(j, lostAfterEnd)
 		return
 	}
 	k := q.keys[j.event.ConnectionID]
@@ -148,31 +191,22 @@ func (q *queue) boundLocked() {
 	for e := q.outbox.Front(); e != nil && (q.outbox.Len() > most.Messages || q.bytes > int(most.Bytes)); {
 		next := e.Next()
 		if j := e.Value.(*job); !j.sent {
-			q.lostLocked(j, "outbox is full")
+			q.lostLocked(j, lostOutboxFull)
 		}
 		e = next
 	}
 }
 
 // lostLocked gives up a told event that is not under way.
-func (q *queue) lostLocked(j *job, why string) {
+func (q *queue) lostLocked(j *job, why *loss) {
 	q.noteLostLocked(j, why)
-	if j.place != nil {
-		j.class.remove(j)
-	}
-	if j.index >= 0 {
-		heap.Remove(&q.later, j.index)
-	}
+	q.withdrawLocked(j)
 	q.finishLocked(j)
 }
 
-func (q *queue) noteLostLocked(j *job, why string) {
+func (q *queue) noteLostLocked(j *job, why *loss) {
 	q.d.metrics.Webhooks.WithLabelValues(j.event.Name, "lost").Inc()
-	if q.d.refused.shouldLog("lost") {
-		q.lines = append(q.lines, func() {
-			q.d.log.Error("webhook events lost", "event", j.event.Name, "conn", j.event.ConnectionID, "err", errors.New(why))
-		})
-	}
+	q.after = append(q.after, func() { q.d.lost(j, why) })
 }
 
 // finishLocked takes a told event out; the next of its connection follows.
@@ -251,11 +285,9 @@ func (q *queue) nextLocked() *job {
 // run sends a job, and then others as long as there are any.
 func (q *queue) run(j *job) {
 	for j != nil {
-		if j.tries == 0 {
-			j.first = time.Now()
-		}
 		v := q.send(j)
 		q.d.metrics.Webhooks.WithLabelValues(j.event.Name, v.result).Inc()
+		q.d.report(j, &v)
 		var finished func()
 		q.mu.Lock()
 		j.class.running--
@@ -285,11 +317,12 @@ func (q *queue) askedLocked(j *job, v verdict) func() {
 	j.tries++
 	if v.again && j.class == &q.messages && j.tries < messageTries && !q.over {
 		due := time.Now().Add(max(v.after, q.backoff(j.tries)))
-		if due.Before(j.first.Add(messageTries * q.d.cfg.Timeout)) {
+		if due.Before(j.deadline) {
 			q.laterLocked(j, due)
 			return nil
 		}
 	}
+	q.asks.remove(j)
 	return func() { j.done(v.answer, v.err) }
 }
 
@@ -304,17 +337,11 @@ func (q *queue) toldLocked(j *job, v verdict) {
 	case v.err == nil && v.answer.Status/100 == 2:
 		q.finishLocked(j)
 	case final(v.answer.Status):
-		if q.d.refused.shouldLog(j.event.Name) {
-			q.lines = append(q.lines, func() {
-				q.d.log.Warn("backend does not take an event; leave it out of webhook.events if that is meant",
-					"event", j.event.Name, "status", v.answer.Status)
-			})
-		}
 		q.finishLocked(j)
 	case time.Since(j.born) >= q.d.cfg.Retry.GiveUpAfter:
-		q.lostLocked(j, "not delivered within webhook.retry.give_up_after")
+		q.lostLocked(j, lostGivenUp)
 	case q.over:
-		q.lostLocked(j, "not delivered before the end of the process")
+		q.lostLocked(j, lostAtTheEnd)
 	default:
 		pause := max(v.after, q.backoff(j.tries))
 		if q.closed { // the last chance
@@ -350,15 +377,16 @@ func (q *queue) backoff(tries int) time.Duration {
 func (q *queue) laterLocked(j *job, due time.Time) {
 	j.due = due
 	heap.Push(&q.later, j)
-	q.armLocked()
+	q.armLocked(due)
 }
 
-// armLocked sets the timer to the earliest retry.
-func (q *queue) armLocked() {
-	if len(q.later) == 0 {
+// armLocked lets the timer go off at a moment, or before.
+func (q *queue) armLocked(at time.Time) {
+	if !q.armed.IsZero() && !at.Before(q.armed) {
 		return
 	}
-	wait := max(0, time.Until(q.later[0].due))
+	q.armed = at
+	wait := max(0, time.Until(at))
 	if q.timer == nil {
 		q.timer = time.AfterFunc(wait, q.dueNow)
 		return
@@ -366,12 +394,23 @@ func (q *queue) armLocked() {
 	q.timer.Reset(wait)
 }
 
-// dueNow moves what is due back to its class.
+// dueNow moves what is due back to its class and answers what is overdue.
 func (q *queue) dueNow() {
 	q.mu.Lock()
 	defer q.unlock()
-	q.moveDueLocked(time.Now())
-	q.armLocked()
+	q.armed = time.Time{}
+	if q.over {
+		return
+	}
+	now := time.Now()
+	q.expireLocked(now)
+	q.moveDueLocked(now)
+	if len(q.later) > 0 {
+		q.armLocked(q.later[0].due)
+	}
+	if q.asks.front != nil {
+		q.armLocked(q.asks.front.deadline)
+	}
 	q.pumpLocked()
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
 )
 
@@ -424,11 +425,11 @@ func TestClose_AnswersEverybodyWhenTimeIsUp(t *testing.T) {
 
 func TestRefusals_OneLogLinePerEventAndMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out strings.Builder
+		var out journal
 		r := newRig(t, nil, func(*job) verdict {
 			return verdict{result: "rejected", after: -1, answer: Answer{Status: 404}}
 		})
-		r.Dispatcher.log = slog.New(slog.NewTextHandler(&out, nil))
+		r.rare = ratelog.New(slog.New(slog.NewTextHandler(&out, nil)))
 		for range 2 {
 			for i := range 5 {
 				r.Tell(event(Connected, fmt.Sprint(i), 1))

@@ -25,3 +25,40 @@ func (r *retries) Pop() any {
 	*r = old[:len(old)-1]
 	return j
 }
+
+// line is a list of jobs in the order in which they came. Each knows its neighbours,
+// so that one takes no memory of its own and can be taken out.
+type line struct {
+	front, back *job
+	len         int
+}
+
+func (l *line) add(j *job) {
+	j.older, j.queued = l.back, true
+	if l.back == nil {
+		l.front = j
+	} else {
+		l.back.younger = j
+	}
+	l.back = j
+	l.len++
+}
+
+// remove takes j out, if it is there.
+func (l *line) remove(j *job) {
+	if !j.queued {
+		return
+	}
+	if j.older == nil {
+		l.front = j.younger
+	} else {
+		j.older.younger = j.younger
+	}
+	if j.younger == nil {
+		l.back = j.older
+	} else {
+		j.younger.older = j.older
+	}
+	j.older, j.younger, j.queued = nil, nil, false
+	l.len--
+}

@@ -43,10 +43,11 @@ import (
 // connection, behind the real front, with raw sockets.
 //
 // The sidecar is no echo server: a message goes to the message webhook, whose
-// answer is the echo. Two things follow. One message is answered before the next
+// answer is the echo. Three things follow. One message is answered before the next
 // frame is looked at, so that whatever was sent before a bad frame or a Close is
 // answered before it takes effect. And an echo is at most the 1 MiB that a webhook
-// may answer; of a larger message the app says what it got (see echoOf).
+// may answer; of a larger message the app says what it got, and of an
+// empty one too, as an empty answer sends nothing (see echoOf).
 
 // road is a way to a connection.
 type road struct {
@@ -147,7 +148,7 @@ func newNode(t *testing.T, r road, change func(*config.Config)) *node {
 }
 
 // echo is an app that sends every message back; those that begin with "hold" only
-// after release.
+// after release, and "silence" with an empty 200.
 func (n *node) echo(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -161,12 +162,18 @@ func (n *node) echo(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(string(body), "hold") {
 		<-n.letGo
 	}
+	if string(body) == "silence" {
+		return
+	}
 	w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
 	_, _ = io.WriteString(w, echoOf(string(body)))
 }
 
-// echoOf is what echo answers.
+// echoOf is what echo answers. An empty answer would be no frame.
 func echoOf(message string) string {
+	if message == "" {
+		return "(empty)"
+	}
 	if len(message) <= 1<<20 {
 		return message
 	}

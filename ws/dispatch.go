@@ -137,7 +137,7 @@ func (c *Conn) answered(a webhook.Answer, err error) {
 	switch {
 	case err != nil:
 		c.end(endNoAnswer)
-	case a.Status == http.StatusOK:
+	case a.Status == http.StatusOK && len(a.Body) > 0:
 		op := byte(opBinary)
 		if isText(a.ContentType) && utf8.Valid(a.Body) {
 			op = opText

@@ -1,0 +1,114 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// errExpired is why a message is answered that could not be sent in its time.
+var errExpired = errors.New("webhook: its time was up before it could be sent")
+
+// report logs an attempt that was not what the event wants, at most once per cause
+// and minute.
+func (d *Dispatcher) report(j *job, v *verdict) {
+	status := v.answer.Status
+	if status/100 == 2 { // cutShort says what was wrong with it, if anything
+		return
+	}
+	told := j.done == nil
+	overloaded := j.event.Name == Message && v.again
+	if !told && v.result == "rejected" && !misdirected(status) && !overloaded {
+		return // the app's own answer to this client
+	}
+	args := []any{"event", j.event.Name}
+	cause := v.result
+	if status != 0 {
+		cause = strconv.Itoa(status)
+		args = append(args, "status", status)
+	}
+	reason, setting := d.explain(v)
+	args = append(args, "reason", reason, "setting", setting)
+	message := "webhook failed"
+	switch {
+	case told && final(status):
+		message = "webhook refused for good: the event is not sent again"
+	case told:
+		message = "webhook failed: the event is sent again later"
+	}
+	d.rare.Warn("webhook "+j.event.Name+" "+cause, message, args...)
+}
+
+// misdirected says whether a 4xx rather means that the webhook is not where it is
+// thought to be, or does not accept the signature.
+func misdirected(status int) bool {
+	switch status {
+	case 401, 403, 404, 405:
+		return true
+	}
+	return false
+}
+
+// explain says what a failure probably comes from, and which settings to look at.
+func (d *Dispatcher) explain(v *verdict) (reason, setting string) {
+	status := v.answer.Status
+	switch {
+	case v.result == "timeout":
+		return "no answer within " + d.cfg.Timeout.String(), "webhook.timeout"
+	case status == 0:
+		return cause(v.err), "webhook.url"
+	case status == 401, status == 403:
+		return "the backend refuses the signature, or the client", "webhook.secrets"
+	case status == 404, status == 405:
+		return "the backend has no such route", "webhook.url, webhook.events"
+	case status == 408, status == 429:
+		return "the backend has too much to do", "webhook.max_in_flight"
+	case status/100 == 3:
+		return "redirects are not followed", "webhook.url"
+	case final(status):
+		return "the backend does not take this event", "webhook.events"
+	case status/100 == 4:
+		return "the backend refuses it", "webhook.url"
+	}
+	return "the backend failed", "webhook.url"
+}
+
+// cause is an error without the sentinel that it wraps.
+func cause(err error) string {
+	var both interface{ Unwrap() []error }
+	if errors.As(err, &both) {
+		if all := both.Unwrap(); len(all) == 2 && errors.Is(all[0], ErrUnavailable) {
+			err = all[1]
+		}
+	}
+	return err.Error()
+}
+
+// expired answers a message whose time was up while it waited.
+func (d *Dispatcher) expired(j *job) {
+	d.metrics.Webhooks.WithLabelValues(j.event.Name, "expired").Inc()
+	d.rare.Warn("webhook "+j.event.Name+" expired", "webhook failed", "event", j.event.Name,
+		"reason", fmt.Sprintf("not sent within %d times webhook.timeout", messageTries),
+		"setting", "webhook.max_in_flight, webhook.timeout")
+	j.done(Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, errExpired))
+}
+
+// lost logs a told event that is given up.
+func (d *Dispatcher) lost(j *job, why *loss) {
+	d.rare.Error("webhook "+j.event.Name+" lost "+why.setting, "webhook events lost",
+		"event", j.event.Name, "reason", why.reason, "setting", why.setting)
+}
+
+// loss is why a told event is given up.
+type loss struct{ reason, setting string }
+
+var (
+	lostOutboxFull = &loss{"too many wait", "webhook.outbox"}
+	lostGivenUp    = &loss{"not delivered in time", "webhook.retry.give_up_after"}
+	lostAtTheEnd   = &loss{"not delivered before the end of the process", "webhook.timeout"}
+	lostAfterEnd   = &loss{"told after the end", "shutdown.drain"}
+)
+
+func (d *Dispatcher) stateIgnored(event string, err error) {
+	d.rare.Warn("webhook "+event+" state", "state ignored", "event", event, "reason", err.Error())
+}
