@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/strictjson"
 )
 
 // maxDepth is how deep JSON may be nested, as in encoding/json.
@@ -48,7 +49,7 @@ func newJSONReader(body []byte) (*jsonReader, *fault) {
 	if !utf8.Valid(body) {
 		return nil, &fault{problem: "not UTF-8"}
 	}
-	return &jsonReader{b: body}, nil
+	return &jsonReader{b: strictjson.TrimBOM(body)}, nil
 }
 
 func (r *jsonReader) broken() *fault {

@@ -6,18 +6,21 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/pushcart/pushcart/internal/strictjson"
 )
 
 func FuzzJSONReader_IsAsStrictAsEncodingJSON(f *testing.F) {
 	for _, s := range []string{
 		`{}`, `[]`, `{"a":[1,2,{"b":null}],"c":true}`, `"\ud83d\ude00 \ud83d \u00e9\n\/"`, `-0.5e+10`, `01`, `1.`, `.5`, `+1`,
 		`1e`, `[1,]`, `{"a":}`, `{"a" 1}`, `{a:1}`, `nul`, `truefalse`, "\"\x01\"", "\"\xff\"", ` [ 1 , 2 ] `, `"\x"`, `"\u12g4"`,
-		`[[[[[[[[[[]]]]]]]]]]`, `{"a":1]`, `[1}`, `"`, `"\`, `"\u`, ``, "\x00", "1 \x00", `{"":""}`, `-`, `[,1]`, `{,}`,
+		`[[[[[[[[[[]]]]]]]]]]`, `{"a":1]`, `[1}`, `"`, `"\`, `"\u`, ``, "\x00", "1 \x00", `{"":""}`, `-`, "\xef\xbb\xbf{}", `[,1]`, `{,}`,
 	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, fault := newJSONReader(b)
+		b = strictjson.TrimBOM(b)
 		var value []byte
 		if fault == nil {
 			value, fault = r.value()

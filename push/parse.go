@@ -10,6 +10,7 @@ import (
 
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/names"
+	"github.com/pushcart/pushcart/internal/strictjson"
 )
 
 const (
@@ -367,6 +368,7 @@ func (p *Push) setRaw(contentType string, body []byte) *apierror.Error {
 		return apierror.New(apierror.InvalidArgument,
 			"body: not UTF-8; send Content-Type: application/octet-stream for binary")
 	case kind == "application/json":
+		body = strictjson.TrimBOM(body)
 		r := jsonReader{b: body}
 		if _, f := r.value(); f != nil {
 			return f.asError()

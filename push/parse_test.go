@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/strictjson"
 )
 
 func TestParseBody_Success(t *testing.T) {
@@ -41,6 +42,43 @@ func TestParseBody_Success(t *testing.T) {
 			},
 			kind: Text, data: []byte("x"), event: "order.paid", id: "k", wait: time.Second,
 		})
+}
+
+// TestBodies_MayBeginWithAByteOrderMark: PowerShell and .NET write one; it is no
+// part of the JSON and reaches no client.
+func TestBodies_MayBeginWithAByteOrderMark(t *testing.T) {
+	const bom = "\xef\xbb\xbf"
+	pushes, _, err := parseBody([]byte(bom + `{"to":{"users":["42"]},"data":{"a":1}}`))
+	if err != nil || string(pushes[0].data) != `{"a":1}` {
+		t.Errorf("got %+v, %v", pushes, err)
+	}
+	var p Push
+	if err := p.setRaw("application/json", []byte(bom+`[1]`)); err != nil || string(p.data) != "[1]" {
+		t.Errorf("raw JSON: got %q, %v", p.data, err)
+	}
+	if err := p.setRaw("text/plain", []byte(bom+"hi")); err != nil || string(p.data) != bom+"hi" {
+		t.Errorf("raw text, which is delivered as it is: got %q, %v", p.data, err)
+	}
+	if q, err := parseDisconnect([]byte(bom + `{"code":4100}`)); err != nil || q.Code != 4100 {
+		t.Errorf("disconnect: got %+v, %v", q, err)
+	}
+}
+
+func TestBodies_NamesAreExactAndNoneComesTwice(t *testing.T) {
+	for _, body := range []string{
+		`{"TO":{"all":true},"text":"x"}`, `{"to":{"all":true},"Text":"x"}`, `{"to":{"uſers":["42"]},"text":"x"}`,
+		`{"to":{"all":true},"to":{"all":true},"text":"x"}`, `{"to":{"users":["1"],"users":["2"]},"text":"x"}`,
+		`{"to":{"all":true},"text":"x","t\u0065xt":"y"}`, `{"to":{"all":true},"except":{"Users":["1"]},"text":"x"}`,
+	} {
+		if pushes, _, err := parseBody([]byte(body)); err == nil {
+			t.Errorf("%s: got %+v", body, pushes)
+		}
+	}
+	for _, body := range []string{`{"Code":4100}`, `{"code":4100,"code":4101}`, `{"code":4100,"reaſon":"x"}`} {
+		if q, err := parseDisconnect([]byte(body)); err == nil {
+			t.Errorf("disconnect %s: got %+v", body, q)
+		}
+	}
 }
 
 func TestParseBody_Failure(t *testing.T) {
@@ -159,7 +197,7 @@ func FuzzParseBody(f *testing.F) {
 			}
 			return
 		}
-		if !json.Valid(b) {
+		if b = strictjson.TrimBOM(b); !json.Valid(b) {
 			t.Fatalf("%q was taken", b)
 		}
 		if batch {

@@ -14,7 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/internal/httpclient"
-	"github.com/pushcart/pushcart/internal/names"
+	"github.com/pushcart/pushcart/internal/strictjson"
 )
 
 // maxState bounds a connection's state (SPEC §5).
@@ -124,6 +124,7 @@ func (d *Dispatcher) state(j *job, header []byte) []byte {
 
 func decodeState(header []byte) ([]byte, error) {
 	state, err := base64.StdEncoding.DecodeString(string(header))
+	state = strictjson.TrimBOM(state)
 	switch {
 	case err != nil:
 		return nil, errors.New("ce-state is not base64")
@@ -164,29 +165,6 @@ func (d *Dispatcher) ParseConnectAnswer(a Answer) (ConnectAnswer, error) {
 	}
 	if len(c.State) > maxState {
 		d.stateIgnored(Connect, errors.New("state is larger than 2 KiB"))
-		c.State = nil
-	}
-	return c, nil
-}
-
-func parseConnectAnswer(body []byte) (c ConnectAnswer, err error) {
-	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) { // null would pass
-		return ConnectAnswer{}, errors.New("not a JSON object")
-	}
-	if err := json.Unmarshal(body, &c); err != nil {
-		return ConnectAnswer{}, err
-	}
-	if c.UserID != nil && *c.UserID != "" {
-		if err := names.CheckUser(*c.UserID); err != nil {
-			return ConnectAnswer{}, fmt.Errorf("user_id %w", err)
-		}
-	}
-	for i, ch := range c.Channels {
-		if err := names.CheckUser(ch); err != nil { // patterns are grants
-			return ConnectAnswer{}, fmt.Errorf("channels[%d] %w", i, err)
-		}
-	}
-	if string(c.State) == "null" {
 		c.State = nil
 	}
 	return c, nil

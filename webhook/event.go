@@ -62,12 +62,12 @@ type Answer struct {
 
 // ConnectAnswer is the body of a 200 to connect. All fields are optional.
 type ConnectAnswer struct {
-	UserID      *string           `json:"user_id"`
-	Channels    []string          `json:"channels"`
-	State       json.RawMessage   `json:"state"`
-	ExpiresAt   *time.Time        `json:"expires_at"`
-	Subprotocol string            `json:"subprotocol"`
-	Messages    []json.RawMessage `json:"messages"`
+	UserID      *string // nil: as before
+	Channels    []string
+	State       json.RawMessage // nil: none
+	ExpiresAt   *time.Time      // nil: as before
+	Subprotocol string
+	Messages    []json.RawMessage
 }
 
 // ErrUnavailable: no usable answer came: no connection, timeout, 5xx, 3xx, or a

@@ -5,10 +5,13 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/pushcart/pushcart/internal/strictjson"
 )
 
 func TestParseConnectAnswer(t *testing.T) {
@@ -39,11 +42,42 @@ func TestParseConnectAnswer(t *testing.T) {
 		t.Error("a state over 2 KiB was taken")
 	}
 	for _, body := range []string{
-		``, ` `, `null`, `[]`, `"in"`, `true`, `{`, `{} {}`, `{"user_id":42}`, `{"channels":"news"}`, `{"channels":[""]}`,
-		`{"expires_at":"tomorrow"}`, `{"expires_at":1}`, `{"user_id":"a\nb"}`, `{"user_id":"` + strings.Repeat("x", 256) + `"}`,
+		``, ` `, `null`, `[]`, `"in"`, `true`, `{`, `{} {}`, `{"user_id":4.2}`, `{"user_id":[]}`, `{"channels":5}`, `{"channels":[""]}`,
+		`{"channels":""}`, `{"expires_at":"tomorrow"}`, `{"expires_at":true}`, `{"user_id":"\ud800"}`, `{"user_id":"a\nb"}`, `{"user_id":"` + strings.Repeat("x", 256) + `"}`,
 		`<html>`, `{"messages":{}}`,
 	} {
 		f(body, false)
+	}
+}
+
+// TestParseConnectAnswer_TakesWhatBackendsWrite: PHP sends one value as a string,
+// an id is a number, some write a byte order mark.
+func TestParseConnectAnswer_TakesWhatBackendsWrite(t *testing.T) {
+	f := func(body, user string, expires int64, channels ...string) {
+		t.Helper()
+		a, err := parseConnectAnswer([]byte(body))
+		if err != nil || a.UserID == nil || *a.UserID != user || !slices.Equal(a.Channels, channels) {
+			t.Errorf("%s: got %+v, %v", body, a, err)
+			return
+		}
+		if (a.ExpiresAt != nil) != (expires != 0) || expires != 0 && a.ExpiresAt.Unix() != expires {
+			t.Errorf("%s: ends %v, want %d", body, a.ExpiresAt, expires)
+		}
+	}
+	f(`{"user_id":42,"channels":"news","expires_at":1764500000}`, "42", 1764500000, "news")
+	f("\xef\xbb\xbf"+`{"user_id":12345678901234567890123,"expires_at":1764500000.5}`, "12345678901234567890123", 1764500000)
+	f(`{"user_id":9007199254740993,"expires_at":1e300}`, "9007199254740993", 1<<40)
+	f(`{"user_id":"42","channels":null,"expires_at":null,"messages":null,"subprotocol":null}`, "42", 0)
+	f(`{"user_id":"42","USER_ID":"eve","Channels":5,"Expires_At":"x","ſtate":1}`, "42", 0)
+}
+
+func TestParseConnectAnswer_RefusesAMemberThatComesTwice(t *testing.T) {
+	for _, body := range []string{
+		`{"user_id":"ann","user_id":"eve"}`, `{"user_id":"ann","user\u005fid":"ann"}`, `{"x":1,"x":1}`,
+	} {
+		if a, err := parseConnectAnswer([]byte(body)); err == nil {
+			t.Errorf("%s: got %+v", body, a)
+		}
 	}
 }
 
@@ -80,6 +114,7 @@ func TestDecodeState(t *testing.T) {
 	f(b64(`{"a":1}`), `{"a":1}`)
 	f(b64(`"`+strings.Repeat("x", maxState-2)+`"`), `"`+strings.Repeat("x", maxState-2)+`"`)
 	f(b64(`"`+strings.Repeat("x", maxState-1)+`"`), "")
+	f(b64("\xef\xbb\xbf[1]"), "[1]")
 	f(b64("not json"), "")
 	f("{}", "")
 	f("e30", "")
@@ -93,7 +128,7 @@ func FuzzParse(f *testing.F) {
 	now := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if a, err := parseConnectAnswer(p); err == nil {
-			if !json.Valid(p) || a.UserID != nil && !utf8.ValidString(*a.UserID) {
+			if !json.Valid(strictjson.TrimBOM(p)) || a.UserID != nil && !utf8.ValidString(*a.UserID) {
 				t.Errorf("took %q", p)
 			}
 		}
