@@ -100,6 +100,9 @@ func (f *forwarder) encode(req *fasthttp.Request, h *Handshake) {
 		}
 		for _, line := range h.Lines(name) {
 			head.Add(name, line)
+			if httpclient.BindsConnection(name, line) {
+				head.SetConnectionClose()
+			}
 			accepts = accepts || strings.EqualFold(name, "Accept")
 		}
 	}

@@ -260,3 +260,25 @@ func TestForward_RefusalsNameTheirKey(t *testing.T) {
 	f(gone.URL, "auth.forward.url", "connection refused")
 	f("http://"+garbage.Addr().String(), "auth.forward.url", "not HTTP/1.1")
 }
+
+// NTLM and Negotiate authenticate a connection: on the next client's request the
+// app would see the one before.
+func TestForward_NobodyGetsAConnectionThatNTLMAuthenticated(t *testing.T) {
+	var got *http.Request
+	app := httptest.NewServer(whoAmI(&got))
+	defer app.Close()
+	a := forwardTo(t, app.URL, config.Backend{}, nil)
+	ask := func(authorization string) string {
+		if _, err := a.Forward(t.Context(), cameWith(http.Header{"Authorization": {authorization}})); err != nil {
+			t.Error(err)
+		}
+		return got.RemoteAddr
+	}
+	first := ask("Basic eA==")
+	if again := ask("NTLM TlRM"); again != first {
+		t.Errorf("connections are not kept: %s, then %s", first, again)
+	}
+	if next := ask("Basic eA=="); next == first {
+		t.Errorf("%s was used again", next)
+	}
+}

@@ -310,7 +310,7 @@ func (c *clientConn) origin(r *http1.Request) clientaddr.Origin {
 	var came clientaddr.Forwarded
 	if c.trusted {
 		came = clientaddr.Forwarded{
-			For: r.Joined("X-Forwarded-For"), Proto: string(r.Get("X-Forwarded-Proto")), Host: string(r.Get("X-Forwarded-Host")),
+			For: r.Joined("X-Forwarded-For"), Proto: r.Joined("X-Forwarded-Proto"), Host: r.Joined("X-Forwarded-Host"),
 		}
 	}
 	c.from = c.s.trusted.Resolve(c.peer, proto, string(r.Host), came)

@@ -66,6 +66,9 @@ func (d *Dispatcher) encode(req *fasthttp.Request, j *job, now time.Time) {
 	for _, f := range ev.Header {
 		if !ownHeader(f.Name) { // a client must not speak for the sidecar
 			h.Add(f.Name, f.Value)
+			if httpclient.BindsConnection(f.Name, f.Value) {
+				h.SetConnectionClose()
+			}
 		}
 	}
 	*p = b

@@ -105,3 +105,30 @@ func TestAnswers_TooLargeIsAnErrorThatTheLogExplains(t *testing.T) {
 		t.Errorf("got %s, want one line that names webhook.max_answer", got)
 	}
 }
+
+// NTLM and Negotiate authenticate a connection: the next client's events must not
+// come on it.
+func TestWire_NobodyGetsAConnectionThatNTLMAuthenticated(t *testing.T) {
+	from := make(chan string, 1)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		from <- r.RemoteAddr
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	defer app.Close()
+	d := newDispatcher(t, testConfig(app.URL))
+	send := func(authorization string) string {
+		ev := event(Message, "c", 1)
+		ev.Header = []Field{{"authorization", authorization}}
+		if o := ask(t, d, ev); o.err != nil {
+			t.Error(o.err)
+		}
+		return <-from
+	}
+	first := send("Basic eA==")
+	if again := send("negotiate YII="); again != first {
+		t.Errorf("connections are not kept: %s, then %s", first, again)
+	}
+	if next := send("Basic eA=="); next == first {
+		t.Errorf("%s was used again", next)
+	}
+}

@@ -223,6 +223,7 @@ func TestAnswers_OfAMessage(t *testing.T) {
 	f("too large", testbackend.Say(200, strings.Repeat("x", 1<<20+1)), 1, 0, "")
 	f("large", testbackend.Say(200, strings.Repeat("x", 1<<20)), 1, 200, strings.Repeat("x", 1<<20))
 	f("head of 64 KiB", testbackend.Status(200, "X-Fill", strings.Repeat("x", 64<<10)), 1, 0, "")
+	f("head of 60 KiB", testbackend.Status(200, "X-Fill", strings.Repeat("x", 60<<10)), 1, 200, "")
 	f("head of 8 KiB", testbackend.Status(200, "X-Fill", strings.Repeat("x", 8<<10)), 1, 200, "")
 }
 

@@ -48,6 +48,7 @@ func (s *Server) Serve(conn net.Conn, head *http1.Request, early []byte, from cl
 			_ = conn.Close()
 		}
 	}()
+	from = from.AsRequest()
 	h := &handshake{srv: s, head: head, from: from, offers: splitList(head.Joined("Sec-WebSocket-Protocol"))}
 	if r := h.run(conn, early, entered); r != nil {
 		entered.leave(s, from)
@@ -135,12 +136,12 @@ func goodKey(key []byte) bool {
 // checkOrigin is step 3.
 func (h *handshake) checkOrigin() *refusal {
 	origin := string(h.head.Get("Origin"))
-	if h.head.Count("Origin") < 2 && h.srv.origins.allow(origin, h.from.Host) {
+	if h.head.Count("Origin") < 2 && h.srv.origins.allow(origin, h.from.PublicHost()) {
 		return nil
 	}
-	r := refuse("origin", apierror.Forbidden, fmt.Sprintf("Origin %s is not allowed for Host %s", quote(origin), quote(h.from.Host)))
+	r := refuse("origin", apierror.Forbidden, fmt.Sprintf("Origin %s is not allowed for Host %s", quote(origin), quote(h.from.PublicHost())))
 	r.cause = "Origin is not allowed"
-	r.detail = fmt.Sprintf("Origin is %s, Host is %s", quote(origin), quote(h.from.Host))
+	r.detail = fmt.Sprintf("Origin is %s, Host is %s", quote(origin), quote(h.from.PublicHost()))
 	return r.look(h.orProxies("websocket.allowed_origins"))
 }
 
@@ -192,7 +193,7 @@ func (h *handshake) upgrade(conn net.Conn, early []byte, id *identity, entered *
 	_, overTLS := conn.(interface{ NetConn() net.Conn })
 	c := &Conn{
 		member: h.member, srv: s, remote: h.from.IP.As16(), host: unique.Make(hosts{asked: h.from.Host, sent: string(h.head.Host)}),
-		tls: overTLS || h.from.Proto == "https", more: more, sequence: 1, // the first is connect
+		tls: overTLS || h.from.Secure(), more: more, sequence: 1, // the first is connect
 	}
 	extension := h.extension(c)
 	if !s.users.enter(id.user, &c.member) {

@@ -231,3 +231,36 @@ func TestHandshake_ForwardsCookiesGoOut(t *testing.T) {
 	f(401, "+Cookie: status=500")
 	f(418, "+X-Deny: yes")
 }
+
+// A header may come in several lines, HTTP/2 front ends make them of Cookie.
+func TestConnect_TellsEveryLine(t *testing.T) {
+	asked := make(chan connectBody, 1)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("ce-type") == "pushcart.connect" {
+			var body connectBody
+			_ = json.NewDecoder(r.Body).Decode(&body)
+			body.Headers["of the webhook"] = r.Header.Values("Cookie")
+			asked <- body
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		_, _ = io.Copy(w, r.Body)
+	}))
+	defer app.Close()
+	n := newNode(t, roads[0], func(c *config.Config) {
+		c.Webhook.URL, c.Webhook.Events = app.URL, []string{"connect", "message"}
+	})
+	resp, body := n.ask(t, "+Cookie: a=1", "+cookie: b=2", "+Sec-WebSocket-Protocol: one", "+Sec-WebSocket-Protocol: pushcart.raw.v1, three")
+	if resp.StatusCode != 101 || resp.Header.Get("Sec-WebSocket-Protocol") != protocolRaw {
+		t.Fatalf("got %d %v %s", resp.StatusCode, resp.Header, body)
+	}
+	got := <-asked
+	if want := []string{"one", protocolRaw, "three"}; !slices.Equal(got.Subprotocols, want) {
+		t.Errorf("subprotocols: got %q, want %q", got.Subprotocols, want)
+	}
+	for _, name := range []string{"Cookie", "of the webhook"} {
+		if want := []string{"a=1", "b=2"}; !slices.Equal(got.Headers[name], want) {
+			t.Errorf("%s: got %q, want %q", name, got.Headers[name], want)
+		}
+	}
+}

@@ -12,10 +12,37 @@ type Origin struct {
 	IP netip.Addr
 	// ForwardedFor is the whole X-Forwarded-For to send on.
 	ForwardedFor string
-	// Proto is http or https.
+	// Proto is http or https. Of proxies in a row it may be a list.
 	Proto string
-	// Host is the Host that the client asked for.
+	// Host is the Host that the client asked for; it may be a list too.
 	Host string
+}
+
+// Secure says whether the client came over TLS.
+func (o Origin) Secure() bool {
+	p := first(o.Proto)
+	return strings.EqualFold(p, "https") || strings.EqualFold(p, "wss")
+}
+
+// PublicHost is the host that the client itself named.
+func (o Origin) PublicHost() string { return first(o.Host) }
+
+// AsRequest is o for a request made in the place of a handshake, of which some
+// proxies say that it came over ws or wss.
+func (o Origin) AsRequest() Origin {
+	switch strings.ToLower(o.Proto) {
+	case "ws":
+		o.Proto = "http"
+	case "wss":
+		o.Proto = "https"
+	}
+	return o
+}
+
+// first is a list's first item: what the outermost of several proxies saw.
+func first(list string) string {
+	item, _, _ := strings.Cut(list, ",")
+	return strings.TrimSpace(item)
 }
 
 // Proxies are networks whose X-Forwarded-* are believed.

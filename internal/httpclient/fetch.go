@@ -49,6 +49,7 @@ func fetchOne(rawURL string, maxBody int, timeout time.Duration) (body []byte, n
 		return nil, "", err
 	}
 	req.Header.Set("Accept", "application/json")
+	req.Header.SetUserAgent("pushcart") // some gateways refuse requests without one
 	req.SetConnectionClose()
 	err = New(Options{Endpoint: e, MaxConns: 1, MaxBody: maxBody}).Do(req, resp, timeout)
 	switch status := resp.StatusCode(); {

@@ -72,3 +72,13 @@ func OwnHeader(name string) bool {
 	}
 	return strings.HasPrefix(n, "x-forwarded-")
 }
+
+// BindsConnection says whether a request with this header authenticates the
+// connection it comes on, as NTLM and Negotiate do: nobody else may use that again.
+func BindsConnection(name, value string) bool {
+	if !strings.EqualFold(name, "Authorization") {
+		return false
+	}
+	scheme, _, _ := strings.Cut(value, " ")
+	return strings.EqualFold(scheme, "NTLM") || strings.EqualFold(scheme, "Negotiate")
+}
