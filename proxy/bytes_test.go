@@ -190,6 +190,10 @@ func TestForwardingHeaders_OfTrustedProxiesAreKeptAndAppendedTo(t *testing.T) {
 		"X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example\r\n\r\n")
 	r.asked().wants("GET / HTTP/1.1\r\nHost: app\r\nX-Forwarded-For: 1.1.1.1, 2.2.2.2, 127.0.0.1\r\n" +
 		"X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example\r\nVia: 1.1 pushcart\r\n\r\n")
+	r.next()
+	r.sends("GET / HTTP/1.1\r\nHost: app\r\nX-Forwarded-Proto: https, http\r\nX-Forwarded-Host: shop.example\r\nX-Forwarded-Host: inner\r\n\r\n")
+	r.asked().wants("GET / HTTP/1.1\r\nHost: app\r\nX-Forwarded-For: 127.0.0.1\r\n" +
+		"X-Forwarded-Proto: https, http\r\nX-Forwarded-Host: shop.example, inner\r\nVia: 1.1 pushcart\r\n\r\n")
 }
 
 func TestHost_IsTheBackendsWithoutPreserveHost(t *testing.T) {
