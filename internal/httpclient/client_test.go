@@ -3,6 +3,7 @@ package httpclient
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -115,6 +116,26 @@ func TestDo_SendsAgainOnlyWhatMayBe(t *testing.T) {
 	if err := do(t, server(t, "", ok), Options{}, 10*time.Second); !errors.Is(err, ErrClosed) {
 		t.Errorf("not idempotent: got %v, want ErrClosed", err)
 	}
+}
+
+func TestFetch_FollowsAFewRedirects(t *testing.T) {
+	to := func(status int, location string) string {
+		return fmt.Sprintf("HTTP/1.1 %d x\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n", status, location)
+	}
+	const keys = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nkeys"
+	f := func(want string, wantErr error, answers ...string) {
+		t.Helper()
+		got, err := Fetch(server(t, answers...)+"/a//b?c", 10, 10*time.Second)
+		if string(got) != want || !errors.Is(err, wantErr) {
+			t.Errorf("%.80q: got %q, %v, want %q, %v", answers, got, err, want, wantErr)
+		}
+	}
+	f("keys", nil, keys)
+	f("keys", nil, to(301, "/x"), to(303, "y?z"), to(308, server(t, keys)+"/keys"))
+	f("", errRedirects, to(302, "/x"), to(302, "/x"), to(302, "/x"), to(302, "/x"), keys)
+	f("", errLocation, to(307, "file:///etc/passwd"))
+	f("", errLocation, to(307, ""))
+	f("", ErrBodyTooLarge, "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n01234567890")
 }
 
 func TestFetch_NeverLeavesHTTPS(t *testing.T) {
