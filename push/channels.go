@@ -163,10 +163,10 @@ func (t *channels) appendTo(dst []Conn, name string) []Conn {
 	return dst
 }
 
-// anyOf says whether m is subscribed to a channel that is among names.
-func (t *channels) anyOf(m *Member, names nameSet) bool {
+// anyOf says whether m is subscribed to a channel that is among the first n names.
+func (t *channels) anyOf(m *Member, names *nameSet, n int) bool {
 	defer t.seatsOf(m).Unlock()
-	return m.seats != nil && slices.ContainsFunc(*m.seats, func(s seat) bool { return names.has(s.in.name) })
+	return m.seats != nil && slices.ContainsFunc(*m.seats, func(s seat) bool { return names.among(s.in.name, n) })
 }
 
 func (t *channels) of(m *Member) []string {

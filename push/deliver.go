@@ -32,6 +32,12 @@ func (h *Hub) receive(topic string, payload []byte) {
 		h.lanes.push(h.lanes.to(topic, kind), task{topic: topic, payload: payload})
 	case envelopeEnding:
 		h.lanes.pushLast(task{topic: topic, payload: payload})
+	case envelopeBulk:
+		if ok, err := h.bulks.add(payload); err != nil {
+			h.unreadable(topic, err)
+		} else if !ok {
+			h.lanes.dropped()
+		}
 	case envelopeReceipt:
 		n, err := parseReceipt(payload)
 		if err != nil {
@@ -71,7 +77,7 @@ func (h *Hub) deliver(d *delivery, tasks []task) {
 		switch {
 		case err != nil:
 			h.unreadable(topic, err)
-		case e.one || e.receipt.node != "" || !e.skip.empty():
+		case e.apart():
 			h.flush(d, topic)
 			h.deliverApart(d, topic, &e)
 		default:
@@ -104,7 +110,10 @@ func (h *Hub) deliverApart(d *delivery, topic string, e *envelope) {
 		d.conns = h.appendConns(d.conns, topic)
 	}
 	note := receiptNote{matched: len(d.conns) > 0 || topic == topicAll}
-	h.leaveOut(d, &e.skip)
+	if !h.leaveOut(d, topic, e) {
+		d.conns = d.conns[:0]
+		return
+	}
 	m := newMessage(e)
 	d.batch = append(d.batch, m)
 	to := e.receipt
@@ -131,18 +140,29 @@ func answerBy(wait uint64) time.Duration {
 	return d - min(d/5, 100*time.Millisecond)
 }
 
-// leaveOut takes those out of d.conns that skip names.
-func (h *Hub) leaveOut(d *delivery, s *skip) {
-	if s.empty() {
-		return
+// leaveOut takes those out of d.conns that do not get e, and fetches what e has in a
+// bulk. false: that is not here.
+func (h *Hub) leaveOut(d *delivery, topic string, e *envelope) bool {
+	var out leftOut
+	switch {
+	case e.bulk.node != "":
+		b, err := h.bulks.get(&e.bulk)
+		if err != nil {
+			h.unreadable(topic, err)
+			return false
+		}
+		if b == nil { // it found no room, or came while the subscription was broken
+			h.lanes.dropped()
+			return false
+		}
+		e.payload, out = b.payload, b.leftOut(&e.bulk)
+	case e.skip.empty():
+		return true
+	default:
+		out = e.skip.leaveOut()
 	}
-	users, channels, connections := newNameSet(s.users), newNameSet(s.channels), newNameSet(s.connections)
-	d.conns = slices.DeleteFunc(d.conns, func(c Conn) bool {
-		m := c.Member()
-		return m.user != "" && users.has(m.user) ||
-			len(s.connections) > 0 && connections.has(m.ID()) ||
-			len(s.channels) > 0 && h.channels.anyOf(m, channels)
-	})
+	d.conns = slices.DeleteFunc(d.conns, func(c Conn) bool { return out.has(h, c.Member()) })
+	return true
 }
 
 // send gives the batch to every connection, and empties both.

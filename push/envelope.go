@@ -17,6 +17,7 @@ const (
 	envelopeQuery   = 4 // a request, JSON, in no order
 	envelopeReply   = 5 // one node's answer to a request, JSON
 	envelopeEnding  = 6 // an order that takes connections away, JSON: after all pushes before it
+	envelopeBulk    = 7 // what pushes that come after it refer to
 )
 
 // Flags of a push envelope, beside the Kind in its lowest bits.
@@ -25,7 +26,8 @@ const (
 	flagReceipt    = 0x04 // the publisher waits for receipts
 	flagConnection = 0x08 // it is for one connection of the node
 	flagSkip       = 0x10 // some connections of the topic are not to get it
-	flagsKnown     = flagKind | flagReceipt | flagConnection | flagSkip
+	flagBulk       = 0x20 // the payload, and who is not to get it, are in a bulk
+	flagsKnown     = flagKind | flagReceipt | flagConnection | flagSkip | flagBulk
 )
 
 // errEnvelope: bytes that no node of this version sends.
@@ -44,7 +46,13 @@ type envelope struct {
 	one        bool
 	connection uint64
 	skip       skip
+	bulk       bulkRef // instead of skip and payload
 	payload    []byte
+}
+
+// apart: not all connections of the topic get the message, or it wants a receipt.
+func (e *envelope) apart() bool {
+	return e.one || e.receipt.node != "" || e.bulk.node != "" || !e.skip.empty()
 }
 
 // returnAddress is the publisher's node, its number for the push, and how many
@@ -64,11 +72,13 @@ type skip struct{ users, channels, connections []string }
 func (s *skip) empty() bool { return len(s.users)+len(s.channels)+len(s.connections) == 0 }
 
 // size is about how many bytes it takes on the wire.
-func (s *skip) size() (n int) {
-	for _, list := range [][]string{s.users, s.channels, s.connections} {
-		for _, name := range list {
-			n += len(name) + 2
-		}
+func (s *skip) size() int {
+	return sizeOf(s.users) + sizeOf(s.channels) + sizeOf(s.connections)
+}
+
+func sizeOf(list []string) (n int) {
+	for _, name := range list {
+		n += len(name) + 2
 	}
 	return n
 }
@@ -83,6 +93,9 @@ func (e *envelope) append(b []byte) []byte {
 	}
 	if !e.skip.empty() {
 		flags |= flagSkip
+	}
+	if e.bulk.node != "" {
+		flags |= flagBulk
 	}
 	b = append(b, envelopeVersion, envelopePush, flags)
 	b = binary.BigEndian.AppendUint64(b, uint64(e.accepted))
@@ -100,6 +113,12 @@ func (e *envelope) append(b []byte) []byte {
 		b = appendList(b, e.skip.users)
 		b = appendList(b, e.skip.channels)
 		b = appendList(b, e.skip.connections)
+	}
+	if flags&flagBulk != 0 {
+		b = appendString(b, e.bulk.node)
+		b = binary.AppendUvarint(b, e.bulk.number)
+		b = append(b, e.bulk.parts)
+		b = binary.AppendUvarint(b, e.bulk.channels)
 	}
 	return append(b, e.payload...)
 }
@@ -122,6 +141,10 @@ func parseEnvelope(b []byte) (e envelope, err error) {
 	}
 	if flags&flagSkip != 0 {
 		e.skip = skip{users: r.list(), channels: r.list(), connections: r.list()}
+	}
+	if flags&flagBulk != 0 {
+		e.bulk = bulkRef{node: r.string(), number: r.uvarint(), parts: r.byte(), channels: r.uvarint()}
+		r.bad = r.bad || e.bulk.node == ""
 	}
 	e.payload = r.b
 	if r.bad || e.kind > Binary || flags&^flagsKnown != 0 {

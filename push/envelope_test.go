@@ -23,6 +23,9 @@ func envelopes() map[string]envelope {
 			one: true, connection: ^uint64(0), payload: []byte("x"),
 			skip: skip{users: []string{"", "42"}, channels: []string{"ü"}, connections: nil},
 		},
+		"of a bulk": {
+			receipt: returnAddress{"n", 1, 2}, bulk: bulkRef{"abc", 1 << 40, bulkUsers | bulkExcepted, 1 << 20}, payload: []byte{},
+		},
 		"everything": {
 			kind: Binary, id: "i", event: "e", receipt: returnAddress{"n", 0, 0}, one: true,
 			skip: skip{[]string{"a"}, []string{"b"}, []string{"c"}}, payload: []byte("payload"),

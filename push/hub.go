@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
@@ -30,6 +31,9 @@ type Hub struct {
 	answers  *answers
 	outgoing *outgoing
 	receipts receipts
+	bulks    bulks
+	bulk     atomic.Uint64 // number of the last of this node
+	bulkFrom int           // tests lower it
 }
 
 // about is what other nodes are told of this one.
@@ -43,7 +47,7 @@ func NewHub(b broker.Broker, nodeID string, m *metrics.Metrics, log *slog.Logger
 	_, alone := b.(*broker.Memory)
 	h := &Hub{
 		node: nodeID, about: about{started: time.Now()}, broker: b, alone: alone,
-		metrics: m, pushes: newPushCounters(m), log: log,
+		metrics: m, pushes: newPushCounters(m), log: log, bulkFrom: defaultBulkFrom,
 		numbers: newNumbers(), table: newTable(), users: newUsers(), channels: newChannels(), answers: newAnswers(),
 	}
 	h.lanes, h.outgoing = newLanes(h), newOutgoing(h)

@@ -308,9 +308,6 @@ func (p *pushReader) check() *fault {
 	if p.payloads != 1 {
 		return &fault{"data", "exactly one of data, text, data_base64 is wanted"}
 	}
-	if t.tooMany() {
-		return &fault{"to", "too many targets of several kinds for one push"}
-	}
 	return nil
 }
 

@@ -7,9 +7,9 @@ import (
 	"github.com/pushcart/pushcart/broker"
 )
 
-// maxSkip bounds what the lists of one push's earlier targets, which go along
-// with its later ones, come to in bytes.
-const maxSkip = 16 << 20
+// defaultBulkFrom is from how many bytes on, over all destinations, a push is made a
+// bulk.
+const defaultBulkFrom = 1 << 20
 
 // plan is a push on its way: which publications are its, and how its nodes are
 // counted.
@@ -27,17 +27,21 @@ type plan struct {
 // planning turns one push into publications.
 type planning struct {
 	hub    *Hub
+	push   *Push
 	env    envelope
 	digest uint64
-	key    string // idempotency key, "" for none
-	plain  []byte // the envelope without skip, made once: users need no other
 	pubs   []broker.Publication
+	// users and channels are the names that later destinations leave out, where there
+	// are several kinds of them.
+	users, channels []string
+	// encoded is the envelope until something in it changes.
+	encoded []byte
 }
 
 // plan appends the publications of p to pubs, one for each destination: one user,
 // channel or connection, or everyone.
 func (h *Hub) plan(p *Push, now time.Time, pubs []broker.Publication) (plan, []broker.Publication) {
-	out := plan{push: p, id: p.id, first: len(pubs), end: len(pubs)}
+	out := plan{push: p, id: p.id}
 	if out.id == "" {
 		// It names the message for clients, and is no key: a push that brings none is
 		// published without a record (SPEC §6.3).
@@ -47,7 +51,7 @@ func (h *Hub) plan(p *Push, now time.Time, pubs []broker.Publication) (plan, []b
 	if p.wait > 0 || !h.alone && (count > 1 || remote) {
 		out.waiter = h.answers.begin()
 	}
-	g := planning{hub: h, key: p.id, pubs: pubs, env: envelope{
+	g := planning{hub: h, push: p, pubs: pubs, env: envelope{
 		kind: p.kind, accepted: now.UnixNano(), id: out.id, event: p.event, payload: p.data,
 	}}
 	if w := out.waiter; w != nil {
@@ -60,7 +64,11 @@ func (h *Hub) plan(p *Push, now time.Time, pubs []broker.Publication) (plan, []b
 	if p.id != "" {
 		g.digest = p.digest()
 	}
-	g.targets(&p.to)
+	if count > 1 {
+		g.prepare()
+	}
+	out.first = len(g.pubs)
+	g.targets()
 	out.end = len(g.pubs)
 	return out, g.pubs
 }
@@ -79,54 +87,100 @@ func (h *Hub) reach(t *targets) (count int, remote bool) {
 	return count, remote
 }
 
-func (g *planning) targets(t *targets) {
-	for _, topic := range t.users {
-		if !slices.Contains(t.exceptUsers, topic[len(userTopic):]) {
-			g.to(topic, skip{connections: t.exceptConnections})
-		}
+// prepare collects the names that go along with several destinations, and makes a
+// bulk of the push if they, or its payload, are too much to go with each.
+func (g *planning) prepare() {
+	t := &g.push.to
+	if len(t.channels)+len(t.connections) > 0 || t.all {
+		g.users, g.channels = t.usersToSkip(), namesOf(t.channels, channelTopic)
 	}
-	if len(t.channels) == 0 && len(t.connections) == 0 && !t.all {
+	users, channels, excepted := sizeOf(g.users), sizeOf(g.channels), sizeOf(t.exceptConnections)
+	payload := len(g.env.payload)
+	total := len(t.users)*(payload+excepted) +
+		len(t.channels)*(payload+users+channels/2+excepted) +
+		len(t.connections)*(payload+users+channels)
+	if total < g.hub.bulkFrom {
 		return
 	}
-	s := skip{users: t.usersToSkip(), connections: t.exceptConnections}
-	channels := namesOf(t.channels, channelTopic)
-	for i, topic := range t.channels {
-		s.channels = channels[:i]
-		g.to(topic, s)
+	number := g.hub.bulk.Add(1)
+	b := make([]byte, 0, 64+users+channels+excepted+sizeOf(t.connections)+payload)
+	b = appendBulk(b, g.hub.node, number, &bulkLists{g.users, t.connections, t.exceptConnections, g.channels}, g.env.payload)
+	g.pubs = append(g.pubs, broker.Publication{Topic: topicAll, Payload: b})
+	g.env.bulk, g.env.payload = bulkRef{node: g.hub.node, number: number}, nil
+}
+
+func (g *planning) targets() {
+	t := &g.push.to
+	exceptUsers, exceptConnections := newNameSet(t.exceptUsers), newNameSet(t.exceptConnections)
+	g.leaveOut(bulkExcepted, 0)
+	for _, topic := range t.users {
+		if !exceptUsers.has(topic[len(userTopic):]) {
+			g.to(topic)
+		}
 	}
-	s.channels, s.connections = channels, nil
+	for i, topic := range t.channels {
+		g.leaveOut(bulkUsers|bulkExcepted, i)
+		g.to(topic)
+	}
+	if len(t.connections) > 0 {
+		g.leaveOut(bulkUsers, len(t.channels))
+	}
 	for _, id := range t.connections {
-		if !slices.Contains(t.exceptConnections, id) {
-			g.toConnection(id, s)
+		if !exceptConnections.has(id) {
+			g.toConnection(id)
 		}
 	}
 	if t.all {
-		s.connections = slices.Concat(t.connections, t.exceptConnections)
-		g.to(topicAll, s)
+		g.leaveOut(bulkUsers|bulkTargets|bulkExcepted, len(t.channels))
+		g.to(topicAll)
 	}
 }
 
-func (g *planning) to(topic string, s skip) {
-	g.env.one, g.env.skip = false, s
-	if !s.empty() {
-		g.add(topic, g.key, g.encode())
+// leaveOut says whom the destinations from here on leave out: some of the push's
+// lists, and so many of its channels.
+func (g *planning) leaveOut(parts byte, channels int) {
+	g.encoded = nil
+	if g.env.bulk.node != "" {
+		g.env.bulk.parts, g.env.bulk.channels = parts, uint64(channels)
 		return
 	}
-	if g.plain == nil {
-		g.plain = g.encode()
+	t := &g.push.to
+	s := skip{connections: t.exceptConnections}
+	if parts&bulkExcepted == 0 {
+		s.connections = nil
 	}
-	g.add(topic, g.key, g.plain)
+	if parts&bulkUsers != 0 {
+		s.users = g.users
+		if g.users == nil { // there is one destination
+			s.users = t.exceptUsers
+		}
+	}
+	if parts&bulkTargets != 0 && len(t.connections) > 0 {
+		s.connections = slices.Concat(t.connections, t.exceptConnections)
+	}
+	if channels > 0 {
+		s.channels = g.channels[:channels]
+	}
+	g.env.skip = s
+}
+
+func (g *planning) to(topic string) {
+	g.env.one = false
+	if g.encoded == nil {
+		g.encoded = g.encode()
+	}
+	g.add(topic, g.push.id, g.encoded)
 }
 
 // toConnection sends to the inbox of a connection's node. One of this node that
 // is gone is nobody: not an error, and nobody has to be asked.
-func (g *planning) toConnection(id string, s skip) {
+func (g *planning) toConnection(id string) {
 	node, n, ok := parseConnectionID(id)
 	if !ok || node == g.hub.node && g.hub.table.get(n) == nil {
 		return
 	}
-	g.env.one, g.env.connection, g.env.skip = true, n, s
-	key := g.key
+	g.env.one, g.env.connection = true, n
+	key := g.push.id
 	if key != "" {
 		key = id + " " + key // the inbox is the topic of many destinations
 	}
@@ -140,20 +194,4 @@ func (g *planning) encode() []byte {
 
 func (g *planning) add(topic, key string, payload []byte) {
 	g.pubs = append(g.pubs, broker.Publication{Topic: topic, Payload: payload, ID: key, Digest: g.digest})
-}
-
-// tooMany: the targets of several kinds, together, would have to be told to too
-// many.
-func (t *targets) tooMany() bool {
-	bytes := 0
-	for _, list := range [][]string{t.users, t.channels, t.connections, t.exceptUsers, t.exceptConnections} {
-		for _, name := range list {
-			bytes += len(name)
-		}
-	}
-	apart := len(t.channels) + len(t.connections)
-	if len(t.exceptConnections) > 0 {
-		apart += len(t.users)
-	}
-	return apart > 1 && apart*bytes > maxSkip
 }

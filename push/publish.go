@@ -56,13 +56,13 @@ func (h *Hub) publish(ctx context.Context, pushes []*Push, out []outcome) {
 func (h *Hub) handOver(ctx context.Context, pubs []broker.Publication) (confirmed bool) {
 	confirmed = true
 	for len(pubs) > 0 {
-		part := pubs[:min(len(pubs), publishAtOnce)]
+		part := nextPart(pubs)
 		pubs = pubs[len(part):]
 		h.broker.Publish(ctx, part)
 		for i := range part {
 			if err := part[i].Err; err != nil && !errors.Is(err, broker.ErrConflict) {
 				confirmed = false
-			} else if part[i].Nodes > 0 {
+			} else if part[i].Nodes > 0 && !isBulk(&part[i]) {
 				h.lanes.published(ctx, h.lanes.to(part[i].Topic, envelopePush))
 			}
 		}
@@ -75,6 +75,18 @@ func (h *Hub) handOver(ctx context.Context, pubs []broker.Publication) (confirme
 	}
 	return confirmed
 }
+
+// nextPart is what goes to the broker at once. A bulk goes alone, as what refers to it
+// must not be sent without it.
+func nextPart(pubs []broker.Publication) []broker.Publication {
+	n := 0
+	for n < len(pubs) && n < publishAtOnce && !isBulk(&pubs[n]) {
+		n++
+	}
+	return pubs[:max(n, 1)]
+}
+
+func isBulk(p *broker.Publication) bool { return envelopeKind(p.Payload) == envelopeBulk }
 
 // outcome waits for the receipts of a push, where it needs them.
 func (h *Hub) outcome(ctx context.Context, p *plan, pubs []broker.Publication) outcome {

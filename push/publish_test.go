@@ -23,7 +23,13 @@ func fmtBody(body string, conns ...*fakeConn) string {
 // Every connection of a target gets a push once, on whichever node it is, and
 // nodes says how many nodes that are, whichever node took the push.
 func TestPublish_ReachesTargetsOnce(t *testing.T) {
+	t.Run("each by itself", func(t *testing.T) { reachesTargetsOnce(t, defaultBulkFrom) })
+	t.Run("several as a bulk", func(t *testing.T) { reachesTargetsOnce(t, 0) })
+}
+
+func reachesTargetsOnce(t *testing.T, bulkFrom int) {
 	a, b, _ := pair(t)
+	a.bulkFrom, b.bulkFrom = bulkFrom, bulkFrom
 	c1 := join(t, a, "42", "news", "sport") // $1
 	c2 := join(t, b, "42", "news")          // $2
 	c3 := join(t, a, "43", "news")          // $3
@@ -144,7 +150,7 @@ func TestPublish_WaitEnds(t *testing.T) {
 	stuck := join(t, b, "42")
 	stuck.hold = true
 	begin := time.Now()
-	r := mustPublish(t, a, `{"to":{"users":["42"]},"text":"x","wait":"300ms"}`)
+	r := mustPublish(t, a, `{"to":{"users":["42"]},"text":"x","wait":"1s"}`)
 	if took := time.Since(begin); took > 5*time.Second {
 		t.Errorf("took %v", took)
 	}

@@ -19,10 +19,11 @@ func splitTopic(topic string) (kind, name string) {
 	return topic, ""
 }
 
-// nameSet is some names to look up; the map is only made where there are many.
+// nameSet is some names to look up, in their order; the map is only made where there
+// are many.
 type nameSet struct {
 	few  []string
-	many map[string]struct{}
+	many map[string]int
 }
 
 // fewNames are found faster by comparing than by hashing.
@@ -32,19 +33,26 @@ func newNameSet(names []string) nameSet {
 	if len(names) <= fewNames {
 		return nameSet{few: names}
 	}
-	s := nameSet{many: make(map[string]struct{}, len(names))}
-	for _, n := range names {
-		s.many[n] = struct{}{}
+	s := nameSet{many: make(map[string]int, len(names))}
+	for i, n := range names {
+		if _, again := s.many[n]; !again {
+			s.many[n] = i
+		}
 	}
 	return s
 }
 
-func (s nameSet) has(name string) bool {
-	for _, n := range s.few {
-		if n == name {
+func (s *nameSet) empty() bool { return len(s.few)+len(s.many) == 0 }
+
+func (s *nameSet) has(name string) bool { return s.among(name, int(^uint(0)>>1)) }
+
+// among says whether a name is one of the first n.
+func (s *nameSet) among(name string, n int) bool {
+	for _, f := range s.few[:min(n, len(s.few))] {
+		if f == name {
 			return true
 		}
 	}
-	_, ok := s.many[name]
-	return ok
+	i, ok := s.many[name]
+	return ok && i < n
 }
