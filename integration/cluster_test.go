@@ -188,6 +188,30 @@ func firstConnection(t *testing.T, s *sidecar, user string) string {
 	return u.Connections[0].ID
 }
 
+// A node that hangs gets what is pushed, when it goes on; it must not hold up those
+// who push, nor be forgotten in the count.
+func TestTwoNodes_AHangingNodeIsCountedAndNotWaitedFor(t *testing.T) {
+	nodes := twoNodes(t, startRedis(t))
+	dial(t, nodes[0], bearer(token("ann")))
+	c := dial(t, nodes[1], bearer(token("ann")))
+	id := firstConnection(t, nodes[0], "ann")
+	signal(t, nodes[1].cmd.Process, "STOP")
+	defer signal(t, nodes[1].cmd.Process, "CONT")
+	for _, to := range []string{`{"users":["ann","bob"]}`, `{"users":["ann"],"connections":["` + id + `"]}`, `{"users":["ann"],"all":true}`} {
+		began := time.Now()
+		got := nodes[0].pushed(t, `{"to":`+to+`,"text":"x"}`)
+		if d := time.Since(began); got.Nodes != 2 || d > 900*time.Millisecond {
+			t.Errorf("%s: %d nodes after %v, want 2 in a moment", to, got.Nodes, d)
+		}
+	}
+	signal(t, nodes[1].cmd.Process, "CONT")
+	for range 3 {
+		if _, text := next(t, c); text != "x" {
+			t.Errorf("got %q", text)
+		}
+	}
+}
+
 func TestTwoNodes_ConnectionsAreReachedFromEither(t *testing.T) {
 	nodes := twoNodes(t, startRedis(t))
 	c := dial(t, nodes[1], bearer(token("ann")))
@@ -204,7 +228,8 @@ func TestTwoNodes_ConnectionsAreReachedFromEither(t *testing.T) {
 	if status, body := nodes[0].api(t, "GET", "/v1/connections/"+id, ""); status != 200 || !strings.Contains(body, `"channels":["a/b"]`) {
 		t.Errorf("GET: %d %s", status, body)
 	}
-	if status, body := nodes[0].api(t, "GET", "/v1/nodes", ""); status != 200 || strings.Count(body, "node_id") != 2 {
+	if status, body := nodes[0].api(t, "GET", "/v1/nodes", ""); status != 200 || strings.Count(body, "node_id") != 2 ||
+		!strings.Contains(body, `"address":"`+nodes[0].public+`"`) || !strings.Contains(body, `"address":"`+nodes[1].public+`"`) {
 		t.Errorf("GET nodes: %d %s", status, body)
 	}
 	if status, body := nodes[0].api(t, "POST", "/v1/users/ann/disconnect", `{"code":4101,"reason":"bye"}`); status != 200 || body != `{"nodes":1}` {

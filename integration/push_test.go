@@ -64,7 +64,8 @@ func TestPush_BadRequestsAreNamed(t *testing.T) {
 	}
 	g("GET", "/v1/push", "", nil, 405)
 	g("POST", "/v1/nothing", "", nil, 404)
-	g("POST", "/v1/push", "text/plain", nil, 415)
+	g("POST", "/v1/push", "text/plain", nil, 200)
+	g("POST", "/v1/push", "text/html", nil, 415)
 	g("POST", "/v1/push", "application/x-www-form-urlencoded", nil, 200)
 	g("POST", "/v1/push", "", http.Header{"Host": {"evil.example"}}, 403)
 	g("POST", "/v1/push", "", http.Header{"Origin": {"http://localhost"}}, 403)

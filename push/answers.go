@@ -29,6 +29,7 @@ type waiter struct {
 // tally is what the receipts of one push say together.
 type tally struct {
 	nodes           map[string]struct{} // that had a connection of the targets
+	messages        int64               // that were reported on
 	delivered, slow uint64
 }
 
@@ -127,6 +128,7 @@ func (w *waiter) collected() tally {
 	w.of.mu.Lock()
 	defer w.of.mu.Unlock()
 	t := w.sums
+	t.messages = w.got
 	t.nodes = maps.Clone(t.nodes)
 	return t
 }

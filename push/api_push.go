@@ -10,7 +10,7 @@ import (
 func (a *API) push(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
 	h := &ctx.Request.Header
 	if !jsonType(h.ContentType()) {
-		return a.refused(apierror.New(apierror.UnsupportedType, "Content-Type must be application/json"))
+		return a.refused(apierror.New(apierror.UnsupportedType, "Content-Type must be application/json; the raw routes, like /v1/all/push, take other bodies"))
 	}
 	if len(h.ContentEncoding()) > 0 {
 		return a.refused(apierror.New(apierror.UnsupportedType, "Content-Encoding is not taken"))
@@ -60,13 +60,14 @@ func (a *API) publishOne(ctx *fasthttp.RequestCtx, p *Push) *apierror.Error {
 	return nil
 }
 
-// jsonType: curl sends its form type where nobody said otherwise (SPEC §11).
+// jsonType: curl sends its form type where nobody said otherwise, and fetch text/plain
+// for a string (SPEC §11).
 func jsonType(contentType []byte) bool {
 	if len(contentType) == 0 || string(contentType) == contentJSON {
 		return true
 	}
 	switch mediaType(string(contentType)) {
-	case contentJSON, "application/x-www-form-urlencoded":
+	case contentJSON, "application/x-www-form-urlencoded", "text/plain":
 		return true
 	}
 	return false

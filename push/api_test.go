@@ -173,11 +173,12 @@ func TestAPI_PushContentType(t *testing.T) {
 	const body = `{"to":{"all":true},"text":"x"}`
 	for _, ok := range []string{
 		"application/json", "Application/JSON; charset=utf-8", "application/x-www-form-urlencoded",
+		"text/plain", "text/plain;charset=UTF-8",
 	} {
 		s.want(200, "POST", "/v1/push", body, "Content-Type: "+ok)
 	}
 	s.want(200, "POST", "/v1/push", body)
-	for _, bad := range []string{"text/plain", "application/jsonp", "multipart/form-data; boundary=x"} {
+	for _, bad := range []string{"text/html", "application/octet-stream", "application/jsonp", "multipart/form-data; boundary=x"} {
 		s.wantError(415, "unsupported_type", "", "POST", "/v1/push", body, "Content-Type: "+bad)
 	}
 	s.wantError(415, "unsupported_type", "", "POST", "/v1/push", body, "Content-Encoding: gzip")

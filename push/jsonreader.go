@@ -197,6 +197,24 @@ func (r *jsonReader) text(field string) ([]byte, *fault) {
 	return r.rawString()
 }
 
+// name reads a string or, where numbers may stand for one, a whole number as it is
+// written, however large. path is asked for only where it is wrong.
+func (r *jsonReader) name(path func() string, numbers bool) ([]byte, *fault) {
+	switch c := r.next(); {
+	case c == '"':
+		return r.rawString()
+	case !numbers:
+		return nil, r.unexpected(path(), "a string")
+	case c == '-' || '0' <= c && c <= '9':
+		at := *r
+		if b, f := r.value(); f != nil || !bytes.ContainsAny(b, ".eE") {
+			return b, f
+		}
+		*r = at
+	}
+	return nil, r.unexpected(path(), "a string or a whole number")
+}
+
 func (r *jsonReader) boolean(field string) (bool, *fault) {
 	r.space()
 	rest := r.b[r.i:]

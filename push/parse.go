@@ -227,11 +227,11 @@ func (p *pushReader) to() *fault {
 	return p.r.object("to", func(key []byte) *fault {
 		switch string(key) {
 		case "users":
-			return p.list(seenUsers, "to.users", list{&t.users, userTopic, names.CheckUser})
+			return p.list(seenUsers, "to.users", list{&t.users, userTopic, names.CheckUser, true})
 		case "channels":
-			return p.list(seenChannels, "to.channels", list{&t.channels, channelTopic, names.CheckChannel})
+			return p.list(seenChannels, "to.channels", list{&t.channels, channelTopic, names.CheckChannel, false})
 		case "connections":
-			return p.list(seenConnections, "to.connections", list{&t.connections, "", names.CheckUser})
+			return p.list(seenConnections, "to.connections", list{&t.connections, "", names.CheckUser, false})
 		case "all":
 			return p.optional(seenAll, "to.all", func() (f *fault) {
 				t.all, f = p.r.boolean("to.all")
@@ -247,30 +247,28 @@ func (p *pushReader) except() *fault {
 	return p.r.object("except", func(key []byte) *fault {
 		switch string(key) {
 		case "users":
-			return p.list(seenExceptUsers, "except.users", list{&t.exceptUsers, "", names.CheckUser})
+			return p.list(seenExceptUsers, "except.users", list{&t.exceptUsers, "", names.CheckUser, true})
 		case "connections":
-			return p.list(seenExceptConnections, "except.connections", list{&t.exceptConnections, "", names.CheckUser})
+			return p.list(seenExceptConnections, "except.connections", list{&t.exceptConnections, "", names.CheckUser, false})
 		}
 		return &fault{"except." + string(key), "unknown field"}
 	})
 }
 
-// list is where a list of names goes, what is put before each, and what each must
-// be like.
+// list is where a list of names goes, what is put before each, what each must be
+// like, and whether a whole number may stand for one.
 type list struct {
-	into   *[]string
-	prefix string
-	check  func(string) error
+	into    *[]string
+	prefix  string
+	check   func(string) error
+	numbers bool
 }
 
 func (p *pushReader) list(bit seen, field string, l list) *fault {
 	return p.optional(bit, field, func() *fault {
 		f := p.r.array(field, func(i int) *fault {
 			path := func() string { return fmt.Sprintf("%s[%d]", field, i) }
-			if p.r.next() != '"' {
-				return p.r.unexpected(path(), "a string")
-			}
-			b, f := p.r.rawString()
+			b, f := p.r.name(path, l.numbers)
 			if f != nil {
 				return f
 			}

@@ -23,6 +23,11 @@ func TestParseBody_Success(t *testing.T) {
 		}
 	}
 	user := targets{users: []string{"user:42"}}
+	f(`{"to":{"users":[42,"42", 42 ]},"text":"hi"}`, Push{to: user, kind: Text, data: []byte("hi")})
+	f(`{"to":{"users":[-7,123456789012345678901234567890]},"except":{"users":[0]},"text":"hi"}`, Push{
+		to: targets{users: []string{"user:-7", "user:123456789012345678901234567890"}, exceptUsers: []string{"0"}}, kind: Text, data: []byte("hi"),
+	})
+	f("\ufeff"+`{"to":{"users":["42"]},"text":"hi"}`, Push{to: user, kind: Text, data: []byte("hi")})
 	f(`{"to":{"users":["42"]},"text":"hi"}`, Push{to: user, kind: Text, data: []byte("hi")})
 	f(`{"data": { "b" : 1.0, "a":"\u00e9" } ,"to":{"users":["42"]}}`,
 		Push{to: user, kind: JSON, data: []byte(`{ "b" : 1.0, "a":"\u00e9" }`)})
@@ -111,8 +116,14 @@ func TestParseBody_Failure(t *testing.T) {
 	f(`{"to":"42","text":"x"}`, "to", "must be an object, not a string")
 	f(`{"to":{"users":"42"},"text":"x"}`, "to.users", "must be an array, not a string")
 	f(`{"to":{"users":["1","2","3",""]},"text":"x"}`, "to.users[3]", "must not be empty")
-	f(`{"to":{"users":["1",42]},"text":"x"}`, "to.users[1]", "must be a string, not a number")
-	f(`{"to":{"users":[null]},"text":"x"}`, "to.users[0]", "must be a string, not null")
+	f(`{"to":{"users":["1",42.0]},"text":"x"}`, "to.users[1]", "must be a string or a whole number, not a number")
+	f(`{"to":{"users":[4e2]},"text":"x"}`, "to.users[0]", "whole number")
+	f(`{"to":{"users":[042]},"text":"x"}`, "", "not JSON")
+	f(`{"to":{"users":[true]},"text":"x"}`, "to.users[0]", "must be a string or a whole number, not a boolean")
+	f(`{"to":{"users":[`+strings.Repeat("9", 256)+`]},"text":"x"}`, "to.users[0]", "255 bytes")
+	f(`{"to":{"channels":[42]},"text":"x"}`, "to.channels[0]", "must be a string, not a number")
+	f(`{"to":{"connections":[42]},"text":"x"}`, "to.connections[0]", "must be a string, not a number")
+	f(`{"to":{"users":[null]},"text":"x"}`, "to.users[0]", "must be a string or a whole number, not null")
 	f(`{"to":{"users":["`+strings.Repeat("a", 256)+`"]},"text":"x"}`, "to.users[0]", "255 bytes")
 	f(`{"to":{"users":["a\u0000"]},"text":"x"}`, "to.users[0]", "control characters")
 	f(`{"to":{"channels":["a*"]},"text":"x"}`, "to.channels[0]", "*")

@@ -56,10 +56,7 @@ func (h *Hub) plan(p *Push, now time.Time, pubs []broker.Publication) (plan, []b
 	}}
 	if w := out.waiter; w != nil {
 		g.env.receipt = returnAddress{node: h.node, request: w.number, wait: uint64(p.wait / time.Millisecond)}
-		out.deadline = now.Add(gatherTimeout)
-		if p.wait > 0 {
-			out.deadline = now.Add(p.wait)
-		}
+		out.deadline = now.Add(p.wait)
 	}
 	if p.id != "" {
 		g.digest = p.digest()

@@ -10,8 +10,13 @@ import (
 	"github.com/pushcart/pushcart/internal/apierror"
 )
 
-// publishAtOnce bounds what one call hands to the broker.
-const publishAtOnce = 1024
+const (
+	// publishAtOnce bounds what one call hands to the broker.
+	publishAtOnce = 1024
+	// countTimeout is how long pushes without a wait wait for nodes to say that they
+	// had one of several targets, which only tells how many nodes that were.
+	countTimeout = 250 * time.Millisecond
+)
 
 // outcome is what became of one push: a result or an error.
 type outcome struct {
@@ -38,8 +43,12 @@ func (h *Hub) publish(ctx context.Context, pushes []*Push, out []outcome) {
 		w.plans = append(w.plans, one)
 	}
 	confirmed := h.handOver(ctx, w.pubs)
+	counted := time.Now().Add(countTimeout)
 	for i := range w.plans {
 		p := &w.plans[i]
+		if p.push.wait == 0 {
+			p.deadline = counted
+		}
 		out[i] = h.outcome(ctx, p, w.pubs[p.first:p.end])
 		h.pushes.count(p.push.to.label(), &out[i])
 	}
@@ -115,7 +124,9 @@ func (h *Hub) outcome(ctx context.Context, p *plan, pubs []broker.Publication) o
 	t := p.waiter.collected()
 	out.Delivered, out.Slow = t.delivered, t.slow
 	if !h.alone && !exact(pubs) {
-		out.Nodes = len(t.nodes)
+		// A node that is silent was sent each destination once at most.
+		missing := sum - int(t.messages)
+		out.Nodes = len(t.nodes) + (missing+len(pubs)-1)/len(pubs)
 	}
 	return out
 }

@@ -44,16 +44,20 @@ type node struct {
 func newNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, error) {
 	id := push.NewNodeID()
 	n := &node{cfg: cfg, log: log.With("node", id)}
-	if err := n.build(ctx, id); err != nil {
+	if err := n.build(id); err != nil {
 		return nil, errors.Join(err, n.discard())
 	}
 	if err := n.listen(); err != nil {
 		return nil, errors.Join(err, n.discard())
 	}
+	n.hub.SetAddress(advertised(n.public.Addr()))
+	if err := n.hub.Start(ctx); err != nil {
+		return nil, errors.Join(err, n.discard())
+	}
 	return n, nil
 }
 
-func (n *node) build(ctx context.Context, id string) (err error) {
+func (n *node) build(id string) (err error) {
 	fds, err := n.share()
 	if err != nil {
 		return err
@@ -93,7 +97,7 @@ func (n *node) build(ctx context.Context, id string) (err error) {
 		Config: n.cfg.Push, Hub: n.hub, ChannelsPerConnection: n.cfg.Limits.ChannelsPerConnection, Log: n.log,
 	})
 	n.admin = admin.New(admin.Options{Config: n.cfg.Admin, Metrics: m.Handler(), Redis: redis, Log: n.log})
-	return n.hub.Start(ctx)
+	return nil
 }
 
 // share shares out the file descriptors.
