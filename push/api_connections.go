@@ -123,6 +123,9 @@ func parseDisconnect(body []byte) (request, *apierror.Error) {
 			return f
 		},
 		"reason": func(r *jsonReader) *fault {
+			if r.null() {
+				return nil
+			}
 			b, f := r.text("reason")
 			q.Reason = string(b)
 			return f

@@ -12,8 +12,8 @@ func (a *API) push(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
 	if !jsonType(h.ContentType()) {
 		return a.refused(apierror.New(apierror.UnsupportedType, "Content-Type must be application/json; the raw routes, like /v1/all/push, take other bodies"))
 	}
-	if len(h.ContentEncoding()) > 0 {
-		return a.refused(apierror.New(apierror.UnsupportedType, "Content-Encoding is not taken"))
+	if err := plainBody(ctx); err != nil {
+		return a.refused(err)
 	}
 	// The pushes alias the request's memory, which lives as long as this handler;
 	// publish copies what goes on its way.
@@ -39,6 +39,14 @@ func (a *API) push(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
 	}
 	ctx.SetContentType(contentJSON)
 	ctx.SetBody(append(b, "]}"...))
+	return nil
+}
+
+// plainBody refuses a body that is compressed: it would be sent as it is.
+func plainBody(ctx *fasthttp.RequestCtx) *apierror.Error {
+	if len(ctx.Request.Header.ContentEncoding()) > 0 {
+		return apierror.New(apierror.UnsupportedType, "Content-Encoding is not taken")
+	}
 	return nil
 }
 
@@ -92,6 +100,9 @@ func (a *API) pushAll(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
 // raw is a route whose body is the frame.
 func (a *API) raw(ctx *fasthttp.RequestCtx, to targets) *apierror.Error {
 	p := &Push{to: to}
+	if err := plainBody(ctx); err != nil {
+		return a.refused(err)
+	}
 	if err := p.setRaw(string(ctx.Request.Header.ContentType()), ctx.PostBody()); err != nil {
 		return a.refused(err)
 	}

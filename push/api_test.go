@@ -182,6 +182,7 @@ func TestAPI_PushContentType(t *testing.T) {
 		s.wantError(415, "unsupported_type", "", "POST", "/v1/push", body, "Content-Type: "+bad)
 	}
 	s.wantError(415, "unsupported_type", "", "POST", "/v1/push", body, "Content-Encoding: gzip")
+	s.wantError(415, "unsupported_type", "", "POST", "/v1/all/push", "x", "Content-Encoding: gzip", "Content-Type: application/octet-stream")
 }
 
 func TestAPI_RawRoutes(t *testing.T) {

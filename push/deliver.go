@@ -56,7 +56,8 @@ func (h *Hub) receive(topic string, payload []byte) {
 
 // unreadable: the node that sent it is of another version, or no node at all.
 func (h *Hub) unreadable(topic string, err error) {
-	h.log.Warn("unreadable message between nodes", "topic", topic, "err", err)
+	kind, _ := splitTopic(topic)
+	h.rate.Warn("unreadable "+kind, "unreadable message between nodes; is another version running?", "topic", topic, "err", err)
 }
 
 // deliver takes tasks of one topic, in order.
@@ -152,7 +153,8 @@ func (h *Hub) leaveOut(d *delivery, topic string, e *envelope) bool {
 			return false
 		}
 		if b == nil { // it found no room, or came while the subscription was broken
-			h.lanes.dropped()
+			h.metrics.FanoutDropped.Inc()
+			h.rate.Warn("no bulk", "messages dropped: the push that they are part of did not come to this node")
 			return false
 		}
 		e.payload, out = b.payload, b.leftOut(&e.bulk)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
 )
 
@@ -106,8 +107,11 @@ func TestHub_SaysWhenItCannotRead(t *testing.T) {
 	c := join(t, h, "42")
 	for _, b := range []string{"", "\x02\x01", "\x01\x09", "\x01\x01", "\x01\x01\x03", "\x01\x02\xff", "\x01\x03{", "\x01\x05]"} {
 		before := log.count()
-		h.receive("user:42", []byte(b))
-		h.lanes.published(t.Context(), h.lanes.to("user:42", envelopeOrder))
+		h.rate = ratelog.New(h.log) // as if a minute had passed
+		for range 3 {
+			h.receive("user:42", []byte(b))
+			h.lanes.published(t.Context(), h.lanes.to("user:42", envelopeOrder))
+		}
 		if log.count() != before+1 {
 			t.Errorf("%q: %d log lines, want 1", b, log.count()-before)
 		}

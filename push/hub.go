@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
 )
 
@@ -21,6 +22,7 @@ type Hub struct {
 	metrics *metrics.Metrics
 	pushes  pushCounters
 	log     *slog.Logger
+	rate    *ratelog.Logger
 
 	numbers  *numbers
 	table    *table
@@ -47,7 +49,7 @@ func NewHub(b broker.Broker, nodeID string, m *metrics.Metrics, log *slog.Logger
 	_, alone := b.(*broker.Memory)
 	h := &Hub{
 		node: nodeID, about: about{started: time.Now()}, broker: b, alone: alone,
-		metrics: m, pushes: newPushCounters(m), log: log, bulkFrom: defaultBulkFrom,
+		metrics: m, pushes: newPushCounters(m), log: log, rate: ratelog.New(log), bulkFrom: defaultBulkFrom,
 		numbers: newNumbers(), table: newTable(), users: newUsers(), channels: newChannels(), answers: newAnswers(),
 	}
 	h.lanes, h.outgoing = newLanes(h), newOutgoing(h)

@@ -56,7 +56,6 @@ type lanes struct {
 	queries   laneGroup
 	endings   laneGroup // see pushLast
 	work      sync.WaitGroup
-	lastLog   atomic.Int64 // Unix seconds of the last report of a drop
 }
 
 type laneGroup struct {
@@ -187,10 +186,7 @@ func (m *mark) reached() {
 
 func (l *lanes) dropped() {
 	l.hub.metrics.FanoutDropped.Inc()
-	now := time.Now().Unix()
-	if last := l.lastLog.Load(); now > last && l.lastLog.CompareAndSwap(last, now) {
-		l.hub.log.Error("messages dropped: fan-out cannot keep up", "waiting_bytes", int64(maxWaiting))
-	}
+	l.hub.rate.Error("dropped", "messages dropped: fan-out cannot keep up", "waiting_bytes", int64(maxWaiting))
 }
 
 // published is called by publishers of this node after they handed a message for

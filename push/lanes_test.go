@@ -213,8 +213,8 @@ func TestLanes_AreBounded(t *testing.T) {
 	if got := metric(t, m, "pushcart_fanout_dropped_total"); got < most || got > most+10 {
 		t.Errorf("dropped %.0f of %d messages of 1 MiB, want about %d", got, 2*most, most)
 	}
-	if n := strings.Count(log.String(), "messages dropped"); n < 1 || n > 5 {
-		t.Errorf("%d log lines, want one a second", n)
+	if n := strings.Count(log.String(), "messages dropped"); n != 1 {
+		t.Errorf("%d log lines, want one a minute", n)
 	}
 	if h.lanes.waiting() > maxWaiting {
 		t.Errorf("%d bytes wait", h.lanes.waiting())

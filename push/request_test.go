@@ -135,6 +135,7 @@ func TestAPI_Disconnect(t *testing.T) {
 			t.Errorf("%s: %d nodes", path, r.Nodes)
 		}
 	}
+	s.want(200, "POST", "/v1/users/nobody/disconnect", `{"code":null,"reason":null}`)
 	for _, bad := range []string{`{"code":1001}`, `{"code":4099}`, `{"code":5000}`, `{"code":"1000"}`, `{"code":1000.5}`} {
 		s.wantError(400, "invalid_argument", "code", "POST", "/v1/users/42/disconnect", bad)
 	}
