@@ -103,8 +103,11 @@ func TestHandshake_WithoutAnyWayInIs401AndSaysWhy(t *testing.T) {
 	if _, err := tryDial(s, "/_push", nil); err == nil || !strings.Contains(err.Error(), "401") || !strings.Contains(err.Error(), "auth.jwt") {
 		t.Errorf("got %v, want 401 that names the keys", err)
 	}
-	if c := s.complaints(); len(c) != 1 || !strings.Contains(c[0], "no way in") {
-		t.Errorf("got warnings %q, want one", c)
+	if _, err := tryDial(s, "/_push", nil); err == nil {
+		t.Error("the second was let in")
+	}
+	if c := s.complaints(); len(c) != 2 || !strings.Contains(c[0], "no way in") || !strings.Contains(c[1], "handshake refused") {
+		t.Errorf("got warnings %q, want one at the start and one of the refusals", c)
 	}
 }
 
