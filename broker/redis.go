@@ -114,7 +114,7 @@ func redisOptions(cfg config.Redis) (*redis.Options, error) {
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = redisTimeout, redisTimeout, redisTimeout
 	o.MaxRetries = -1 // a publish that is sent twice would be delivered twice
 	o.DialerRetries = 1
-	o.PoolSize = 1 // a client is one goroutine's, see connect
+	o.PoolSize, o.MinIdleConns = 1, 0 // a client is one goroutine's, see connect
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	var err error

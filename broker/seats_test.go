@@ -255,6 +255,24 @@ func TestRedisSeats_ASilentNodeStartsOver(t *testing.T) {
 	}
 }
 
+// Seats are written, so that a node learns with its next beat that the master is one no
+// more, and counts at the new one.
+func TestRedisSeats_ADemotedMasterIsLeft(t *testing.T) {
+	old, next := redistest.Start(t), redistest.Start(t)
+	vip := redistest.NewVIP(t, old.Addr)
+	_, s := startSeats(t, vip.Addr, "pc", 0, config.Limits{ConnectionsPerUser: 3, PerUserPolicy: config.PolicyReject}, func(string) {})
+	awaitNodes(t, client(t, old.Addr), "pc", 1)
+	count(s, "ann", "a", 2)
+	vip.Point(next.Addr)
+	host, port, _ := strings.Cut(next.Addr, ":")
+	old.Do(t, "REPLICAOF", host, port)
+	look := client(t, next.Addr)
+	brokertest.Eventually(t, "the seats are at the new master", func() bool { return seatsOf(look, "ann") == 2 })
+	if in := count(s, "ann", "b", 2); in != 1 {
+		t.Errorf("%d more are in, want 1", in)
+	}
+}
+
 func TestRedisSeats_LeavesNothingForEver(t *testing.T) {
 	_, look, all, evicted := pair(t, config.PolicyReplace)
 	count(all[0], "ann", "a", 3)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/pushcart/pushcart/internal/redistest"
 )
 
 // TestTwoNodes_EveryPushArrivesExactlyOnceAndInOrder: 1,000 connections of 500
@@ -313,6 +315,34 @@ func TestRedis_AwayAtStartAndInBetween(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A Redis without room still carries pushes; who asks is told what it answers.
+func TestRedis_FullSaysSo(t *testing.T) {
+	redis := redistest.Start(t)
+	s := start(t, withJWT+"\nredis: {addresses: ['"+redis.Addr+"']}")
+	s.awaitRedis(t, http.StatusOK)
+	c := dial(t, s, bearer(token("ann")))
+	redis.Do(t, "CONFIG", "SET", "maxmemory", "1")
+	eventually(t, "a push with an id is 503", func() bool {
+		status, body := s.api(t, "POST", "/v1/push", `{"to":{"users":["nobody"]},"text":"x","id":"k"}`)
+		return status == 503 && strings.Contains(body, `"k"`)
+	})
+	s.awaitRedis(t, http.StatusServiceUnavailable)
+	if status, body := call(t, "GET", "http://"+s.admin+"/readyz", "", ""); status != 200 || !strings.Contains(body, "OOM") {
+		t.Errorf("readyz: %d %s", status, body)
+	}
+	if _, metrics := call(t, "GET", "http://"+s.admin+"/metrics", "", ""); !strings.Contains(metrics, "pushcart_redis_up 0") {
+		t.Error("pushcart_redis_up is not 0")
+	}
+	if got := s.pushed(t, `{"to":{"users":["ann"]},"text":"plain"}`); got.Nodes != 1 {
+		t.Errorf("without id: %+v", got)
+	}
+	if _, text := next(t, c); text != "plain" {
+		t.Errorf("got %q", text)
+	}
+	redis.Do(t, "CONFIG", "SET", "maxmemory", "0")
+	s.awaitRedis(t, http.StatusOK)
 }
 
 func TestRedis_HangsAndComesBack(t *testing.T) {
