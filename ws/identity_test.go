@@ -64,6 +64,14 @@ func newApp(t *testing.T) *app {
 			_, _ = io.WriteString(w, `{"user_id":"carol","channels":["connect"]}`)
 		case "/connect/channels":
 			_, _ = io.WriteString(w, `{"channels":["connect"]}`)
+		case "/forward/php":
+			_, _ = io.WriteString(w, "\xef\xbb\xbf{\"id\":42}")
+		case "/connect/php":
+			_, _ = io.WriteString(w, "\xef\xbb\xbf"+`{"user_id":42,"channels":"news","expires_at":4102444800}`)
+		case "/forward/twice":
+			_, _ = io.WriteString(w, `{"id":"ann","id":"eve"}`)
+		case "/connect/twice":
+			_, _ = io.WriteString(w, `{"user_id":"ann","user_id":"eve"}`)
 		case "/forward/nobody":
 			_, _ = io.WriteString(w, `{}`)
 		default:
