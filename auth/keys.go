@@ -97,14 +97,11 @@ func (k *keys) candidates(set *keySet, alg jwa.SignatureAlgorithm, kid string) i
 	}
 }
 
-// wait asks for a set newer than old, and returns what there is then; old again,
-// or nil, where none came.
-func (k *keys) wait(ctx context.Context, old *keySet) *keySet {
-	if now := k.set(); now != old {
-		return now
+// wait asks for a set newer than old, if that is still the last.
+func (k *keys) wait(ctx context.Context, old *keySet) {
+	if k.set() == old {
+		k.refresher.wait(ctx)
 	}
-	k.refresher.wait(ctx)
-	return k.set()
 }
 
 func (k *keys) fetch() error {

@@ -38,14 +38,17 @@ func (a *Authenticator) verify(ctx context.Context, token string) (Identity, err
 	if !a.keys.allowed[string(t.alg)] {
 		return Identity{}, unauthenticated("auth.jwt.algorithms", "token's algorithm is not accepted")
 	}
-	version, set := a.cache.version(), a.keys.set()
+	version, set := a.cache.version(), a.keys.set() // in this order: put must see keys that came between
 	good, known, err := a.signed(ctx, t, set)
 	if err == nil && !good && a.keys.refreshable(t.alg) {
-		if fresh := a.keys.wait(ctx, set); fresh == nil {
+		a.keys.wait(ctx, set)
+		old := set
+		version, set = a.cache.version(), a.keys.set()
+		switch {
+		case set == nil:
 			return Identity{}, unavailable("auth.jwt.jwks_url", "the keys cannot be fetched")
-		} else if fresh != set {
-			version = a.cache.version()
-			good, known, err = a.signed(ctx, t, fresh)
+		case set != old:
+			good, known, err = a.signed(ctx, t, set)
 		}
 	}
 	switch {

@@ -188,7 +188,7 @@ func (q *queue) tell(j *job) {
 // boundLocked gives up the oldest told events past webhook.outbox.
 func (q *queue) boundLocked() {
 	most := q.d.cfg.Outbox
-	for e := q.outbox.Front(); e != nil && (q.outbox.Len() > most.Messages || q.bytes > int(most.Bytes)); {
+	for e := q.outbox.Front(); e != nil && (q.outbox.Len() > most.Messages || int64(q.bytes) > int64(most.Bytes)); {
 		next := e.Next()
 		if j := e.Value.(*job); !j.sent {
 			q.lostLocked(j, lostOutboxFull)
