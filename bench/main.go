@@ -12,6 +12,7 @@
 //	go run ./bench broadcast         CPU per delivery to 1,000 and 10,000 connections
 //	go run ./bench locks             what locks cost in both of these
 //	go run ./bench fairness          p99 of pushes to one user beside broadcasts
+//	go run ./bench flood             p50 of round trips beside 20 clients that flood, and at coder/websocket
 //	go run ./bench storm             10,000 connects in 2 s beside steady pushes
 //	go run ./bench drain             15,000 connections closed, each app told
 //	go run ./bench rolling           two nodes restarted under load
@@ -66,13 +67,16 @@ var measurements = []struct {
 }{
 	{"idle", idle, false}, {"idle-users", idleUsers, false}, {"idle-compression", idleCompression, false},
 	{"idle-tls", idleTLS, false}, {"connect", connect, false}, {"ping", ping, false}, {"push", pushes, false},
-	{"broadcast", broadcasts, false}, {"locks", locks, false}, {"fairness", fairness, false}, {"storm", storm, false},
+	{"broadcast", broadcasts, false}, {"locks", locks, false}, {"fairness", fairness, false}, {"flood", flood, false}, {"storm", storm, false},
 	{"drain", drain, false}, {"rolling", rolling, false}, {"slow", slow, true}, {"soak", soak, true},
 }
 
 func run(o options, what string) error {
 	if what == "probe" { // fairness runs itself
 		return probe(flag.Arg(0), flag.Arg(1))
+	}
+	if what == "floodprobe" { // so does flood
+		return floodProbe(flag.Arg(0), flag.Arg(1))
 	}
 	if what == "ab" {
 		return ab(o, flag.Args())

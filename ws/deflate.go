@@ -123,6 +123,7 @@ func (q *inflater) run() {
 	for d, ok := q.next(); ok; d, ok = q.next() {
 		p, fault := d.inflate()
 		d.c.inflated(d.op, p, fault)
+		runtime.Gosched() // a flood here must not keep pollers from a core
 	}
 }
 

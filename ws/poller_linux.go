@@ -21,6 +21,11 @@ const (
 	eventsAtOnce = 256
 	attendAtOnce = 64 // connections; then those that have something to say come first
 	wakeSlot     = -1
+	// floodPause is how long a poller sleeps after a round in which a connection used up
+	// its turn. A poller that never waits keeps its core from the goroutines that carry
+	// messages to the app, and from Go's netpoller, which brings the answers: both then
+	// wait for the runtime's monitor, 10 ms each time.
+	floodPause = 50 * time.Microsecond
 )
 
 // poller runs a loop whose connections are descriptors in one epoll set: a
@@ -36,6 +41,7 @@ type poller struct {
 	join   []byte          // frames joined for one write
 	done   []*push.Message // written by one flush
 	due    []*Conn
+	flood  bool // a connection used up its turn
 }
 
 func newPoller(log *slog.Logger) (*poller, error) {
@@ -85,8 +91,15 @@ func (p *poller) run() {
 			return
 		}
 		p.poll(events, waitMillis(wait))
+		if p.flood {
+			p.flood = false
+			time.Sleep(floodPause)
+		}
 	}
 }
+
+// took notes how many frames a connection's turn had.
+func (p *poller) took(frames int) { p.flood = p.flood || frames >= framesAtOnce }
 
 // poll waits for events and takes them.
 func (p *poller) poll(events []unix.EpollEvent, millis int) {
@@ -140,7 +153,7 @@ func (p *poller) guard(c *Conn, f func(*Conn)) {
 func (p *poller) attend(c *Conn) {
 	c.attend()
 	if c.takeRest() {
-		c.feed(nil)
+		p.took(c.feed(nil))
 	}
 	if t, ok := c.sock.(*tlsSocket); ok && t.more {
 		t.read(p)
@@ -202,7 +215,7 @@ func (s *fdSocket) read(p *poller) {
 	n, err := sockio.Read(s.fd, p.buf)
 	switch {
 	case n > 0:
-		s.c.received(p.buf[:n])
+		p.took(s.c.received(p.buf[:n]))
 	case err == unix.EAGAIN:
 	case err == nil:
 		s.c.inputEnded()

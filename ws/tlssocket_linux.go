@@ -65,6 +65,7 @@ func (s *tlsSocket) read(p *poller) {
 			return
 		}
 	}
+	p.flood = true
 	s.c.loop.post(s.c)
 }
 
