@@ -12,7 +12,9 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/plainjson"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/internal/sockio"
 )
@@ -20,7 +22,7 @@ import (
 // APIOptions are what an API is built from.
 type APIOptions struct {
 	Config config.Push
-	Hub    *Hub
+	Hub    *hub.Hub
 	// ChannelsPerConnection is limits.channels_per_connection.
 	ChannelsPerConnection int
 	Log                   *slog.Logger
@@ -28,7 +30,7 @@ type APIOptions struct {
 
 // API is the push API (SPEC §6) on its own listener.
 type API struct {
-	hub     *Hub
+	hub     *hub.Hub
 	server  *fasthttp.Server
 	log     *slog.Logger
 	guard   guard
@@ -161,7 +163,7 @@ func fail(ctx *fasthttp.RequestCtx, e *apierror.Error) {
 }
 
 func respond(ctx *fasthttp.RequestCtx, v any) *apierror.Error {
-	b, err := encode(nil, v)
+	b, err := plainjson.Append(nil, v)
 	if err != nil {
 		return apierror.New(apierror.Internal, "answer: "+err.Error())
 	}

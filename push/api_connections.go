@@ -1,14 +1,15 @@
 package push
 
 import (
-	"cmp"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/apierror"
 )
 
@@ -38,49 +39,50 @@ type userConn struct {
 }
 
 func (a *API) getUser(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	replies, complete, err := a.hub.gather(a.ctx, userTopic+names[0], request{Op: opDescribe})
+	found, complete, err := a.hub.UserConnections(a.ctx, names[0])
 	if err != nil {
 		return unconfirmed(err)
 	}
-	out := userAnswer{UserID: names[0], Connections: []userConn{}, Complete: complete}
-	for _, r := range replies {
-		for _, c := range r.Connections {
-			out.Connections = append(out.Connections, userConn{c.ConnectionID, c.NodeID, c.Since, c.RemoteIP, c.Channels})
-		}
+	out := userAnswer{UserID: names[0], Online: len(found) > 0, Connections: []userConn{}, Complete: complete}
+	for _, c := range found {
+		out.Connections = append(out.Connections, userConn{c.ConnectionID, c.NodeID, c.Since, c.RemoteIP, c.Channels})
 	}
-	slices.SortFunc(out.Connections, func(x, y userConn) int {
-		return cmp.Or(x.Since.Compare(y.Since), cmp.Compare(x.ConnectionID, y.ConnectionID))
-	})
-	out.Online = len(out.Connections) > 0
 	return respond(ctx, out)
 }
 
-// ask puts a request to the node of one connection and returns its answer.
-func (a *API) ask(id string, q request) (reply, *apierror.Error) {
-	missing := apierror.New(apierror.NotFound, "no such connection")
-	node, _, ok := parseConnectionID(id)
-	if !ok || node == a.hub.node && a.hub.Connection(id) == nil {
-		return reply{}, missing
-	}
-	q.Connection = id
-	replies, complete, err := a.hub.gather(a.ctx, nodeTopic+node, q)
+// refusal says why a question about one connection got no answer.
+func refusal(err error) *apierror.Error {
 	switch {
-	case err != nil:
-		return reply{}, unconfirmed(err)
-	case !complete:
-		return reply{}, apierror.New(apierror.Unavailable, "the connection's node did not answer")
-	case len(replies) == 0 || len(replies[0].Connections) == 0:
-		return reply{}, missing
+	case errors.Is(err, hub.ErrNoConnection):
+		return apierror.New(apierror.NotFound, "no such connection")
+	case errors.Is(err, hub.ErrNoAnswer):
+		return apierror.New(apierror.Unavailable, "the connection's node did not answer")
+	case errors.Is(err, hub.ErrFull):
+		return apierror.New(apierror.RateLimited, "the connection has limits.channels_per_connection channels")
 	}
-	return replies[0], nil
+	return unconfirmed(err)
+}
+
+// respondInfo answers with a connection.
+func respondInfo(ctx *fasthttp.RequestCtx, i hub.Info, err error) *apierror.Error {
+	if err != nil {
+		return refusal(err)
+	}
+	return respond(ctx, i)
+}
+
+// respondNothing answers 204.
+func respondNothing(ctx *fasthttp.RequestCtx, err error) *apierror.Error {
+	if err != nil {
+		return refusal(err)
+	}
+	ctx.SetStatusCode(fasthttp.StatusNoContent)
+	return nil
 }
 
 func (a *API) getConnection(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	r, err := a.ask(names[0], request{Op: opDescribe})
-	if err != nil {
-		return err
-	}
-	return respond(ctx, r.Connections[0])
+	i, err := a.hub.Describe(a.ctx, names[0])
+	return respondInfo(ctx, i, err)
 }
 
 func (a *API) patchConnection(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
@@ -100,25 +102,28 @@ func (a *API) patchConnection(ctx *fasthttp.RequestCtx, names []string) *apierro
 	case len(state) > MaxState:
 		return &apierror.Error{Code: apierror.TooLarge, Message: "state: larger than 2 KiB", Field: "state"}
 	}
-	r, err := a.ask(names[0], request{Op: opSetState, State: state})
-	if err != nil {
-		return err
-	}
-	return respond(ctx, r.Connections[0])
+	i, err := a.hub.ReplaceState(a.ctx, names[0], state)
+	return respondInfo(ctx, i, err)
+}
+
+// goodbye is the body of the three disconnect routes.
+type goodbye struct {
+	code   int
+	reason string
 }
 
 // parseDisconnect reads the body of the three disconnect routes, which may be
 // absent.
-func parseDisconnect(body []byte) (request, *apierror.Error) {
-	q := request{Op: opDisconnect, Code: 1000}
+func parseDisconnect(body []byte) (goodbye, *apierror.Error) {
+	q := goodbye{code: 1000}
 	if len(body) == 0 {
 		return q, nil
 	}
 	err := unmarshal(body, map[string]func(*jsonReader) *fault{
 		"code": func(r *jsonReader) *fault {
 			b, f := r.value()
-			if f == nil && json.Unmarshal(b, &q.Code) != nil {
-				q.Code = 0
+			if f == nil && json.Unmarshal(b, &q.code) != nil {
+				q.code = 0
 			}
 			return f
 		},
@@ -127,16 +132,16 @@ func parseDisconnect(body []byte) (request, *apierror.Error) {
 				return nil
 			}
 			b, f := r.text("reason")
-			q.Reason = string(b)
+			q.reason = string(b)
 			return f
 		},
 	})
-	switch c := q.Code; {
+	switch c := q.code; {
 	case err != nil:
 		return q, err
 	case c != 1000 && c != 3000 && c != 3003 && (c < 4100 || c > 4999):
 		return q, apierror.Invalid("code", "must be 1000, 3000, 3003 or 4100 to 4999")
-	case len(q.Reason) > maxReason || !utf8.ValidString(q.Reason):
+	case len(q.reason) > maxReason || !utf8.ValidString(q.reason):
 		return q, apierror.Invalid("reason", "must not be longer than 123 bytes")
 	}
 	return q, nil
@@ -147,57 +152,46 @@ type nodesAnswer struct {
 	Nodes int `json:"nodes"`
 }
 
-func (a *API) disconnectTopic(ctx *fasthttp.RequestCtx, topic string) *apierror.Error {
+// disconnect answers a disconnect route; do ends connections and returns how many
+// nodes were told.
+func disconnect(ctx *fasthttp.RequestCtx, do func(goodbye) (nodes int, err error)) *apierror.Error {
 	q, bad := parseDisconnect(ctx.PostBody())
 	if bad != nil {
 		return bad
 	}
-	nodes, err := a.hub.order(a.ctx, topic, &q)
+	nodes, err := do(q)
 	if err != nil {
-		return unconfirmed(err)
+		return refusal(err)
 	}
 	return respond(ctx, nodesAnswer{nodes})
 }
 
 func (a *API) disconnectUser(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	return a.disconnectTopic(ctx, userTopic+names[0])
+	return disconnect(ctx, func(q goodbye) (int, error) {
+		return a.hub.DisconnectUser(a.ctx, names[0], q.code, q.reason)
+	})
 }
 
 func (a *API) disconnectChannel(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	return a.disconnectTopic(ctx, channelTopic+names[0])
+	return disconnect(ctx, func(q goodbye) (int, error) {
+		return a.hub.DisconnectChannel(a.ctx, names[0], q.code, q.reason)
+	})
 }
 
 func (a *API) disconnectConnection(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	q, bad := parseDisconnect(ctx.PostBody())
-	if bad != nil {
-		return bad
-	}
-	switch _, err := a.ask(names[0], q); {
-	case err == nil:
-		return respond(ctx, nodesAnswer{1})
-	case err.Code == apierror.NotFound: // nobody there is not an error
-		return respond(ctx, nodesAnswer{0})
-	default:
-		return err
-	}
+	return disconnect(ctx, func(q goodbye) (int, error) {
+		err := a.hub.Disconnect(a.ctx, names[0], q.code, q.reason)
+		if errors.Is(err, hub.ErrNoConnection) { // nobody there is not an error
+			return 0, nil
+		}
+		return 1, err
+	})
 }
 
 func (a *API) putSubscription(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	r, err := a.ask(names[0], request{Op: opSubscribe, Channel: names[1], Most: a.most})
-	if err != nil {
-		return err
-	}
-	if r.Full {
-		return apierror.New(apierror.RateLimited, "the connection has limits.channels_per_connection channels")
-	}
-	ctx.SetStatusCode(fasthttp.StatusNoContent)
-	return nil
+	return respondNothing(ctx, a.hub.Subscribe(a.ctx, names[0], names[1], a.most))
 }
 
 func (a *API) deleteSubscription(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	if _, err := a.ask(names[0], request{Op: opUnsubscribe, Channel: names[1]}); err != nil {
-		return err
-	}
-	ctx.SetStatusCode(fasthttp.StatusNoContent)
-	return nil
+	return respondNothing(ctx, a.hub.Unsubscribe(a.ctx, names[0], names[1]))
 }

@@ -1,12 +1,11 @@
 package push
 
 import (
-	"slices"
 	"strconv"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/apierror"
 )
 
@@ -16,30 +15,14 @@ const (
 	maxLimit     = 1000
 )
 
-// nodeInfo is one node in GET /v1/nodes.
-type nodeInfo struct {
-	NodeID      string    `json:"node_id"`
-	Address     string    `json:"address,omitempty"`
-	Version     string    `json:"version"`
-	Start       time.Time `json:"start"`
-	Connections int       `json:"connections"`
-}
-
 func (a *API) getNodes(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
-	replies, complete, err := a.hub.gather(a.ctx, topicAll, request{Op: opNode})
+	nodes, complete, err := a.hub.Nodes(a.ctx)
 	if err != nil {
 		return unconfirmed(err)
 	}
-	nodes := make([]nodeInfo, 0, len(replies))
-	for _, r := range replies {
-		if r.About != nil {
-			nodes = append(nodes, *r.About)
-		}
-	}
-	slices.SortFunc(nodes, func(x, y nodeInfo) int { return x.Start.Compare(y.Start) })
 	return respond(ctx, struct {
-		Nodes    []nodeInfo `json:"nodes"`
-		Complete bool       `json:"complete"`
+		Nodes    []hub.NodeInfo `json:"nodes"`
+		Complete bool           `json:"complete"`
 	}{nodes, complete})
 }
 
@@ -58,15 +41,13 @@ func (a *API) getChannels(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error 
 		}
 		limit = n
 	}
-	replies, complete, err := a.hub.gather(a.ctx, topicAll,
-		request{Op: opChannels, Channel: values["match"], After: values["cursor"], Most: limit})
+	page, next, complete, err := a.hub.ListChannels(a.ctx, values["match"], values["cursor"], limit)
 	if err != nil {
 		return unconfirmed(err)
 	}
-	page, next := mergeChannels(replies, limit)
 	return respond(ctx, struct {
-		Channels []channelCount `json:"channels"`
-		Next     string         `json:"next,omitempty"`
-		Complete bool           `json:"complete"`
+		Channels []hub.ChannelCount `json:"channels"`
+		Next     string             `json:"next,omitempty"`
+		Complete bool               `json:"complete"`
 	}{page, next, complete})
 }

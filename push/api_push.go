@@ -1,8 +1,11 @@
 package push
 
 import (
+	"strconv"
+
 	"github.com/valyala/fasthttp"
 
+	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/apierror"
 )
 
@@ -24,17 +27,17 @@ func (a *API) push(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
 	if !batch {
 		return a.publishOne(ctx, pushes[0])
 	}
-	out := make([]outcome, len(pushes))
-	a.hub.publish(a.ctx, pushes, out)
+	out := make([]hub.Published, len(pushes))
+	a.hub.Publish(a.ctx, pushes, out)
 	b := append(make([]byte, 0, 64+96*len(out)), `{"results":[`...)
 	for i := range out {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		if out[i].err != nil {
-			b = append(b, out[i].err.AsJSON()...)
+		if out[i].Err != nil {
+			b = append(b, out[i].Err.AsJSON()...)
 		} else {
-			b = out[i].append(b)
+			b = appendResult(b, &out[i].Result)
 		}
 	}
 	ctx.SetContentType(contentJSON)
@@ -52,20 +55,37 @@ func plainBody(ctx *fasthttp.RequestCtx) *apierror.Error {
 
 // refused counts a push that was not even tried.
 func (a *API) refused(err *apierror.Error) *apierror.Error {
-	a.hub.pushes.invalid()
+	a.hub.CountRefused()
 	return err
 }
 
-func (a *API) publishOne(ctx *fasthttp.RequestCtx, p *Push) *apierror.Error {
-	var out [1]outcome
-	a.hub.publish(a.ctx, []*Push{p}, out[:])
-	if out[0].err != nil {
-		return out[0].err
+func (a *API) publishOne(ctx *fasthttp.RequestCtx, p *hub.Push) *apierror.Error {
+	var out [1]hub.Published
+	a.hub.Publish(a.ctx, []*hub.Push{p}, out[:])
+	if out[0].Err != nil {
+		return out[0].Err
 	}
 	var answer [192]byte
 	ctx.SetContentType(contentJSON)
-	ctx.SetBody(out[0].append(answer[:0]))
+	ctx.SetBody(appendResult(answer[:0], &out[0].Result))
 	return nil
+}
+
+// appendResult writes the answer of SPEC §6.1.
+func appendResult(b []byte, r *hub.Result) []byte {
+	b = append(b, `{"id":`...)
+	b = appendJSONString(b, r.ID)
+	b = append(b, `,"nodes":`...)
+	b = strconv.AppendInt(b, int64(r.Nodes), 10)
+	if r.Waited {
+		b = append(b, `,"delivered":`...)
+		b = strconv.AppendUint(b, r.Delivered, 10)
+		b = append(b, `,"slow":`...)
+		b = strconv.AppendUint(b, r.Slow, 10)
+	}
+	b = append(b, `,"duplicate":`...)
+	b = strconv.AppendBool(b, r.Duplicate)
+	return append(b, '}')
 }
 
 // jsonType: curl sends its form type where nobody said otherwise, and fetch text/plain
@@ -82,24 +102,24 @@ func jsonType(contentType []byte) bool {
 }
 
 func (a *API) pushUser(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	return a.raw(ctx, targets{users: []string{userTopic + names[0]}})
+	return a.raw(ctx, hub.Targets{Users: []string{hub.UserTopic + names[0]}})
 }
 
 func (a *API) pushChannel(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	return a.raw(ctx, targets{channels: []string{channelTopic + names[0]}})
+	return a.raw(ctx, hub.Targets{Channels: []string{hub.ChannelTopic + names[0]}})
 }
 
 func (a *API) pushConnection(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	return a.raw(ctx, targets{connections: names})
+	return a.raw(ctx, hub.Targets{Connections: names})
 }
 
 func (a *API) pushAll(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
-	return a.raw(ctx, targets{all: true})
+	return a.raw(ctx, hub.Targets{All: true})
 }
 
 // raw is a route whose body is the frame.
-func (a *API) raw(ctx *fasthttp.RequestCtx, to targets) *apierror.Error {
-	p := &Push{to: to}
+func (a *API) raw(ctx *fasthttp.RequestCtx, to hub.Targets) *apierror.Error {
+	p := &draft{hub.Push{To: to}}
 	if err := plainBody(ctx); err != nil {
 		return a.refused(err)
 	}
@@ -118,5 +138,5 @@ func (a *API) raw(ctx *fasthttp.RequestCtx, to targets) *apierror.Error {
 			return a.refused(apierror.Invalid(name, problem))
 		}
 	}
-	return a.publishOne(ctx, p)
+	return a.publishOne(ctx, &p.Push)
 }

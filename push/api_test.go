@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -16,6 +17,9 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/hub/hubtest"
+	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 )
 
@@ -26,7 +30,7 @@ type served struct {
 	address string
 }
 
-func serve(t testing.TB, h *Hub, change ...func(*config.Push)) *served {
+func serve(t testing.TB, h *hub.Hub, change ...func(*config.Push)) *served {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -131,8 +135,8 @@ func (s *served) wantError(status int, code, field, method, path, body string, h
 }
 
 func TestAPI_Push(t *testing.T) {
-	h := alone(t)
-	c := join(t, h, "42", "news")
+	h := hubtest.Alone(t)
+	c := hubtest.Join(t, h, "42", "news")
 	s := serve(t, h)
 	f := func(body, want string) {
 		t.Helper()
@@ -155,7 +159,7 @@ func TestAPI_Push(t *testing.T) {
 		`{"results":[{"id":"k4","nodes":1,"duplicate":false},{"error":{"code":"conflict",`+
 			`"message":"id: was used for other content in the last 5 minutes","field":"id","id":"k4"}}]}`)
 	f(`{"pushes":[]}`, `{"results":[]}`)
-	wantFrames(t, c, `{ "b" :1.50, "a":"<\u00e9>"}`, "x", "y")
+	hubtest.WantFrames(t, c, `{ "b" :1.50, "a":"<\u00e9>"}`, "x", "y")
 	s.wantError(409, "conflict", "id", "POST", "/v1/push", `{"to":{"all":true},"text":"other","id":"k4"}`)
 	s.wantError(400, "invalid_argument", "to.users[1]", "POST", "/v1/push", `{"to":{"users":["42",""]},"text":"x"}`)
 	s.wantError(400, "invalid_argument", "pushes[1].to.users[0]", "POST", "/v1/push",
@@ -168,7 +172,7 @@ func TestAPI_Push(t *testing.T) {
 }
 
 func TestAPI_PushContentType(t *testing.T) {
-	h := alone(t)
+	h := hubtest.Alone(t)
 	s := serve(t, h)
 	const body = `{"to":{"all":true},"text":"x"}`
 	for _, ok := range []string{
@@ -186,8 +190,8 @@ func TestAPI_PushContentType(t *testing.T) {
 }
 
 func TestAPI_RawRoutes(t *testing.T) {
-	h := alone(t)
-	c := join(t, h, "a/b 42%", "nüws")
+	h := hubtest.Alone(t)
+	c := hubtest.Join(t, h, "a/b 42%", "nüws")
 	s := serve(t, h)
 	for _, path := range []string{
 		"/v1/users/a%2Fb%2042%25/push", "/v1/channels/n%C3%BCws/push", "/v1/connections/" + c.Member().ID() + "/push", "/v1/all/push",
@@ -197,12 +201,12 @@ func TestAPI_RawRoutes(t *testing.T) {
 			t.Errorf("%s: %s", path, r.body)
 		}
 	}
-	wantFrames(t, c, "hello", "hello", "hello", "hello")
+	hubtest.WantFrames(t, c, "hello", "hello", "hello", "hello")
 	const all = "/v1/all/push"
 	s.want(200, "POST", all, "\x00\xff", "Content-Type: application/octet-stream")
 	s.want(200, "POST", all, `{"a": 1}`, "Content-Type: application/json; charset=utf-8")
 	s.want(200, "POST", all, "")
-	wantFrames(t, c, "hello", "hello", "hello", "hello", "\x00\xff", `{"a": 1}`, "")
+	hubtest.WantFrames(t, c, "hello", "hello", "hello", "hello", "\x00\xff", `{"a": 1}`, "")
 	s.wantError(400, "invalid_argument", "", "POST", all, "\xff", "Content-Type: text/plain")
 	s.wantError(400, "invalid_argument", "", "POST", all, "{", "Content-Type: application/json")
 	s.wantError(400, "invalid_argument", "wait", "POST", all+"?wait=1h", "x")
@@ -220,12 +224,12 @@ func TestAPI_RawRoutes(t *testing.T) {
 // Names are decoded once, after the path was split: no dots or slashes in them
 // change the route.
 func TestAPI_NamesAreTakenAsTheyAre(t *testing.T) {
-	h := alone(t)
+	h := hubtest.Alone(t)
 	s := serve(t, h)
 	for path, user := range map[string]string{
 		"%2e%2e": "..", "..": "..", ".": ".", "a%252Fb": "a%2Fb", "a+b": "a+b", "%2F": "/", "a%3Fb": "a?b", "%26": "&",
 	} {
-		c := join(t, h, user)
+		c := hubtest.Join(t, h, user)
 		r := s.want(200, "POST", "/v1/users/"+path+"/push?wait=1s", "x")
 		if !strings.Contains(r.body, `"delivered":1`) {
 			t.Errorf("%s: %s", path, r.body)
@@ -235,7 +239,7 @@ func TestAPI_NamesAreTakenAsTheyAre(t *testing.T) {
 }
 
 func TestAPI_Routes(t *testing.T) {
-	s := serve(t, alone(t))
+	s := serve(t, hubtest.Alone(t))
 	for _, path := range []string{
 		"/", "/v1", "/v1/", "/v1/push/", "//v1/push", "/v1//push", "/V1/push", "/v1/x/../push", "/v2/push",
 		"/v1/users/42/channels/news", "/v1/channels/news/presence", "/v1/channels/news/history", "http://127.0.0.1/v1/push",
@@ -257,7 +261,7 @@ func TestAPI_Routes(t *testing.T) {
 }
 
 func TestAPI_Guard(t *testing.T) {
-	s := serve(t, alone(t), func(c *config.Push) {
+	s := serve(t, hubtest.Alone(t), func(c *config.Push) {
 		c.Hosts, c.Tokens = []string{"Push.Internal"}, []config.Secret{"first", "second"}
 	})
 	const body = `{"to":{"all":true},"text":"x"}`
@@ -295,8 +299,8 @@ func TestAPI_Guard(t *testing.T) {
 }
 
 func TestAPI_TooLarge(t *testing.T) {
-	h := alone(t)
-	c := join(t, h, "42")
+	h := hubtest.Alone(t)
+	c := hubtest.Join(t, h, "42")
 	s := serve(t, h, func(c *config.Push) { c.MaxBody = 1000 })
 	body := func(n int) string {
 		const around = `{"to":{"users":["42"]},"text":""}`
@@ -317,7 +321,7 @@ func TestAPI_TooLarge(t *testing.T) {
 }
 
 func TestAPI_BrokenRequest(t *testing.T) {
-	s := serve(t, alone(t))
+	s := serve(t, hubtest.Alone(t))
 	for _, request := range []string{
 		"nonsense\r\n\r\n", "POST /v1/push HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
 	} {
@@ -329,7 +333,7 @@ func TestAPI_BrokenRequest(t *testing.T) {
 }
 
 func TestAPI_KeepsConnectionsAlive(t *testing.T) {
-	s := serve(t, alone(t))
+	s := serve(t, hubtest.Alone(t))
 	conn, err := net.Dial("tcp", s.address)
 	if err != nil {
 		t.Fatal(err)
@@ -350,9 +354,9 @@ func TestAPI_KeepsConnectionsAlive(t *testing.T) {
 }
 
 func TestAPI_BrokerAway(t *testing.T) {
-	h, _, net := pair(t)
+	h, _, net := hubtest.Pair(t)
 	s := serve(t, h)
-	net.set(func() { net.down = true })
+	net.Set(func() { net.Down = true })
 	r := s.wantError(503, "unavailable", "", "POST", "/v1/push", `{"to":{"users":["42"]},"text":"x"}`)
 	if strings.Contains(r.body, `"id"`) {
 		t.Errorf("an id that nobody gave: %s", r.body)
@@ -377,8 +381,8 @@ func TestAPI_UnixSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := alone(t)
-	c := join(t, h, "42")
+	h := hubtest.Alone(t)
+	c := hubtest.Join(t, h, "42")
 	s := serveOn(t, newAPI(t, h, func(c *config.Push) { c.Tokens = []config.Secret{"s3cret"} }), ln)
 	s.want(401, "POST", "/v1/users/42/push", "x")
 	for _, address := range []string{"unix:" + path} {
@@ -392,15 +396,15 @@ func TestAPI_UnixSocket(t *testing.T) {
 			t.Errorf("%s, %v", b, err)
 		}
 	}
-	wantFrames(t, c, `{"a":1}`)
+	hubtest.WantFrames(t, c, `{"a":1}`)
 }
 
 // A panic is one answer of 500, not the end.
 func TestAPI_Panic(t *testing.T) {
-	var log lines
-	a := newAPI(t, NewHub(broker.NewMemory(), NewNodeID(), metrics.New("", ""), discard()))
-	a.log = textLog(&log)
-	a.hub.broker = nil
+	var log testkit.Log
+	a := newAPI(t, hub.NewHub(broker.NewMemory(), hub.NewNodeID(), metrics.New("", ""), slog.New(slog.DiscardHandler)))
+	a.log = testkit.Logger(&log)
+	a.hub = nil
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -416,12 +420,12 @@ func TestAPI_Panic(t *testing.T) {
 
 func TestAPI_CountsPushes(t *testing.T) {
 	m := metrics.New("", "")
-	h := NewHub(broker.NewMemory(), NewNodeID(), m, discard())
+	h := hub.NewHub(broker.NewMemory(), hub.NewNodeID(), m, slog.New(slog.DiscardHandler))
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.Close() })
-	join(t, h, "42")
+	hubtest.Join(t, h, "42")
 	s := serve(t, h)
 	for _, body := range []string{
 		`{"to":{"users":["42"]},"text":"x","id":"k"}`, `{"to":{"users":["42"]},"text":"x","id":"k"}`,
@@ -433,14 +437,34 @@ func TestAPI_CountsPushes(t *testing.T) {
 		`{result="ok",target="user"}`: 1, `{result="duplicate",target="user"}`: 1, `{result="conflict",target="user"}`: 1,
 		`{result="ok",target="mixed"}`: 1, `{result="invalid",target="none"}`: 1, `{result="ok",target="all"}`: 0,
 	} {
-		if got := metric(t, m, "pushcart_pushes_total"+labels); got != want {
+		if got := testkit.Metric(t, m.Handler(), "pushcart_pushes_total"+labels); got != want {
 			t.Errorf("%s: got %v, want %v", labels, got, want)
 		}
 	}
-	if got := metric(t, m, "pushcart_push_to_write_seconds_count"); got != 2 { // once for each push that anybody here got
+	if got := testkit.Metric(t, m.Handler(), "pushcart_push_to_write_seconds_count"); got != 2 { // once for each push that anybody here got
 		t.Errorf("push to write: %v observations, want 2", got)
 	}
-	if got := metric(t, m, "pushcart_users"); got != 1 {
+	if got := testkit.Metric(t, m.Handler(), "pushcart_users"); got != 1 {
 		t.Errorf("users: %v", got)
 	}
+}
+
+func waitForFrames(t *testing.T, c *hubtest.Conn, n int) {
+	t.Helper()
+	testkit.Eventually(t, "frames", func() bool { return len(c.Frames()) >= n })
+}
+
+// mustPublish publishes what POST /v1/push would.
+func mustPublish(t *testing.T, h *hub.Hub, body string) hub.Result {
+	t.Helper()
+	pushes, _, bad := parseBody([]byte(body))
+	if bad != nil {
+		t.Fatalf("push %s: %v", body, bad)
+	}
+	var out [1]hub.Published
+	h.Publish(t.Context(), pushes, out[:])
+	if out[0].Err != nil {
+		t.Fatalf("push %s: %v", body, out[0].Err)
+	}
+	return out[0].Result
 }

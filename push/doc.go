@@ -1,10 +1,7 @@
-// Package push decides who gets what: the hub (this node's table of connections),
-// targets, the publisher (idempotency, fan-out, counts), and the push API with
-// its listener and client.
+// Package push is the push API of SPEC §6: its listener, who may call it, how a body
+// becomes a [hub.Push], and the client that pushcart push uses. Who gets the push is
+// the hub's business. The faces of other products become siblings of this package
+// and need nothing from it.
 //
-// It never touches a socket: a connection is the small interface [Conn]. Frames
-// are encoded by the connection's protocol, once per protocol and message.
-//
-// All methods may be called concurrently. To one destination, every connection
-// sees messages in the order in which the broker took them.
+// All methods of API may be called concurrently.
 package push

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pushcart/pushcart/hub/hubtest"
 )
 
 // Every route is in the table of docs/push-api.md, and no other.
@@ -20,7 +22,7 @@ func TestDocs_ListEveryRoute(t *testing.T) {
 		documented = append(documented, name.ReplaceAllString(string(m[1]), "{}"))
 	}
 	var routes []string
-	a := newAPI(t, alone(t))
+	a := newAPI(t, hubtest.Alone(t))
 	for _, r := range a.routes {
 		for method := range r.methods {
 			routes = append(routes, method+" "+name.ReplaceAllString(strings.Join(r.segments, "/"), "{}"))

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/names"
 	"github.com/pushcart/pushcart/internal/strictjson"
@@ -16,7 +17,6 @@ import (
 const (
 	// MaxBatch is how many pushes one request may carry (SPEC §6.1).
 	MaxBatch = 1000
-	maxWait  = 30 * time.Second
 	maxID    = 128
 	maxEvent = 64
 )
@@ -26,7 +26,7 @@ const fieldPushes = "pushes"
 
 // parseBody reads the body of POST /v1/push: one push, or a batch. Payloads alias
 // body.
-func parseBody(body []byte) (pushes []*Push, batch bool, _ *apierror.Error) {
+func parseBody(body []byte) (pushes []*hub.Push, batch bool, _ *apierror.Error) {
 	r, f := newJSONReader(body)
 	if f == nil {
 		pushes, batch, f = r.body()
@@ -37,7 +37,7 @@ func parseBody(body []byte) (pushes []*Push, batch bool, _ *apierror.Error) {
 	return pushes, batch, nil
 }
 
-func (r *jsonReader) body() (pushes []*Push, batch bool, _ *fault) {
+func (r *jsonReader) body() (pushes []*hub.Push, batch bool, _ *fault) {
 	p := pushReader{r: r}
 	alone := true
 	f := r.object("", func(key []byte) (f *fault) {
@@ -63,10 +63,10 @@ func (r *jsonReader) body() (pushes []*Push, batch bool, _ *fault) {
 	case batch:
 		return pushes, true, nil
 	}
-	return []*Push{&p.push}, false, p.check()
+	return []*hub.Push{&p.push.Push}, false, p.check()
 }
 
-func (r *jsonReader) batch() (pushes []*Push, _ *fault) {
+func (r *jsonReader) batch() (pushes []*hub.Push, _ *fault) {
 	f := r.array(fieldPushes, func(i int) *fault {
 		if i == MaxBatch {
 			return &fault{fieldPushes, fmt.Sprintf("must not be more than %d", MaxBatch)}
@@ -83,7 +83,7 @@ func (r *jsonReader) batch() (pushes []*Push, _ *fault) {
 		if f != nil {
 			return f.in(path() + ".")
 		}
-		pushes = append(pushes, &p.push)
+		pushes = append(pushes, &p.push.Push)
 		return nil
 	})
 	return pushes, f
@@ -92,7 +92,7 @@ func (r *jsonReader) batch() (pushes []*Push, _ *fault) {
 // pushReader reads the fields of one push.
 type pushReader struct {
 	r    *jsonReader
-	push Push
+	push draft
 	seen seen
 	// payloads counts data, text and data_base64.
 	payloads int
@@ -187,15 +187,15 @@ func (p *pushReader) data() (f *fault) {
 		return f
 	}
 	p.payloads++
-	p.push.kind = JSON
-	p.push.data, f = p.r.value()
+	p.push.Kind = hub.JSON
+	p.push.Data, f = p.r.value()
 	return f
 }
 
 func (p *pushReader) text() (f *fault) {
 	p.payloads++
-	p.push.kind = Text
-	p.push.data, f = p.r.text("text")
+	p.push.Kind = hub.Text
+	p.push.Data, f = p.r.text("text")
 	return f
 }
 
@@ -210,7 +210,7 @@ func (p *pushReader) base64() *fault {
 	if err != nil {
 		return &fault{"data_base64", "not base64"}
 	}
-	p.push.kind, p.push.data = Binary, b[:n]
+	p.push.Kind, p.push.Data = hub.Binary, b[:n]
 	return nil
 }
 
@@ -223,18 +223,18 @@ func (p *pushReader) ack() *fault {
 }
 
 func (p *pushReader) to() *fault {
-	t := &p.push.to
+	t := &p.push.To
 	return p.r.object("to", func(key []byte) *fault {
 		switch string(key) {
 		case "users":
-			return p.list(seenUsers, "to.users", list{&t.users, userTopic, names.CheckUser, true})
+			return p.list(seenUsers, "to.users", list{&t.Users, hub.UserTopic, names.CheckUser, true})
 		case "channels":
-			return p.list(seenChannels, "to.channels", list{&t.channels, channelTopic, names.CheckChannel, false})
+			return p.list(seenChannels, "to.channels", list{&t.Channels, hub.ChannelTopic, names.CheckChannel, false})
 		case "connections":
-			return p.list(seenConnections, "to.connections", list{&t.connections, "", names.CheckUser, false})
+			return p.list(seenConnections, "to.connections", list{&t.Connections, "", names.CheckUser, false})
 		case "all":
 			return p.optional(seenAll, "to.all", func() (f *fault) {
-				t.all, f = p.r.boolean("to.all")
+				t.All, f = p.r.boolean("to.all")
 				return f
 			})
 		}
@@ -243,13 +243,13 @@ func (p *pushReader) to() *fault {
 }
 
 func (p *pushReader) except() *fault {
-	t := &p.push.to
+	t := &p.push.To
 	return p.r.object("except", func(key []byte) *fault {
 		switch string(key) {
 		case "users":
-			return p.list(seenExceptUsers, "except.users", list{&t.exceptUsers, "", names.CheckUser, true})
+			return p.list(seenExceptUsers, "except.users", list{&t.ExceptUsers, "", names.CheckUser, true})
 		case "connections":
-			return p.list(seenExceptConnections, "except.connections", list{&t.exceptConnections, "", names.CheckUser, false})
+			return p.list(seenExceptConnections, "except.connections", list{&t.ExceptConnections, "", names.CheckUser, false})
 		}
 		return &fault{"except." + string(key), "unknown field"}
 	})
@@ -299,8 +299,8 @@ func unique(list []string) []string {
 
 // check is what concerns several fields.
 func (p *pushReader) check() *fault {
-	t := &p.push.to
-	if len(t.users)+len(t.channels)+len(t.connections) == 0 && !t.all {
+	t := &p.push.To
+	if len(t.Users)+len(t.Channels)+len(t.Connections) == 0 && !t.All {
 		return &fault{"to", "a push needs a target: users, channels, connections or all"}
 	}
 	if p.payloads != 1 {
@@ -309,14 +309,17 @@ func (p *pushReader) check() *fault {
 	return nil
 }
 
+// draft is a push whose fields are being read.
+type draft struct{ hub.Push }
+
 // The setters of a push's options say what is wrong with a value, "" if nothing
 // is.
 
-func (p *Push) setEvent(s string) string {
+func (p *draft) setEvent(s string) string {
 	if !validEvent(s) {
 		return "must be 1 to 64 of a-z 0-9 _ . -"
 	}
-	p.event = s
+	p.Event = s
 	return ""
 }
 
@@ -327,38 +330,38 @@ func validEvent(s string) bool {
 	return s != "" && len(s) <= maxEvent && !strings.ContainsFunc(s, func(c rune) bool { return !ok(c) })
 }
 
-func (p *Push) setID(s string) string {
+func (p *draft) setID(s string) string {
 	if len(s) > maxID || names.CheckUser(s) != nil {
 		return "must be 1 to 128 bytes of UTF-8 without control characters"
 	}
-	p.id = s
+	p.ID = s
 	return ""
 }
 
 // setTTL only checks: the ttl limits how long history hands a message out, and
 // there is none yet.
-func (p *Push) setTTL(s string) string {
+func (p *draft) setTTL(s string) string {
 	if d, err := time.ParseDuration(s); err != nil || d < 0 {
 		return "must be a duration, like 30s"
 	}
 	return ""
 }
 
-func (p *Push) setWait(s string) string {
+func (p *draft) setWait(s string) string {
 	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 || d > maxWait {
+	if err != nil || d < 0 || d > hub.MaxWait {
 		return "must be a duration of at most 30s"
 	}
-	p.wait = d
+	p.Wait = d
 	return ""
 }
 
 // setRaw takes a raw route's body as the frame it is to be; p.data aliases body.
-func (p *Push) setRaw(contentType string, body []byte) *apierror.Error {
+func (p *draft) setRaw(contentType string, body []byte) *apierror.Error {
 	kind := mediaType(contentType)
 	switch {
 	case kind == "application/octet-stream":
-		p.kind = Binary
+		p.Kind = hub.Binary
 	case !utf8.Valid(body):
 		return apierror.New(apierror.InvalidArgument,
 			"body: not UTF-8; send Content-Type: application/octet-stream for binary")
@@ -371,11 +374,11 @@ func (p *Push) setRaw(contentType string, body []byte) *apierror.Error {
 		if f := r.end(); f != nil {
 			return f.asError()
 		}
-		p.kind = JSON
+		p.Kind = hub.JSON
 	default:
-		p.kind = Text
+		p.Kind = hub.Text
 	}
-	p.data = body
+	p.Data = body
 	return nil
 }
 

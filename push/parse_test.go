@@ -7,12 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/strictjson"
 )
 
 func TestParseBody_Success(t *testing.T) {
-	f := func(body string, want Push) {
+	f := func(body string, want hub.Push) {
 		t.Helper()
 		pushes, batch, err := parseBody([]byte(body))
 		if err != nil || batch || len(pushes) != 1 {
@@ -22,29 +23,29 @@ func TestParseBody_Success(t *testing.T) {
 			t.Errorf("%s: got %+v, want %+v", body, *pushes[0], want)
 		}
 	}
-	user := targets{users: []string{"user:42"}}
-	f(`{"to":{"users":[42,"42", 42 ]},"text":"hi"}`, Push{to: user, kind: Text, data: []byte("hi")})
-	f(`{"to":{"users":[-7,123456789012345678901234567890]},"except":{"users":[0]},"text":"hi"}`, Push{
-		to: targets{users: []string{"user:-7", "user:123456789012345678901234567890"}, exceptUsers: []string{"0"}}, kind: Text, data: []byte("hi"),
+	user := hub.Targets{Users: []string{"user:42"}}
+	f(`{"to":{"users":[42,"42", 42 ]},"text":"hi"}`, hub.Push{To: user, Kind: hub.Text, Data: []byte("hi")})
+	f(`{"to":{"users":[-7,123456789012345678901234567890]},"except":{"users":[0]},"text":"hi"}`, hub.Push{
+		To: hub.Targets{Users: []string{"user:-7", "user:123456789012345678901234567890"}, ExceptUsers: []string{"0"}}, Kind: hub.Text, Data: []byte("hi"),
 	})
-	f("\ufeff"+`{"to":{"users":["42"]},"text":"hi"}`, Push{to: user, kind: Text, data: []byte("hi")})
-	f(`{"to":{"users":["42"]},"text":"hi"}`, Push{to: user, kind: Text, data: []byte("hi")})
+	f("\ufeff"+`{"to":{"users":["42"]},"text":"hi"}`, hub.Push{To: user, Kind: hub.Text, Data: []byte("hi")})
+	f(`{"to":{"users":["42"]},"text":"hi"}`, hub.Push{To: user, Kind: hub.Text, Data: []byte("hi")})
 	f(`{"data": { "b" : 1.0, "a":"\u00e9" } ,"to":{"users":["42"]}}`,
-		Push{to: user, kind: JSON, data: []byte(`{ "b" : 1.0, "a":"\u00e9" }`)})
-	f(`{"to":{"users":["42","42"]},"data":null}`, Push{to: user, kind: JSON, data: []byte("null")})
-	f(`{"to":{"users":["42"]},"data_base64":"AAEC"}`, Push{to: user, kind: Binary, data: []byte{0, 1, 2}})
+		hub.Push{To: user, Kind: hub.JSON, Data: []byte(`{ "b" : 1.0, "a":"\u00e9" }`)})
+	f(`{"to":{"users":["42","42"]},"data":null}`, hub.Push{To: user, Kind: hub.JSON, Data: []byte("null")})
+	f(`{"to":{"users":["42"]},"data_base64":"AAEC"}`, hub.Push{To: user, Kind: hub.Binary, Data: []byte{0, 1, 2}})
 	f(`{"to":{"users":["42"]},"text":"","event":null,"id":null,"ttl":null,"wait":null,"ack":null,"except":null}`,
-		Push{to: user, kind: Text, data: []byte{}})
+		hub.Push{To: user, Kind: hub.Text, Data: []byte{}})
 	f(`{"to":{"users":["\u0034\u0032"],"channels":[],"all":false},"text":"a\nb"}`,
-		Push{to: user, kind: Text, data: []byte("a\nb")})
+		hub.Push{To: user, Kind: hub.Text, Data: []byte("a\nb")})
 	f(`{"to":{"users":["a"],"channels":["b"],"connections":["c"],"all":true},"except":{"users":["d"],"connections":["e"]},
 		"text":"x","event":"order.paid","id":"k","ttl":"30s","wait":"1s","ack":false}`,
-		Push{
-			to: targets{
-				users: []string{"user:a"}, channels: []string{"channel:b"}, connections: []string{"c"}, all: true,
-				exceptUsers: []string{"d"}, exceptConnections: []string{"e"},
+		hub.Push{
+			To: hub.Targets{
+				Users: []string{"user:a"}, Channels: []string{"channel:b"}, Connections: []string{"c"}, All: true,
+				ExceptUsers: []string{"d"}, ExceptConnections: []string{"e"},
 			},
-			kind: Text, data: []byte("x"), event: "order.paid", id: "k", wait: time.Second,
+			Kind: hub.Text, Data: []byte("x"), Event: "order.paid", ID: "k", Wait: time.Second,
 		})
 }
 
@@ -53,17 +54,17 @@ func TestParseBody_Success(t *testing.T) {
 func TestBodies_MayBeginWithAByteOrderMark(t *testing.T) {
 	const bom = "\xef\xbb\xbf"
 	pushes, _, err := parseBody([]byte(bom + `{"to":{"users":["42"]},"data":{"a":1}}`))
-	if err != nil || string(pushes[0].data) != `{"a":1}` {
+	if err != nil || string(pushes[0].Data) != `{"a":1}` {
 		t.Errorf("got %+v, %v", pushes, err)
 	}
-	var p Push
-	if err := p.setRaw("application/json", []byte(bom+`[1]`)); err != nil || string(p.data) != "[1]" {
-		t.Errorf("raw JSON: got %q, %v", p.data, err)
+	var p draft
+	if err := p.setRaw("application/json", []byte(bom+`[1]`)); err != nil || string(p.Data) != "[1]" {
+		t.Errorf("raw JSON: got %q, %v", p.Data, err)
 	}
-	if err := p.setRaw("text/plain", []byte(bom+"hi")); err != nil || string(p.data) != bom+"hi" {
-		t.Errorf("raw text, which is delivered as it is: got %q, %v", p.data, err)
+	if err := p.setRaw("text/plain", []byte(bom+"hi")); err != nil || string(p.Data) != bom+"hi" {
+		t.Errorf("raw text, which is delivered as it is: got %q, %v", p.Data, err)
 	}
-	if q, err := parseDisconnect([]byte(bom + `{"code":4100}`)); err != nil || q.Code != 4100 {
+	if q, err := parseDisconnect([]byte(bom + `{"code":4100}`)); err != nil || q.code != 4100 {
 		t.Errorf("disconnect: got %+v, %v", q, err)
 	}
 }
@@ -204,8 +205,8 @@ func FuzzParseBody(f *testing.F) {
 		var want struct {
 			Data json.RawMessage `json:"data"`
 		}
-		if p := pushes[0]; p.kind == JSON && json.Unmarshal(b, &want) == nil && string(want.Data) != string(p.data) {
-			t.Errorf("%q: data %q, want %q", b, p.data, want.Data)
+		if p := pushes[0]; p.Kind == hub.JSON && json.Unmarshal(b, &want) == nil && string(want.Data) != string(p.Data) {
+			t.Errorf("%q: data %q, want %q", b, p.Data, want.Data)
 		}
 	})
 }

@@ -6,6 +6,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pushcart/pushcart/broker/brokertest"
+	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/hub/hubtest"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // decodeAnswer reads an answer of the API.
@@ -18,10 +23,10 @@ func decodeAnswer[T any](t *testing.T, r *response) (v T) {
 }
 
 func TestAPI_GetUser(t *testing.T) {
-	a, b, _ := pair(t)
-	c1 := join(t, a, "4/2", "news")
-	c2 := join(t, b, "4/2")
-	for _, h := range []*Hub{a, b} {
+	a, b, _ := hubtest.Pair(t)
+	c1 := hubtest.Join(t, a, "4/2", "news")
+	c2 := hubtest.Join(t, b, "4/2")
+	for _, h := range []*hub.Hub{a, b} {
 		s := serve(t, h)
 		u := decodeAnswer[userAnswer](t, s.want(200, "GET", "/v1/users/4%2F2", ""))
 		if u.UserID != "4/2" || !u.Online || !u.Complete || len(u.Connections) != 2 {
@@ -44,11 +49,13 @@ func TestAPI_GetUser(t *testing.T) {
 
 // A node that does not answer within a second is missing, and that is said.
 func TestAPI_IncompleteAnswers(t *testing.T) {
-	a, b, net := pair(t)
-	join(t, a, "42")
-	c := join(t, b, "42")
-	net.set(func() {
-		net.lose = func(_ *fakeBroker, topic string, payload []byte) bool { return envelopeKind(payload) == envelopeReply }
+	a, b, net := hubtest.Pair(t)
+	hubtest.Join(t, a, "42")
+	c := hubtest.Join(t, b, "42")
+	net.Set(func() {
+		net.Lose = func(_ *brokertest.NetworkNode, topic string, payload []byte) bool {
+			return strings.Contains(string(payload), `"request":`)
+		}
 	})
 	s := serve(t, a)
 	begin := time.Now()
@@ -56,7 +63,7 @@ func TestAPI_IncompleteAnswers(t *testing.T) {
 	if u.Complete || len(u.Connections) != 1 || !u.Online {
 		t.Errorf("got %+v", u)
 	}
-	if took := time.Since(begin); took < gatherTimeout || took > 10*gatherTimeout {
+	if took := time.Since(begin); took < time.Second || took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
 	if r := s.want(200, "GET", "/v1/nodes", ""); !strings.Contains(r.body, `"complete":false`) {
@@ -66,17 +73,17 @@ func TestAPI_IncompleteAnswers(t *testing.T) {
 }
 
 func TestAPI_Connection(t *testing.T) {
-	a, b, _ := pair(t)
-	c := join(t, b, "42", "news")
-	for _, h := range []*Hub{a, b} {
+	a, b, _ := hubtest.Pair(t)
+	c := hubtest.Join(t, b, "42", "news")
+	for _, h := range []*hub.Hub{a, b} {
 		s := serve(t, h)
 		path := "/v1/connections/" + c.Member().ID()
-		i := decodeAnswer[Info](t, s.want(200, "GET", path, ""))
+		i := decodeAnswer[hub.Info](t, s.want(200, "GET", path, ""))
 		if i.ConnectionID != c.Member().ID() || i.UserID != "42" || i.NodeID != b.NodeID() || len(i.Channels) != 1 {
 			t.Errorf("got %+v", i)
 		}
 		state := `{"n":1,"html":"<b>"}`
-		i = decodeAnswer[Info](t, s.want(200, "PATCH", path, `{"state": `+state+`}`))
+		i = decodeAnswer[hub.Info](t, s.want(200, "PATCH", path, `{"state": `+state+`}`))
 		if string(i.State) != state {
 			t.Errorf("state: got %s, want %s", i.State, state)
 		}
@@ -87,40 +94,41 @@ func TestAPI_Connection(t *testing.T) {
 		s.wantError(400, "invalid_argument", "", "PATCH", path, `{"state":}`)
 		s.want(200, "PATCH", path, `{"state":"`+strings.Repeat("x", MaxState-2)+`"}`)
 		s.wantError(413, "too_large", "state", "PATCH", path, `{"state":"`+strings.Repeat("x", MaxState-1)+`"}`)
-		for _, nobody := range []string{"nonsense", connectionID(NewNodeID(), 1), connectionID(a.node, 1), connectionID(b.node, 1)} {
-			s.wantError(404, "not_found", "", "GET", "/v1/connections/"+nobody, "")
-			s.wantError(404, "not_found", "", "PATCH", "/v1/connections/"+nobody, `{"state":1}`)
-			s.wantError(404, "not_found", "", "PUT", "/v1/connections/"+nobody+"/channels/x", "")
+		const nobody = "0000000000000" // a number that no connection has
+		for _, id := range []string{"nonsense", hub.NewNodeID() + nobody, a.NodeID() + nobody, b.NodeID() + nobody} {
+			s.wantError(404, "not_found", "", "GET", "/v1/connections/"+id, "")
+			s.wantError(404, "not_found", "", "PATCH", "/v1/connections/"+id, `{"state":1}`)
+			s.wantError(404, "not_found", "", "PUT", "/v1/connections/"+id+"/channels/x", "")
 		}
 	}
 }
 
 func TestAPI_Disconnect(t *testing.T) {
-	a, b, _ := pair(t)
+	a, b, _ := hubtest.Pair(t)
 	s := serve(t, a)
 	f := func(path, body string, nodes, code int, reason string) {
 		t.Helper()
-		c1, c2 := join(t, a, "42", "news"), join(t, b, "42", "news")
-		other := join(t, b, "43", "sport")
+		c1, c2 := hubtest.Join(t, a, "42", "news"), hubtest.Join(t, b, "42", "news")
+		other := hubtest.Join(t, b, "43", "sport")
 		defer a.Leave(c1)
 		defer b.Leave(c2)
 		defer b.Leave(other)
-		path = fmtBody(path, c1, c2)
+		path = strings.NewReplacer("$1", c1.Member().ID(), "$2", c2.Member().ID()).Replace(path)
 		r := decodeAnswer[nodesAnswer](t, s.want(200, "POST", path, body))
 		if r.Nodes != nodes {
 			t.Errorf("%s: got %d nodes, want %d", path, r.Nodes, nodes)
 		}
-		want := []*fakeConn{c1, c2}
+		want := []*hubtest.Conn{c1, c2}
 		if nodes == 1 {
 			want = want[1:] // the one of the other node is addressed
 		}
 		for _, c := range want {
-			eventually(t, path, func() bool { got, _ := c.closed(); return got != 0 })
-			if gotCode, gotReason := c.closed(); gotCode != code || gotReason != reason {
+			testkit.Eventually(t, path, func() bool { got, _ := c.Closed(); return got != 0 })
+			if gotCode, gotReason := c.Closed(); gotCode != code || gotReason != reason {
 				t.Errorf("%s: got %d %q, want %d %q", path, gotCode, gotReason, code, reason)
 			}
 		}
-		if got, _ := other.closed(); got != 0 {
+		if got, _ := other.Closed(); got != 0 {
 			t.Errorf("%s: another was closed", path)
 		}
 	}
@@ -146,35 +154,37 @@ func TestAPI_Disconnect(t *testing.T) {
 
 // A disconnect comes after the pushes that were made before it.
 func TestAPI_DisconnectIsInOrder(t *testing.T) {
-	a, b, _ := pair(t)
-	stuck := joinStuck(t, b, "42")
+	a, b, _ := hubtest.Pair(t)
+	stuck := hubtest.Join(t, b, "42")
+	entered, let := make(chan struct{}), make(chan struct{})
+	stuck.OnSend = func() { close(entered); <-let }
 	mustPublish(t, a, `{"to":{"users":["42"]},"text":"last words"}`)
-	<-stuck.entered
+	<-entered
 	s := serve(t, a)
 	s.want(200, "POST", "/v1/users/42/disconnect", "")
-	if code, _ := stuck.closed(); code != 0 {
+	if code, _ := stuck.Closed(); code != 0 {
 		t.Error("closed before the push was delivered")
 	}
-	close(stuck.let)
-	eventually(t, "closed", func() bool { code, _ := stuck.closed(); return code == 1000 })
-	wantFrames(t, &stuck.fakeConn, "last words")
+	close(let)
+	testkit.Eventually(t, "closed", func() bool { code, _ := stuck.Closed(); return code == 1000 })
+	hubtest.WantFrames(t, stuck, "last words")
 }
 
 func TestAPI_SubscribeConnection(t *testing.T) {
-	a, b, net := pair(t)
-	c := join(t, b, "42")
+	a, b, net := hubtest.Pair(t)
+	c := hubtest.Join(t, b, "42")
 	s := serve(t, a) // four channels for each connection
 	path := "/v1/connections/" + c.Member().ID() + "/channels/"
 	s.want(204, "PUT", path+"ne%2Fws", "")
 	s.want(204, "PUT", path+"ne%2Fws", "")
 	mustPublish(t, a, `{"to":{"channels":["ne/ws"]},"text":"1"}`)
-	wantFrames(t, c, "1")
+	hubtest.WantFrames(t, c, "1")
 	s.want(204, "DELETE", path+"ne%2Fws", "")
 	s.want(204, "DELETE", path+"ne%2Fws", "")
 	if r := mustPublish(t, a, `{"to":{"channels":["ne/ws"]},"text":"2"}`); r.Nodes != 0 {
 		t.Errorf("got %+v", r)
 	}
-	if net.subscribers("channel:ne/ws") != 0 {
+	if net.Subscribers("channel:ne/ws") != 0 {
 		t.Error("still subscribed")
 	}
 	for i := range 4 {
@@ -185,7 +195,7 @@ func TestAPI_SubscribeConnection(t *testing.T) {
 	s.wantError(400, "invalid_argument", "channel", "PUT", path+"a*", "")
 	b.Leave(c)
 	for i := range 4 {
-		if net.subscribers(fmt.Sprint("channel:", i)) != 0 {
+		if net.Subscribers(fmt.Sprint("channel:", i)) != 0 {
 			t.Errorf("channel %d is still subscribed to", i)
 		}
 	}
@@ -193,13 +203,13 @@ func TestAPI_SubscribeConnection(t *testing.T) {
 }
 
 func TestAPI_Nodes(t *testing.T) {
-	a, b, _ := pair(t)
+	a, b, _ := hubtest.Pair(t)
 	a.SetVersion("1.2.3")
 	a.SetAddress("10.0.0.1:8080")
-	join(t, a, "")
-	join(t, a, "")
+	hubtest.Join(t, a, "")
+	hubtest.Join(t, a, "")
 	type list struct {
-		Nodes    []nodeInfo
+		Nodes    []hub.NodeInfo
 		Complete bool
 	}
 	l := decodeAnswer[list](t, serve(t, b).want(200, "GET", "/v1/nodes", ""))
@@ -207,14 +217,14 @@ func TestAPI_Nodes(t *testing.T) {
 		t.Fatalf("got %+v", l)
 	}
 	for _, n := range l.Nodes {
-		if n.NodeID == a.node && (n.Version != "1.2.3" || n.Address != "10.0.0.1:8080" || n.Connections != 2 || n.Start.IsZero()) {
+		if n.NodeID == a.NodeID() && (n.Version != "1.2.3" || n.Address != "10.0.0.1:8080" || n.Connections != 2 || n.Start.IsZero()) {
 			t.Errorf("got %+v", n)
 		}
 	}
 }
 
 func TestAPI_Channels(t *testing.T) {
-	h := alone(t)
+	h := hubtest.Alone(t)
 	s := serve(t, h)
 	f := func(query, want string) {
 		t.Helper()
@@ -223,8 +233,8 @@ func TestAPI_Channels(t *testing.T) {
 		}
 	}
 	f("", `{"channels":[],"complete":true}`)
-	join(t, h, "", "a.1", "b")
-	join(t, h, "", "a.1", "a.2")
+	hubtest.Join(t, h, "", "a.1", "b")
+	hubtest.Join(t, h, "", "a.1", "a.2")
 	f("", `{"channels":[{"channel":"a.1","connections":2},{"channel":"a.2","connections":1},{"channel":"b","connections":1}],"complete":true}`)
 	f("?match=a.*", `{"channels":[{"channel":"a.1","connections":2},{"channel":"a.2","connections":1}],"complete":true}`)
 	f("?limit=2", `{"channels":[{"channel":"a.1","connections":2},{"channel":"a.2","connections":1}],"next":"a.2","complete":true}`)

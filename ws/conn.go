@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/webhook"
 )
 
@@ -27,7 +27,7 @@ const (
 // Conn is one client's WebSocket. Its size is the product's promise: what only
 // some connections have is behind a pointer.
 type Conn struct {
-	member push.Member
+	member hub.Member
 	srv    *Server
 	loop   *loop
 	sock   socket
@@ -85,16 +85,16 @@ type extras struct {
 	state        json.RawMessage
 }
 
-var _ push.Conn = (*Conn)(nil)
+var _ hub.Conn = (*Conn)(nil)
 
-// Member implements push.Conn.
-func (c *Conn) Member() *push.Member { return &c.member }
+// Member implements hub.Conn.
+func (c *Conn) Member() *hub.Member { return &c.member }
 
 func (c *Conn) remoteIP() netip.Addr { return netip.AddrFrom16(c.remote).Unmap() }
 
-// Info implements push.Conn.
-func (c *Conn) Info() push.Info {
-	i := push.Info{
+// Info implements hub.Conn.
+func (c *Conn) Info() hub.Info {
+	i := hub.Info{
 		ConnectionID: c.member.ID(), UserID: c.member.User(), NodeID: c.srv.hub.NodeID(),
 		Since: c.member.Since(), RemoteIP: c.remoteIP().String(), Channels: c.member.Channels(),
 		MessagesIn: c.inFrames.Load(), BytesIn: c.inBytes.Load(),
@@ -108,7 +108,7 @@ func (c *Conn) Info() push.Info {
 	return i
 }
 
-// SetState implements push.Conn.
+// SetState implements hub.Conn.
 func (c *Conn) SetState(state json.RawMessage) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,7 +130,7 @@ func (c *Conn) end(e *ending) {
 
 // endLocked does what must be in step with the outbox; the messages that it
 // returns were given up, which the caller reports after unlocking.
-func (c *Conn) endLocked(e *ending) (given []*push.Message) {
+func (c *Conn) endLocked(e *ending) (given []*hub.Message) {
 	if c.ended != nil {
 		if e.final && !c.peerDone { // the peer answers our Close, or says what ends all it can say
 			c.peerDone = true
@@ -164,10 +164,10 @@ func (c *Conn) endLocked(e *ending) (given []*push.Message) {
 }
 
 // giveUp reports messages that will not be written because of e.
-func (c *Conn) giveUp(given []*push.Message, e *ending) {
-	o := push.Gone
+func (c *Conn) giveUp(given []*hub.Message, e *ending) {
+	o := hub.Gone
 	if e == endSlow {
-		o = push.Slow
+		o = hub.Slow
 	}
 	for _, m := range given {
 		m.Done(o)
@@ -185,7 +185,7 @@ func (c *Conn) hurry() {
 	}
 }
 
-// Close implements push.Conn.
+// Close implements hub.Conn.
 func (c *Conn) Close(code int, reason string) {
 	c.end(&ending{code: code, reason: reason, cause: CauseBackend})
 }

@@ -12,7 +12,7 @@ import (
 
 	"github.com/klauspost/compress/flate"
 
-	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/hub"
 )
 
 // minDeflate is from how many bytes on messages are compressed; below, the frame
@@ -25,7 +25,7 @@ const flushed = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 
 // deflatedFrame is a message's frame for those who negotiated permessage-deflate;
 // the plain one where that is no smaller.
-func deflatedFrame(m *push.Message) []byte {
+func deflatedFrame(m *hub.Message) []byte {
 	plain := m.Frame(protoRaw, rawFrame)
 	if f := deflate(opOf(m.Kind), m.Data); len(f) < len(plain) {
 		return f
@@ -47,7 +47,7 @@ func deflate(op byte, payload []byte) []byte {
 // frameOf is a message's frame in this connection's encoding. A client that asked
 // for a small window gets what fits into it compressed, as no distance can then
 // reach farther back, and the rest as it is (RFC 7692 §6).
-func (c *Conn) frameOf(m *push.Message) []byte {
+func (c *Conn) frameOf(m *hub.Message) []byte {
 	if c.deflates(len(m.Data)) {
 		return m.Frame(protoDeflated, deflatedFrame)
 	}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/hub"
 )
 
 // squeeze is a client's compressed payload, made by the standard library.
@@ -67,7 +67,7 @@ func noise(n int) []byte {
 
 func TestDeflatedFrame_IsWhatTheStandardLibraryReads(t *testing.T) {
 	for _, size := range []int{minDeflate, 200, 4096, 65535, 200_000} {
-		m := &push.Message{Kind: push.JSON, Data: text(size)}
+		m := &hub.Message{Kind: hub.JSON, Data: text(size)}
 		first, p := payloadOf(t, deflatedFrame(m))
 		if first != finText|rsv1 {
 			t.Errorf("%d bytes: first byte %x", size, first)
@@ -79,7 +79,7 @@ func TestDeflatedFrame_IsWhatTheStandardLibraryReads(t *testing.T) {
 }
 
 func TestDeflatedFrame_IsThePlainOneWhereThatIsSmaller(t *testing.T) {
-	m := &push.Message{Kind: push.Binary, Data: noise(5000)}
+	m := &hub.Message{Kind: hub.Binary, Data: noise(5000)}
 	if first, p := payloadOf(t, deflatedFrame(m)); first != finBinary || !bytes.Equal(p, m.Data) {
 		t.Errorf("first byte %x, %d bytes", first, len(p))
 	}
@@ -89,7 +89,7 @@ func TestFrameOf_KeepsToTheWindow(t *testing.T) {
 	f := func(window uint8, size int, compressed bool) {
 		t.Helper()
 		c := &Conn{window: window}
-		first, _ := payloadOf(t, c.frameOf(&push.Message{Kind: push.Text, Data: text(size)}))
+		first, _ := payloadOf(t, c.frameOf(&hub.Message{Kind: hub.Text, Data: text(size)}))
 		if got := first&rsv1 != 0; got != compressed {
 			t.Errorf("window %d, %d bytes: compressed %v, want %v", window, size, got, compressed)
 		}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/config"
-	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/hub"
 )
 
 // telling asks the app with messages, and tells it of the end.
@@ -143,7 +143,7 @@ func TestFIN_WhileMuchWaitsToBeWritten(t *testing.T) {
 			const size, count = 64 << 10, 100 // more than sockets hold
 			text := strings.Repeat("x", size)
 			for range count {
-				to.Send([]*push.Message{{Kind: push.Text, Data: []byte(text)}})
+				to.Send([]*hub.Message{{Kind: hub.Text, Data: []byte(text)}})
 			}
 			last := ping("choked")
 			if end == CodeNormal {

@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/push"
 )
 
 // pushServer is a push API in front of a hub.
-func pushServer(t *testing.T, h *push.Hub) (url string) {
+func pushServer(t *testing.T, h *hub.Hub) (url string) {
 	t.Helper()
 	api := push.NewAPI(push.APIOptions{Config: config.Default().Push, Hub: h, Log: slog.New(slog.DiscardHandler)})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

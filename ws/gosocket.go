@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/hub"
 )
 
 // goReadBuffer is small because every connection of this path has one.
@@ -172,7 +172,7 @@ func (s *goSocket) await(ready func() bool) bool {
 func (s *goSocket) writeLoop() {
 	c := s.c
 	scratch := make([]byte, 0, keptBuffer)
-	var done []*push.Message
+	var done []*hub.Message
 	for {
 		chunk := s.next(scratch)
 		if chunk == nil {

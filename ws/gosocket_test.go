@@ -19,11 +19,11 @@ import (
 	"github.com/pushcart/pushcart/auth"
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
 	"github.com/pushcart/pushcart/internal/leak"
 	"github.com/pushcart/pushcart/metrics"
-	"github.com/pushcart/pushcart/push"
 	"github.com/pushcart/pushcart/webhook"
 )
 
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) { leak.Main(m) }
 
 // newTestServer lets anybody in. The engine is the goroutine path alone where the
 // test runs in a bubble, which a poller's system call would never let idle.
-func newTestServer(t testing.TB, change func(*config.Config), e *engine) (*Server, *push.Hub) {
+func newTestServer(t testing.TB, change func(*config.Config), e *engine) (*Server, *hub.Hub) {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Auth.Anonymous = true
@@ -40,7 +40,7 @@ func newTestServer(t testing.TB, change func(*config.Config), e *engine) (*Serve
 	}
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	m := metrics.New("test", "")
-	hub := push.NewHub(broker.NewMemory(), push.NewNodeID(), m, log)
+	hub := hub.NewHub(broker.NewMemory(), hub.NewNodeID(), m, log)
 	if err := hub.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func readFrame(t *testing.T, in *bufio.Reader) (op byte, payload string) {
 	return head[0] & opcodeBits, string(b)
 }
 
-func closeServer(t testing.TB, s *Server, h *push.Hub) {
+func closeServer(t testing.TB, s *Server, h *hub.Hub) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -162,9 +162,9 @@ func TestGoroutinePath_DeliversInOrderAndClosesSlowConsumers(t *testing.T) {
 		var conns []*Conn
 		s.engine.goLoop.each(func(c *Conn) { conns = append(conns, c) })
 		for i := range 8 {
-			m := &push.Message{Kind: push.Text, Data: []byte{byte('0' + i)}}
+			m := &hub.Message{Kind: hub.Text, Data: []byte{byte('0' + i)}}
 			for _, c := range conns {
-				c.Send([]*push.Message{m})
+				c.Send([]*hub.Message{m})
 			}
 			if op, got := readFrame(t, in); op != opText || got != string(m.Data) {
 				t.Fatalf("frame %d: got opcode %d %q", i, op, got)
@@ -282,15 +282,15 @@ func TestPoller_BurstsArriveWholeAndInOrder(t *testing.T) {
 	const bursts, each = 50, 40
 	go func() { // faster than the client reads, so that all ways of writing are taken
 		for i := range bursts {
-			var batch []*push.Message
+			var batch []*hub.Message
 			for k := range each {
 				size := 1 + (i*each+k)*37%5000
 				data := strings.Repeat(string(rune('a'+(i*each+k)%26)), size)
-				batch = append(batch, &push.Message{Kind: push.Text, Data: []byte(data)})
+				batch = append(batch, &hub.Message{Kind: hub.Text, Data: []byte(data)})
 			}
 			if i%3 == 0 {
 				for _, m := range batch {
-					c.Send([]*push.Message{m})
+					c.Send([]*hub.Message{m})
 				}
 				continue
 			}

@@ -14,10 +14,10 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
-	"github.com/pushcart/pushcart/push"
 	"github.com/pushcart/pushcart/webhook"
 )
 
@@ -30,7 +30,7 @@ type handshake struct {
 	srv    *Server
 	head   *http1.Request
 	from   clientaddr.Origin
-	member push.Member
+	member hub.Member
 	offers []string // of Sec-WebSocket-Protocol
 
 	cookies []string // Set-Cookie lines of auth.forward, for the client
@@ -65,7 +65,7 @@ func (s *Server) Serve(conn net.Conn, head *http1.Request, early []byte, from cl
 type entry struct {
 	total, ip bool
 	user      string // among whose connections the member has a seat
-	member    *push.Member
+	member    *hub.Member
 }
 
 func (e *entry) leave(s *Server, from clientaddr.Origin) {

@@ -4,7 +4,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/hub"
 )
 
 // heartbeat is when pings are sent and pongs are missed. Both happen at few moments
@@ -43,7 +43,7 @@ func (h *heartbeat) up(t tick) tick { return (t + h.step - 1) / h.step * h.step 
 
 // keepAliveLocked sends the ping that is due, and ends a connection that did not
 // answer one or whose token expired.
-func (c *Conn) keepAliveLocked(now tick) []*push.Message {
+func (c *Conn) keepAliveLocked(now tick) []*hub.Message {
 	if c.ended != nil {
 		return nil
 	}

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/webhook"
 )
 
@@ -149,7 +149,7 @@ type disconnected struct {
 func (c *Conn) release() {
 	c.mu.Lock()
 	c.phase = phaseClosed
-	var given []*push.Message
+	var given []*hub.Message
 	if c.out != nil {
 		given = c.out.release(nil)
 		c.out = nil

@@ -4,13 +4,13 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/hub"
 )
 
 // item is a frame on its way out. msg is nil for what is not a push.
 type item struct {
 	frame []byte
-	msg   *push.Message
+	msg   *hub.Message
 }
 
 // size is what the item counts against the bounds: its frame, and its place in
@@ -67,7 +67,7 @@ func (o *outbox) chunk(scratch []byte) []byte {
 
 // advance notes that n bytes of the last chunk are written and appends the
 // messages that are thereby whole to done.
-func (o *outbox) advance(n int, done []*push.Message) (frames int, _ []*push.Message) {
+func (o *outbox) advance(n int, done []*hub.Message) (frames int, _ []*hub.Message) {
 	o.bytes -= n // and itemSize for each that is whole
 	o.pinned = 0
 	for n > 0 {
@@ -92,7 +92,7 @@ func (o *outbox) advance(n int, done []*push.Message) (frames int, _ []*push.Mes
 
 // drop gives up all that is not on its way already; a frame of which the peer
 // has a part must be finished, or nothing after it can be read.
-func (o *outbox) drop(given []*push.Message) []*push.Message {
+func (o *outbox) drop(given []*hub.Message) []*hub.Message {
 	keep := o.head + o.pinned
 	if o.pinned == 0 && o.offset > 0 {
 		keep++
@@ -109,7 +109,7 @@ func (o *outbox) drop(given []*push.Message) []*push.Message {
 }
 
 // release gives up everything and returns the outbox to the pool.
-func (o *outbox) release(given []*push.Message) []*push.Message {
+func (o *outbox) release(given []*hub.Message) []*hub.Message {
 	o.pinned, o.offset = 0, 0
 	given = o.drop(given)
 	if cap(o.items) <= 1024 {

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/sockio"
-	"github.com/pushcart/pushcart/push"
 )
 
 const (
@@ -37,9 +37,9 @@ type poller struct {
 	log    *slog.Logger
 	epfd   int
 	wakefd int
-	buf    []byte          // what is read, parsed in place
-	join   []byte          // frames joined for one write
-	done   []*push.Message // written by one flush
+	buf    []byte         // what is read, parsed in place
+	join   []byte         // frames joined for one write
+	done   []*hub.Message // written by one flush
 	due    []*Conn
 	flood  bool // a connection used up its turn
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/pushcart/pushcart/auth"
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/descriptors"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
-	"github.com/pushcart/pushcart/push"
 	"github.com/pushcart/pushcart/webhook"
 )
 
@@ -23,7 +23,7 @@ type Options struct {
 	// Config is read for WebSocket, Auth.Anonymous, Webhook, Limits and Shutdown.
 	Config config.Config
 	// Hub is this node's table of connections.
-	Hub *push.Hub
+	Hub *hub.Hub
 	// Auth verifies credentials.
 	Auth *auth.Authenticator
 	// Webhooks is nil where no webhook is configured.
@@ -41,7 +41,7 @@ type Options struct {
 // Server owns all WebSocket connections of a node.
 type Server struct {
 	cfg       config.Config
-	hub       *push.Hub
+	hub       *hub.Hub
 	auth      *auth.Authenticator
 	hooks     *webhook.Dispatcher
 	metrics   *metrics.Metrics

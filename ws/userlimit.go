@@ -4,14 +4,14 @@ import (
 	"sync"
 
 	"github.com/pushcart/pushcart/broker"
-	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/hub"
 )
 
 // userLimit is limits.connections_per_user. Without that limit it is nil, and does
 // nothing.
 type userLimit struct {
 	seats broker.Seats
-	hub   *push.Hub
+	hub   *hub.Hub
 
 	mu sync.Mutex // guards coming
 	// coming are connections that ask for a seat or have one and are not in the hub
@@ -19,7 +19,7 @@ type userLimit struct {
 	coming map[string]bool
 }
 
-func newUserLimit(seats broker.Seats, hub *push.Hub) *userLimit {
+func newUserLimit(seats broker.Seats, hub *hub.Hub) *userLimit {
 	if seats == nil {
 		return nil
 	}
@@ -30,7 +30,7 @@ func newUserLimit(seats broker.Seats, hub *push.Hub) *userLimit {
 
 // enter asks for a seat; false: the user has all that it may have. Anonymous
 // connections are nobody's.
-func (u *userLimit) enter(user string, m *push.Member) bool {
+func (u *userLimit) enter(user string, m *hub.Member) bool {
 	if u == nil || user == "" {
 		return true
 	}
@@ -47,7 +47,7 @@ func (u *userLimit) enter(user string, m *push.Member) bool {
 
 // arrived is called when the hub has the connection; true: its seat was lost on
 // the way.
-func (u *userLimit) arrived(m *push.Member) bool {
+func (u *userLimit) arrived(m *hub.Member) bool {
 	return u != nil && u.forget(m.ID())
 }
 
@@ -60,7 +60,7 @@ func (u *userLimit) forget(connection string) (lost bool) {
 }
 
 // leave gives the seat back.
-func (u *userLimit) leave(user string, m *push.Member) {
+func (u *userLimit) leave(user string, m *hub.Member) {
 	if u == nil || user == "" {
 		return
 	}

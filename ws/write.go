@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/hub"
 )
 
 // closeWait is how long the peer has to answer a Close frame, lingerWait how
@@ -23,10 +23,10 @@ const (
 	protoDeflated = 1
 )
 
-func rawFrame(m *push.Message) []byte { return newFrame(opOf(m.Kind), m.Data) }
+func rawFrame(m *hub.Message) []byte { return newFrame(opOf(m.Kind), m.Data) }
 
-func opOf(k push.Kind) byte {
-	if k == push.Binary {
+func opOf(k hub.Kind) byte {
+	if k == hub.Binary {
 		return opBinary
 	}
 	return opText
@@ -42,9 +42,9 @@ const (
 	sentFull    // the outbox is full
 )
 
-// Send implements push.Conn: frames are written at once if nothing waits and the
+// Send implements hub.Conn: frames are written at once if nothing waits and the
 // socket takes them, which is the common case and allocates nothing.
-func (c *Conn) Send(batch []*push.Message) {
+func (c *Conn) Send(batch []*hub.Message) {
 	if len(batch) == 1 {
 		c.sendOne(batch[0])
 		return
@@ -52,27 +52,27 @@ func (c *Conn) Send(batch []*push.Message) {
 	c.sendAll(batch)
 }
 
-func (c *Conn) sendOne(m *push.Message) {
+func (c *Conn) sendOne(m *hub.Message) {
 	frame := c.frameOf(m)
 	c.mu.Lock()
 	s := sentNothing
 	if c.ended == nil {
 		s = c.queueLocked(item{frame: frame, msg: m})
 	}
-	var given []*push.Message
+	var given []*hub.Message
 	if s == sentFull {
 		given = c.endLocked(endSlow)
 	}
 	c.mu.Unlock()
 	switch s {
 	case sentWhole:
-		m.Done(push.Written)
+		m.Done(hub.Written)
 	case sentQueued:
 		c.srv.relieve()
 	case sentNothing:
-		m.Done(push.Gone)
+		m.Done(hub.Gone)
 	case sentFull:
-		m.Done(push.Slow)
+		m.Done(hub.Slow)
 		c.giveUp(given, endSlow)
 	}
 }
@@ -80,7 +80,7 @@ func (c *Conn) sendOne(m *push.Message) {
 // joiner is what joining frames into one write needs; pooled.
 type joiner struct {
 	scratch []byte
-	done    []*push.Message
+	done    []*hub.Message
 }
 
 var joiners = sync.Pool{New: func() any { return &joiner{scratch: make([]byte, 0, joinSize)} }}
@@ -89,10 +89,10 @@ var joiners = sync.Pool{New: func() any { return &joiner{scratch: make([]byte, 0
 const joinSize = 32 << 10
 
 // sendAll queues several frames and writes them together.
-func (c *Conn) sendAll(batch []*push.Message) {
+func (c *Conn) sendAll(batch []*hub.Message) {
 	j := joiners.Get().(*joiner)
 	j.done = j.done[:0]
-	var given []*push.Message
+	var given []*hub.Message
 	var full *ending
 	c.mu.Lock()
 	idle := c.phase == phaseOpen && c.out == nil // nothing waits but what is queued here
@@ -150,7 +150,7 @@ func (c *Conn) pong(t *turn) {
 // ownLocked writes or queues a frame that is no push. Where the outbox is full the
 // connection ends as slow; the pushes that it returns were given up, which the
 // caller reports after unlocking.
-func (c *Conn) ownLocked(frame []byte) (s sent, given []*push.Message) {
+func (c *Conn) ownLocked(frame []byte) (s sent, given []*hub.Message) {
 	if c.ended != nil {
 		return sentNothing, nil
 	}
@@ -249,14 +249,14 @@ func (c *Conn) countLocked(frames, bytes int) {
 
 // writable goes on writing what waits, with scratch to join frames in, until
 // the socket is full again. For sockets that never block.
-func (c *Conn) writable(scratch []byte, done []*push.Message) []*push.Message {
+func (c *Conn) writable(scratch []byte, done []*hub.Message) []*hub.Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.seen.Store(uint32(c.loop.now())) // that the socket has room again is the peer's doing
 	return c.flushLocked(scratch, done)
 }
 
-func (c *Conn) flushLocked(scratch []byte, done []*push.Message) []*push.Message {
+func (c *Conn) flushLocked(scratch []byte, done []*hub.Message) []*hub.Message {
 	for c.out != nil && !c.gone {
 		chunk := c.out.chunk(scratch)
 		n, err := c.sock.write(chunk)
@@ -273,7 +273,7 @@ func (c *Conn) flushLocked(scratch []byte, done []*push.Message) []*push.Message
 }
 
 // wroteLocked notes that n bytes of the outbox's last chunk are out.
-func (c *Conn) wroteLocked(n int, done []*push.Message) []*push.Message {
+func (c *Conn) wroteLocked(n int, done []*hub.Message) []*hub.Message {
 	if c.out == nil {
 		return done
 	}
@@ -295,9 +295,9 @@ func (c *Conn) wroteLocked(n int, done []*push.Message) []*push.Message {
 	return done
 }
 
-func report(done []*push.Message) {
+func report(done []*hub.Message) {
 	for i, m := range done {
-		m.Done(push.Written)
+		m.Done(hub.Written)
 		done[i] = nil
 	}
 }

@@ -5,12 +5,12 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/config"
-	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/hub"
 )
 
-func textMessages(n, size int) (batch []*push.Message) {
+func textMessages(n, size int) (batch []*hub.Message) {
 	for i := range n {
-		batch = append(batch, &push.Message{Kind: push.Text, Data: []byte(strings.Repeat(string(rune('a'+i%26)), size))})
+		batch = append(batch, &hub.Message{Kind: hub.Text, Data: []byte(strings.Repeat(string(rune('a'+i%26)), size))})
 	}
 	return batch
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/pushcart/pushcart/auth"
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/descriptors"
 	"github.com/pushcart/pushcart/metrics"
 	"github.com/pushcart/pushcart/proxy"
@@ -29,7 +30,7 @@ type node struct {
 	log     *slog.Logger
 	metrics *metrics.Metrics
 	broker  broker.Broker
-	hub     *push.Hub
+	hub     *hub.Hub
 	hooks   *webhook.Dispatcher // nil without webhook.url
 	auth    *auth.Authenticator
 	ws      *ws.Server
@@ -42,7 +43,7 @@ type node struct {
 
 // newNode builds everything and opens the listeners, but serves nothing yet.
 func newNode(ctx context.Context, cfg config.Config, log *slog.Logger) (*node, error) {
-	id := push.NewNodeID()
+	id := hub.NewNodeID()
 	n := &node{cfg: cfg, log: log.With("node", id)}
 	if err := n.build(id); err != nil {
 		return nil, errors.Join(err, n.discard())
@@ -68,7 +69,7 @@ func (n *node) build(id string) (err error) {
 	if err != nil {
 		return err
 	}
-	n.hub = push.NewHub(n.broker, id, m, n.log)
+	n.hub = hub.NewHub(n.broker, id, m, n.log)
 	n.hub.SetVersion(version)
 	if n.cfg.Webhook.URL != "" {
 		if n.hooks, err = webhook.New(n.cfg.Webhook, n.cfg.Backend, id, m, n.log); err != nil {

@@ -24,10 +24,11 @@ var allowed = map[string][]string{
 	"broker":       {"config", "metrics"},
 	"proxy":        {"config", "metrics"},
 	"webhook":      {"broker", "config", "metrics"},
-	"push":         {"broker", "config", "metrics"},
-	"ws":           {"auth", "broker", "config", "metrics", "push", "webhook"},
-	"admin":        {"broker", "config", "metrics", "push"},
-	"cmd/pushcart": {"admin", "auth", "broker", "config", "metrics", "proxy", "push", "webhook", "ws"},
+	"hub":          {"broker", "config", "metrics"},
+	"push":         {"config", "hub", "metrics"},
+	"ws":           {"auth", "broker", "config", "hub", "metrics", "webhook"},
+	"admin":        {"broker", "config", "metrics"},
+	"cmd/pushcart": {"admin", "auth", "broker", "config", "hub", "metrics", "proxy", "push", "webhook", "ws"},
 	"integration":  {},
 	"bench":        {"bench/internal/peers", "config", "metrics", "proxy"}, // a proxy alone, to measure it
 }

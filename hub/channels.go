@@ -1,0 +1,214 @@
+package hub
+
+import (
+	"hash/maphash"
+	"slices"
+	"sync"
+)
+
+// channels is who of this node is subscribed to what. A shard's lock comes before
+// that of a member's seats; no two of either are held at once.
+type channels struct {
+	seed   maphash.Seed
+	shards [shards]channelShard
+	seats  [shards]sync.Mutex // guard Member.seats, by Member.id
+}
+
+type channelShard struct {
+	mu sync.RWMutex // guards m, every channel in it, and the index of every seat in them
+	m  map[string]*channel
+}
+
+type channel struct {
+	name  string
+	conns []Conn
+}
+
+func newChannels() *channels {
+	t := &channels{seed: maphash.MakeSeed()}
+	for i := range t.shards {
+		t.shards[i].m = map[string]*channel{}
+	}
+	return t
+}
+
+func (t *channels) shard(name string) *channelShard {
+	return &t.shards[maphash.String(t.seed, name)%shards]
+}
+
+// seatsOf locks the seats of m.
+func (t *channels) seatsOf(m *Member) *sync.Mutex {
+	mu := &t.seats[m.id%shards]
+	mu.Lock()
+	return mu
+}
+
+// add subscribes c, unless it is already, or has as many channels as it may (full).
+func (t *channels) add(name string, c Conn, most int) (added, full bool) {
+	s := t.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ch := s.m[name]
+	if ch == nil {
+		ch = &channel{name: name}
+	}
+	if added, full = t.sit(c.Member(), ch, most); added {
+		ch.conns = append(ch.conns, c)
+		s.m[name] = ch
+	}
+	return added, full
+}
+
+// sit gives m a seat at the end of ch.
+func (t *channels) sit(m *Member, ch *channel, most int) (added, full bool) {
+	defer t.seatsOf(m).Unlock()
+	if m.seat(ch.name) >= 0 {
+		return false, false
+	}
+	var held []seat
+	if m.seats != nil {
+		held = *m.seats
+	}
+	if len(held) >= most {
+		return false, true
+	}
+	held = append(held, seat{in: ch, index: len(ch.conns)})
+	m.seats = &held
+	return true, false
+}
+
+// seat is the index of m's seat in a channel, -1 if it has none. Its seats are
+// locked.
+func (m *Member) seat(name string) int {
+	if m.seats == nil {
+		return -1
+	}
+	return slices.IndexFunc(*m.seats, func(s seat) bool { return s.in.name == name })
+}
+
+// remove ends one subscription. If it was the channel's last here, vacant is
+// called before anybody else can come.
+func (t *channels) remove(name string, c Conn, vacant func(name string)) {
+	s := t.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	gone, ok := t.standUp(c.Member(), name)
+	if !ok {
+		return
+	}
+	// The channel's last connection moves to the empty seat.
+	ch := gone.in
+	last := len(ch.conns) - 1
+	moved := ch.conns[last]
+	ch.conns[gone.index], ch.conns[last] = moved, nil
+	ch.conns = ch.conns[:last]
+	if moved != c {
+		t.move(moved.Member(), ch, gone.index)
+	}
+	switch {
+	case last == 0:
+		delete(s.m, name)
+		vacant(name)
+	case cap(ch.conns) > 64 && 4*last < cap(ch.conns):
+		ch.conns = slices.Clone(ch.conns)
+	}
+}
+
+// standUp takes m's seat in a channel away.
+func (t *channels) standUp(m *Member, name string) (gone seat, ok bool) {
+	defer t.seatsOf(m).Unlock()
+	i := m.seat(name)
+	if i < 0 {
+		return seat{}, false
+	}
+	gone = (*m.seats)[i]
+	if *m.seats = slices.Delete(*m.seats, i, i+1); len(*m.seats) == 0 {
+		m.seats = nil
+	}
+	return gone, true
+}
+
+func (t *channels) move(m *Member, ch *channel, index int) {
+	defer t.seatsOf(m).Unlock()
+	if i := m.seat(ch.name); i >= 0 {
+		(*m.seats)[i].index = index
+	}
+}
+
+// removeAll ends all of c's subscriptions.
+func (t *channels) removeAll(c Conn, vacant func(name string)) {
+	for _, name := range t.of(c.Member()) {
+		t.remove(name, c, vacant)
+	}
+}
+
+// ifVacant calls do if nobody here is subscribed, before anybody can be.
+func (t *channels) ifVacant(name string, do func()) {
+	s := t.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m[name] == nil {
+		do()
+	}
+}
+
+// appendTo appends the channel's connections to dst.
+func (t *channels) appendTo(dst []Conn, name string) []Conn {
+	s := t.shard(name)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if ch := s.m[name]; ch != nil {
+		dst = append(dst, ch.conns...)
+	}
+	return dst
+}
+
+// anyOf says whether m is subscribed to a channel that is among the first n names.
+func (t *channels) anyOf(m *Member, names *nameSet, n int) bool {
+	defer t.seatsOf(m).Unlock()
+	return m.seats != nil && slices.ContainsFunc(*m.seats, func(s seat) bool { return names.among(s.in.name, n) })
+}
+
+func (t *channels) of(m *Member) []string {
+	defer t.seatsOf(m).Unlock()
+	if m.seats == nil {
+		return []string{}
+	}
+	names := make([]string, 0, len(*m.seats))
+	for _, s := range *m.seats {
+		names = append(names, s.in.name)
+	}
+	return names
+}
+
+// ChannelCount is a channel and how many connections of this node it has.
+type ChannelCount struct {
+	Channel     string `json:"channel"`
+	Connections int    `json:"connections"`
+}
+
+// list returns the channels that match wants.
+func (t *channels) list(match func(name string) bool) []ChannelCount {
+	var out []ChannelCount
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.RLock()
+		for name, ch := range s.m {
+			if match(name) {
+				out = append(out, ChannelCount{name, len(ch.conns)})
+			}
+		}
+		s.mu.RUnlock()
+	}
+	return out
+}
+
+func (t *channels) size() (n int) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.RLock()
+		n += len(s.m)
+		s.mu.RUnlock()
+	}
+	return n
+}

@@ -1,0 +1,251 @@
+package hub
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// bigFanout is from how many connections on a message is delivered by several
+	// goroutines, each on its own part of the connections.
+	bigFanout = 256
+	// sliceOfCrowd is how many of them each takes before it waits for the others.
+	sliceOfCrowd = 128
+	// yieldAfter is after how many frames a broadcast lets others have its core.
+	yieldAfter = 64
+)
+
+// delivery is what a lane needs while it works; pooled.
+type delivery struct {
+	conns []Conn
+	batch []*Message
+}
+
+var deliveries = sync.Pool{New: func() any { return new(delivery) }}
+
+// receive is the broker's Receiver. It must not wait.
+func (h *Hub) receive(topic string, payload []byte) {
+	switch kind := envelopeKind(payload); kind {
+	case envelopePush, envelopeOrder, envelopeQuery:
+		h.lanes.push(h.lanes.to(topic, kind), task{topic: topic, payload: payload})
+	case envelopeEnding:
+		h.lanes.pushLast(task{topic: topic, payload: payload})
+	case envelopeBulk:
+		if ok, err := h.bulks.add(payload); err != nil {
+			h.unreadable(topic, err)
+		} else if !ok {
+			h.lanes.dropped()
+		}
+	case envelopeReceipt:
+		n, err := parseReceipt(payload)
+		if err != nil {
+			h.unreadable(topic, err)
+			return
+		}
+		h.answers.receipt(n)
+	case envelopeReply:
+		if !h.answers.reply(payload[2:]) {
+			h.unreadable(topic, errEnvelope)
+		}
+	default:
+		h.unreadable(topic, errEnvelope)
+	}
+}
+
+// unreadable: the node that sent it is of another version, or no node at all.
+func (h *Hub) unreadable(topic string, err error) {
+	kind, _ := splitTopic(topic)
+	h.rate.Warn("unreadable "+kind, "unreadable message between nodes; is another version running?", "topic", topic, "err", err)
+}
+
+// deliver takes tasks of one topic, in order.
+func (h *Hub) deliver(d *delivery, tasks []task) {
+	topic := tasks[0].topic
+	for i := range tasks {
+		if m := tasks[i].mark; m != nil {
+			m.reached()
+			continue
+		}
+		payload := tasks[i].payload
+		if envelopeKind(payload) != envelopePush {
+			h.flush(d, topic)
+			h.serve(topic, payload[2:])
+			continue
+		}
+		e, err := parseEnvelope(payload)
+		switch {
+		case err != nil:
+			h.unreadable(topic, err)
+		case e.apart():
+			h.flush(d, topic)
+			h.deliverApart(d, topic, &e)
+		default:
+			d.batch = append(d.batch, newMessage(&e))
+		}
+	}
+	h.flush(d, topic)
+}
+
+func newMessage(e *envelope) *Message {
+	return &Message{Kind: e.kind, Data: e.payload, Accepted: e.accepted}
+}
+
+// flush sends the batch to all connections of the topic.
+func (h *Hub) flush(d *delivery, topic string) {
+	if len(d.batch) > 0 {
+		d.conns = h.appendConns(d.conns, topic)
+		h.send(d)
+	}
+}
+
+// deliverApart delivers a push that not all connections of the topic get, or that
+// wants a receipt.
+func (h *Hub) deliverApart(d *delivery, topic string, e *envelope) {
+	if e.one {
+		if c := h.table.get(e.connection); c != nil {
+			d.conns = append(d.conns, c)
+		}
+	} else {
+		d.conns = h.appendConns(d.conns, topic)
+	}
+	note := receiptNote{matched: len(d.conns) > 0 || topic == topicAll}
+	if !h.leaveOut(d, topic, e) {
+		d.conns = d.conns[:0]
+		return
+	}
+	m := newMessage(e)
+	d.batch = append(d.batch, m)
+	to := e.receipt
+	switch {
+	case to.node == "":
+		h.send(d)
+	case to.wait == 0:
+		h.send(d)
+		h.receipt(to, note)
+	default:
+		m.receipt = h.receipts.begin(len(d.conns), answerBy(to.wait), func(delivered, slow uint64) {
+			note.delivered, note.slow = delivered, slow
+			h.receipt(to, note)
+		})
+		h.send(d)
+		m.receipt.begun()
+	}
+}
+
+// answerBy is how long a node waits for its connections when the publisher waits
+// for so many milliseconds: the answer needs some time for its way back.
+func answerBy(wait uint64) time.Duration {
+	d := time.Duration(min(wait, uint64(MaxWait/time.Millisecond))) * time.Millisecond
+	return d - min(d/5, 100*time.Millisecond)
+}
+
+// leaveOut takes those out of d.conns that do not get e, and fetches what e has in a
+// bulk. false: that is not here.
+func (h *Hub) leaveOut(d *delivery, topic string, e *envelope) bool {
+	var out leftOut
+	switch {
+	case e.bulk.node != "":
+		b, err := h.bulks.get(&e.bulk)
+		if err != nil {
+			h.unreadable(topic, err)
+			return false
+		}
+		if b == nil { // it found no room, or came while the subscription was broken
+			h.metrics.FanoutDropped.Inc()
+			h.rate.Warn("no bulk", "messages dropped: the push that they are part of did not come to this node")
+			return false
+		}
+		e.payload, out = b.payload, b.leftOut(&e.bulk)
+	case e.skip.empty():
+		return true
+	default:
+		out = e.skip.leaveOut()
+	}
+	d.conns = slices.DeleteFunc(d.conns, func(c Conn) bool { return out.has(h, c.Member()) })
+	return true
+}
+
+// send gives the batch to every connection, and empties both.
+func (h *Hub) send(d *delivery) {
+	if len(d.conns) >= bigFanout {
+		sendBig(d.conns, d.batch)
+	} else {
+		for _, c := range d.conns {
+			c.Send(d.batch)
+		}
+	}
+	if len(d.conns) > 0 {
+		now := time.Now().UnixNano()
+		for _, m := range d.batch { // one observation for each push (SPEC §10)
+			h.metrics.PushToWrite.Observe(float64(max(0, now-m.Accepted)) / 1e9)
+		}
+	}
+	clear(d.conns)
+	clear(d.batch)
+	d.conns, d.batch = d.conns[:0], d.batch[:0]
+	if cap(d.conns) > 1<<17 {
+		d.conns = nil
+	}
+}
+
+// sendBig splits a large crowd among the cores, slice by slice; each connection is
+// in one part, so its order holds. Who is done with his part of a slice waits for
+// the others, and while he does his core has nothing to run and looks at the
+// network. Cores that always have something to run leave that to the runtime's
+// monitor, which looks every 10 ms: as long did pushes to single users wait.
+func sendBig(conns []Conn, batch []*Message) {
+	parts := runtime.GOMAXPROCS(0)
+	var others sync.WaitGroup
+	for len(conns) > 0 {
+		slice := conns[:min(parts*sliceOfCrowd, len(conns))]
+		conns = conns[len(slice):]
+		for i := 1; i < parts; i++ {
+			others.Add(1)
+			go helpSend(&others, slice[i*len(slice)/parts:(i+1)*len(slice)/parts], batch)
+		}
+		sendPart(slice[:len(slice)/parts], batch)
+		others.Wait()
+	}
+}
+
+func helpSend(others *sync.WaitGroup, conns []Conn, batch []*Message) {
+	defer others.Done()
+	sendPart(conns, batch)
+}
+
+// sendPart yields now and then: all cores may be busy with broadcasts, and a push
+// to one user should not wait for its turn until the scheduler takes it.
+func sendPart(conns []Conn, batch []*Message) {
+	frames := 0
+	for _, c := range conns {
+		c.Send(batch)
+		if frames += len(batch); frames >= yieldAfter {
+			frames = 0
+			runtime.Gosched()
+		}
+	}
+}
+
+// appendConns appends the connections that a topic is for.
+func (h *Hub) appendConns(dst []Conn, topic string) []Conn {
+	switch kind, name := splitTopic(topic); kind {
+	case UserTopic:
+		return h.users.appendTo(dst, name)
+	case ChannelTopic:
+		return h.channels.appendTo(dst, name)
+	case topicAll:
+		return h.table.appendTo(dst)
+	}
+	return dst
+}
+
+// Connection finds a connection of this node, nil if there is none.
+func (h *Hub) Connection(id string) Conn {
+	node, n, ok := parseConnectionID(id)
+	if !ok || node != h.node {
+		return nil
+	}
+	return h.table.get(n)
+}

@@ -1,0 +1,15 @@
+// Package hub decides who gets a message: it is this node's table of connections
+// and the receiving end of the broker. It delivers pushes in one order per
+// destination, counts what became of them, and asks other nodes about their
+// connections.
+//
+// It knows no HTTP and no sockets: a connection is the small interface [Conn], which
+// transports implement. What a client sees of a [Message] is made once per encoding
+// and shared.
+//
+// Words: a topic is a destination as the broker knows it; a lane is an ordered queue
+// between the broker, which must never wait, and the delivery; an envelope is a
+// push on its way to a node; a bulk is what many envelopes of one push refer to.
+//
+// All methods may be called concurrently.
+package hub

@@ -1,0 +1,198 @@
+package hub
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// An envelope is what goes between nodes. Its first byte is the version, so that
+// nodes of two versions can run side by side, its second the kind.
+const envelopeVersion = 1
+
+// Kinds of envelope.
+const (
+	envelopePush    = 1 // a message to deliver
+	envelopeReceipt = 2 // what became of it on one node
+	envelopeOrder   = 3 // a request, JSON, carried out in order with the pushes
+	envelopeQuery   = 4 // a request, JSON, in no order
+	envelopeReply   = 5 // one node's answer to a request, JSON
+	envelopeEnding  = 6 // an order that takes connections away, JSON: after all pushes before it
+	envelopeBulk    = 7 // what pushes that come after it refer to
+)
+
+// Flags of a push envelope, beside the Kind in its lowest bits.
+const (
+	flagKind       = 0x03
+	flagReceipt    = 0x04 // the publisher waits for receipts
+	flagConnection = 0x08 // it is for one connection of the node
+	flagSkip       = 0x10 // some connections of the topic are not to get it
+	flagBulk       = 0x20 // the payload, and who is not to get it, are in a bulk
+	flagsKnown     = flagKind | flagReceipt | flagConnection | flagSkip | flagBulk
+)
+
+// errEnvelope: bytes that no node of this version sends.
+var errEnvelope = errors.New("push: unreadable envelope")
+
+// envelope is a push on its way to a node.
+type envelope struct {
+	kind     Kind
+	accepted int64 // Unix nanoseconds
+	// id and event are the push's. They are written for nodes whose clients see
+	// them; this version has none, and does not read them.
+	id, event string
+	// receipt is where to report; of no node if nobody waits.
+	receipt returnAddress
+	// connection is who gets it, if one is set.
+	one        bool
+	connection uint64
+	skip       skip
+	bulk       bulkRef // instead of skip and payload
+	payload    []byte
+}
+
+// apart: not all connections of the topic get the message, or it wants a receipt.
+func (e *envelope) apart() bool {
+	return e.one || e.receipt.node != "" || e.bulk.node != "" || !e.skip.empty()
+}
+
+// returnAddress is the publisher's node, its number for the push, and how many
+// milliseconds it waits for frames to be written.
+type returnAddress struct {
+	node    string
+	request uint64
+	wait    uint64
+}
+
+// skip lists whose connections do not get a message: those that an earlier
+// target of the same push brings it to, and the excepted. As every node applies
+// it alike, a connection that several targets match gets one frame without
+// anybody remembering what was sent (SPEC §6.1).
+type skip struct{ users, channels, connections []string }
+
+func (s *skip) empty() bool { return len(s.users)+len(s.channels)+len(s.connections) == 0 }
+
+// size is about how many bytes it takes on the wire.
+func (s *skip) size() int {
+	return sizeOf(s.users) + sizeOf(s.channels) + sizeOf(s.connections)
+}
+
+func sizeOf(list []string) (n int) {
+	for _, name := range list {
+		n += len(name) + 2
+	}
+	return n
+}
+
+func (e *envelope) append(b []byte) []byte {
+	flags := byte(e.kind)
+	if e.receipt.node != "" {
+		flags |= flagReceipt
+	}
+	if e.one {
+		flags |= flagConnection
+	}
+	if !e.skip.empty() {
+		flags |= flagSkip
+	}
+	if e.bulk.node != "" {
+		flags |= flagBulk
+	}
+	b = append(b, envelopeVersion, envelopePush, flags)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.accepted))
+	b = appendString(b, e.id)
+	b = appendString(b, e.event)
+	if flags&flagReceipt != 0 {
+		b = appendString(b, e.receipt.node)
+		b = binary.AppendUvarint(b, e.receipt.request)
+		b = binary.AppendUvarint(b, e.receipt.wait)
+	}
+	if flags&flagConnection != 0 {
+		b = binary.BigEndian.AppendUint64(b, e.connection)
+	}
+	if flags&flagSkip != 0 {
+		b = appendList(b, e.skip.users)
+		b = appendList(b, e.skip.channels)
+		b = appendList(b, e.skip.connections)
+	}
+	if flags&flagBulk != 0 {
+		b = appendString(b, e.bulk.node)
+		b = binary.AppendUvarint(b, e.bulk.number)
+		b = append(b, e.bulk.parts)
+		b = binary.AppendUvarint(b, e.bulk.channels)
+	}
+	return append(b, e.payload...)
+}
+
+// parseEnvelope reads a push envelope; the payload aliases b.
+func parseEnvelope(b []byte) (e envelope, err error) {
+	r := reader{b: b}
+	r.take(2)
+	flags := r.byte()
+	e.kind = Kind(flags & flagKind)
+	e.accepted = int64(r.uint64())
+	r.bytes() // id
+	r.bytes() // event
+	if flags&flagReceipt != 0 {
+		e.receipt = returnAddress{node: r.string(), request: r.uvarint(), wait: r.uvarint()}
+		r.bad = r.bad || e.receipt.node == ""
+	}
+	if flags&flagConnection != 0 {
+		e.one, e.connection = true, r.uint64()
+	}
+	if flags&flagSkip != 0 {
+		e.skip = skip{users: r.list(), channels: r.list(), connections: r.list()}
+	}
+	if flags&flagBulk != 0 {
+		e.bulk = bulkRef{node: r.string(), number: r.uvarint(), parts: r.byte(), channels: r.uvarint()}
+		r.bad = r.bad || e.bulk.node == ""
+	}
+	e.payload = r.b
+	if r.bad || e.kind > Binary || flags&^flagsKnown != 0 {
+		return envelope{}, errEnvelope
+	}
+	return e, nil
+}
+
+// receiptNote is what one node did with some of the messages of one request.
+type receiptNote struct {
+	request         uint64
+	node            string
+	messages        uint64 // how many this reports on
+	matched         bool   // it had a connection of one of the targets
+	delivered, slow uint64
+}
+
+func (n *receiptNote) append(b []byte) []byte {
+	b = append(b, envelopeVersion, envelopeReceipt)
+	b = binary.AppendUvarint(b, n.request)
+	b = appendString(b, n.node)
+	b = binary.AppendUvarint(b, n.messages)
+	matched := byte(0)
+	if n.matched {
+		matched = 1
+	}
+	b = append(b, matched)
+	b = binary.AppendUvarint(b, n.delivered)
+	return binary.AppendUvarint(b, n.slow)
+}
+
+func parseReceipt(b []byte) (n receiptNote, err error) {
+	r := reader{b: b}
+	r.take(2)
+	n.request, n.node, n.messages = r.uvarint(), r.string(), r.uvarint()
+	matched := r.byte()
+	n.matched = matched == 1
+	n.delivered, n.slow = r.uvarint(), r.uvarint()
+	if r.bad || len(r.b) > 0 || matched > 1 {
+		return receiptNote{}, errEnvelope
+	}
+	return n, nil
+}
+
+// envelopeKind is the kind of b, 0 for what this version cannot read.
+func envelopeKind(b []byte) byte {
+	if len(b) < 2 || b[0] != envelopeVersion {
+		return 0
+	}
+	return b[1]
+}

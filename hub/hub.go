@@ -1,0 +1,203 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/internal/ratelog"
+	"github.com/pushcart/pushcart/metrics"
+)
+
+// Hub is this node's table of connections and the receiving end of the broker:
+// it keeps subscriptions in step with who is here, and delivers what comes.
+type Hub struct {
+	node    string
+	about   about
+	broker  broker.Broker
+	alone   bool // no other node can have connections
+	metrics *metrics.Metrics
+	pushes  pushCounters
+	log     *slog.Logger
+	rate    *ratelog.Logger
+
+	numbers  *numbers
+	table    *table
+	users    *users
+	channels *channels
+
+	lanes    *lanes
+	answers  *answers
+	outgoing *outgoing
+	receipts receipts
+	bulks    bulks
+	bulk     atomic.Uint64 // number of the last of this node
+	bulkFrom int           // tests lower it
+}
+
+// about is what other nodes are told of this one.
+type about struct {
+	version, address string
+	started          time.Time
+}
+
+// NewHub returns a hub; Start makes it receive.
+func NewHub(b broker.Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub {
+	_, alone := b.(*broker.Memory)
+	h := &Hub{
+		node: nodeID, about: about{started: time.Now()}, broker: b, alone: alone,
+		metrics: m, pushes: newPushCounters(m), log: log, rate: ratelog.New(log), bulkFrom: defaultBulkFrom,
+		numbers: newNumbers(), table: newTable(), users: newUsers(), channels: newChannels(), answers: newAnswers(),
+	}
+	h.lanes, h.outgoing = newLanes(h), newOutgoing(h)
+	m.Gauge("pushcart_users", "Users connected to this node.", func() float64 { return float64(h.Users()) })
+	m.Gauge("pushcart_channels", "Channels with a subscription on this node.",
+		func() float64 { return float64(h.Channels()) })
+	m.Gauge("pushcart_fanout_bytes", "Bytes of messages that wait for their fan-out.",
+		func() float64 { return float64(h.lanes.waiting()) })
+	return h
+}
+
+// SetVersion is what GET /v1/nodes says of this node's program. Call it before
+// Start.
+func (h *Hub) SetVersion(v string) { h.about.version = v }
+
+// SetAddress is what GET /v1/nodes says of where this node listens. Call it before
+// Start.
+func (h *Hub) SetAddress(a string) { h.about.address = a }
+
+// startWait is how long Start waits for a broker that may not be there.
+const startWait = time.Second
+
+// Start begins to receive. It waits for the broker a moment only: what cannot be
+// subscribed to now will be.
+func (h *Hub) Start(ctx context.Context) error {
+	if err := h.broker.Start(h.receive); err != nil {
+		return fmt.Errorf("start broker: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	if err := h.broker.Subscribe(ctx, topicAll, nodeTopic+h.node); err != nil {
+		h.log.Debug("broker not ready yet", "err", err) // it says so itself when it is away
+	}
+	t := time.NewTicker(startWait / 200)
+	defer t.Stop()
+	for !h.broker.Up() && ctx.Err() == nil {
+		<-t.C
+	}
+	return nil
+}
+
+// NodeID is this node's id.
+func (h *Hub) NodeID() string { return h.node }
+
+// NewMember returns the record of a connection to come, with its id.
+func (h *Hub) NewMember() Member {
+	return Member{hub: h, id: h.numbers.next(), since: time.Now().UnixMilli()}
+}
+
+// Join registers c, whose Member came from NewMember, so that pushes to user and
+// channels reach it from now on. It waits for the broker's confirmation until ctx
+// ends; with an error the connection is registered all the same and the
+// subscription follows. Names are checked by the caller.
+func (h *Hub) Join(ctx context.Context, c Conn, user string, channels []string) error {
+	m := c.Member()
+	topics := make([]string, 0, 4)
+	if user != "" {
+		// The name shares the memory of the topic, which the broker keeps.
+		topic := UserTopic + user
+		m.user = topic[len(UserTopic):]
+		topics = append(topics, topic)
+	}
+	h.table.add(m.id, c)
+	if user != "" {
+		h.users.add(m.user, c)
+	}
+	for _, name := range channels {
+		topic := ChannelTopic + name
+		h.channels.add(topic[len(ChannelTopic):], c, len(channels))
+		topics = append(topics, topic)
+	}
+	if len(topics) == 0 {
+		return nil
+	}
+	err := h.subscribe(ctx, topics...)
+	if h.table.get(m.id) == nil { // it left meanwhile, perhaps before all of this was done
+		h.withdraw(c)
+		h.giveUp(topics)
+	}
+	return err
+}
+
+// subscribe does not wait while the broker is known to be away.
+func (h *Hub) subscribe(ctx context.Context, topics ...string) error {
+	if !h.broker.Up() {
+		ctx = ended
+	}
+	return h.broker.Subscribe(ctx, topics...)
+}
+
+// ended is for a Subscribe that must not wait: the topics are wanted from then on.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// Leave takes c out. No delivery that begins afterwards sends to it; one under
+// way may still. Calling it again does nothing.
+func (h *Hub) Leave(c Conn) {
+	if h.table.remove(c.Member().id) {
+		h.withdraw(c)
+	}
+}
+
+// withdraw ends what c is subscribed to. Unsubscribe, which does not wait, is
+// called under the table's lock, so that it cannot overtake the Subscribe of
+// somebody who comes.
+func (h *Hub) withdraw(c Conn) {
+	if m := c.Member(); m.user != "" {
+		h.users.remove(m.user, c, func() { h.broker.Unsubscribe(UserTopic + m.user) })
+	}
+	h.channels.removeAll(c, h.vacate)
+}
+
+func (h *Hub) vacate(channel string) { h.broker.Unsubscribe(ChannelTopic + channel) }
+
+// giveUp ends subscriptions that nobody here needs: those of a connection that
+// left while it joined.
+func (h *Hub) giveUp(topics []string) {
+	for _, t := range topics {
+		unsubscribe := func() { h.broker.Unsubscribe(t) }
+		if kind, name := splitTopic(t); kind == UserTopic {
+			h.users.ifVacant(name, unsubscribe)
+		} else {
+			h.channels.ifVacant(name, unsubscribe)
+		}
+	}
+}
+
+// Connections counts the connections of this node.
+func (h *Hub) Connections() int { return h.table.size() }
+
+// Users counts the users that have a connection on this node.
+func (h *Hub) Users() int { return h.users.size() }
+
+// Channels counts the channels that have a subscription on this node.
+func (h *Hub) Channels() int { return h.channels.size() }
+
+// Close ends the broker, delivers what was received, and waits for the hub's
+// goroutines. Publishers that wait for receipts get what is known.
+func (h *Hub) Close() error {
+	err := h.broker.Close()
+	h.lanes.work.Wait()
+	h.receipts.close()
+	h.outgoing.work.Wait()
+	if err != nil {
+		return fmt.Errorf("close broker: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,232 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/pushcart/pushcart/broker"
+
+	"github.com/pushcart/pushcart/internal/testkit"
+)
+
+func TestHub_CountsWhoIsHere(t *testing.T) {
+	h := alone(t)
+	want := func(connections, users, channels int) {
+		t.Helper()
+		if c, u, ch := h.Connections(), h.Users(), h.Channels(); c != connections || u != users || ch != channels {
+			t.Errorf("got %d connections, %d users, %d channels; want %d, %d, %d", c, u, ch, connections, users, channels)
+		}
+	}
+	a := join(t, h, "42", "news", "sport")
+	b := join(t, h, "42", "news")
+	c := join(t, h, "")
+	want(3, 1, 2)
+	if got := a.Member().Channels(); !slices.Equal(got, []string{"news", "sport"}) || a.Member().User() != "42" {
+		t.Errorf("member: user %q, channels %q", a.Member().User(), got)
+	}
+	h.Leave(a)
+	h.Leave(a)
+	want(2, 1, 1)
+	h.Leave(b)
+	h.Leave(c)
+	want(0, 0, 0)
+	if got := a.Member().Channels(); len(got) != 0 {
+		t.Errorf("channels after leaving: %q", got)
+	}
+}
+
+// A user has many connections; each of them is found, also after others left.
+func TestHub_UserWithManyConnections(t *testing.T) {
+	h := alone(t)
+	var all []*fakeConn
+	for range 10 {
+		all = append(all, join(t, h, "42"))
+	}
+	for i, c := range all {
+		mustPublish(t, h, fmt.Sprintf(`{"to":{"users":["42"]},"text":"%d"}`, i))
+		h.Leave(c)
+	}
+	for i, c := range all {
+		var want []string
+		for n := range i + 1 {
+			want = append(want, fmt.Sprint(n))
+		}
+		wantFrames(t, c, want...)
+	}
+	if r := mustPublish(t, h, `{"to":{"users":["42"]},"text":"x"}`); r.Nodes != 0 {
+		t.Errorf("nodes for a user who left: %d", r.Nodes)
+	}
+}
+
+func TestHub_SubscribesForTheFirstAndUnsubscribesAfterTheLast(t *testing.T) {
+	h, _, net := pair(t)
+	want := func(user, channel int) {
+		t.Helper()
+		if u, c := net.Subscribers("user:42"), net.Subscribers("channel:news"); u != user || c != channel {
+			t.Errorf("subscribed nodes: user %d, channel %d; want %d, %d", u, c, user, channel)
+		}
+	}
+	want(0, 0)
+	a, b := join(t, h, "42", "news"), join(t, h, "42", "news")
+	want(1, 1)
+	h.Leave(a)
+	want(1, 1)
+	h.Leave(b)
+	want(0, 0)
+}
+
+func TestHub_JoinWaitsForTheConfirmation(t *testing.T) {
+	h, _, net := pair(t)
+	confirm := make(chan struct{})
+	net.Set(func() { net.Confirm = confirm })
+	// Both wait: the second may not rely on a subscription that is not confirmed.
+	done := make(chan error, 2)
+	for range 2 {
+		go func() {
+			done <- h.Join(t.Context(), &fakeConn{member: h.NewMember()}, "42", nil)
+		}()
+	}
+	testkit.Eventually(t, "registered", func() bool { return h.Connections() == 2 })
+	select {
+	case err := <-done:
+		t.Fatalf("Join returned before the confirmation: %v", err)
+	default:
+	}
+	close(confirm)
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestHub_JoinRegistersWhenTheBrokerIsSlow(t *testing.T) {
+	h, _, net := pair(t)
+	net.Set(func() { net.Confirm = make(chan struct{}) })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	c := &fakeConn{member: h.NewMember()}
+	if err := h.Join(ctx, c, "42", nil); !errors.Is(err, broker.ErrUnavailable) {
+		t.Errorf("got %v, want ErrUnavailable", err)
+	}
+	if h.Users() != 1 || net.Subscribers("user:42") != 1 {
+		t.Error("not registered")
+	}
+}
+
+func TestHub_JoinDoesNotWaitForABrokerThatIsAway(t *testing.T) {
+	h, _, net := pair(t)
+	net.Set(func() { net.Down, net.Confirm = true, make(chan struct{}) })
+	if err := h.Join(t.Context(), &fakeConn{member: h.NewMember()}, "42", nil); err == nil {
+		t.Error("no error")
+	}
+	if h.Users() != 1 {
+		t.Error("not registered")
+	}
+}
+
+// Who leaves while he still joins leaves nothing behind.
+func TestHub_LeaveDuringJoin(t *testing.T) {
+	h, _, net := pair(t)
+	confirm := make(chan struct{})
+	net.Set(func() { net.Confirm = confirm })
+	c := &fakeConn{member: h.NewMember()}
+	done := make(chan error)
+	go func() { done <- h.Join(t.Context(), c, "42", []string{"news"}) }()
+	testkit.Eventually(t, "subscribed", func() bool { return net.Subscribers("channel:news") == 1 })
+	h.Leave(c)
+	close(confirm)
+	<-done
+	if net.Subscribers("user:42") != 0 || net.Subscribers("channel:news") != 0 || h.Users()+h.Channels() != 0 {
+		t.Error("something is left")
+	}
+}
+
+// Joins and leaves of the same user and channel, all at once, end with exactly
+// the subscriptions that those who are here need.
+func TestHub_RacesOfJoinAndLeave(t *testing.T) {
+	for round := range 50 {
+		h, _, net := pair(t)
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				r := rand.New(rand.NewPCG(uint64(round), uint64(i)))
+				for range 20 {
+					user := fmt.Sprint(r.IntN(2))
+					channel := fmt.Sprint("c", r.IntN(2))
+					c := &fakeConn{member: h.NewMember()}
+					if r.IntN(4) == 0 {
+						wg.Go(func() { h.Leave(c) }) // perhaps before, perhaps while it joins
+					}
+					_ = h.Join(t.Context(), c, user, []string{channel})
+					if r.IntN(8) > 0 {
+						h.Leave(c)
+						h.Leave(c)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		total := 0
+		for _, name := range []string{"0", "1", "c0", "c1"} {
+			topic, here := UserTopic+name, 0
+			if name[0] == 'c' {
+				topic = ChannelTopic + name
+				here = len(h.channels.appendTo(nil, name))
+			} else {
+				here = len(h.users.appendTo(nil, name))
+				total += here
+			}
+			if want := min(1, here); net.Subscribers(topic) != want {
+				t.Errorf("round %d: %s has %d connections and %d subscriptions", round, topic, here, net.Subscribers(topic))
+			}
+		}
+		if h.Connections() != total {
+			t.Errorf("round %d: %d connections, of users %d", round, h.Connections(), total)
+		}
+	}
+}
+
+// The member's seats and the channels' lists stay in step when connections leave
+// in any order.
+func TestChannels_SeatsStayInStep(t *testing.T) {
+	h := alone(t)
+	r := rand.New(rand.NewPCG(3, 4))
+	var conns []*fakeConn
+	for range 200 {
+		conns = append(conns, join(t, h, "", "a", "b", "c"))
+	}
+	var wg sync.WaitGroup
+	for part := range 4 {
+		mine := slices.Clone(conns[part*50 : part*50+50])
+		r.Shuffle(len(mine), func(i, j int) { mine[i], mine[j] = mine[j], mine[i] })
+		wg.Go(func() {
+			for i, c := range mine[:40] {
+				if i%2 == 0 {
+					h.channels.remove("b", c, h.vacate)
+				} else {
+					h.Leave(c)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, name := range []string{"a", "b", "c"} {
+		s := h.channels.shard(name)
+		for i, c := range s.m[name].conns {
+			m := c.Member()
+			at := m.seat(name)
+			if at < 0 || (*m.seats)[at].index != i {
+				t.Errorf("%s[%d]: seat %d", name, i, at)
+			}
+		}
+	}
+	if a, b := len(h.channels.appendTo(nil, "a")), len(h.channels.appendTo(nil, "b")); a != 120 || b != 40 {
+		t.Errorf("left: %d in a, %d in b; want 120, 40", a, b)
+	}
+}

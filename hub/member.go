@@ -1,0 +1,33 @@
+package hub
+
+import "time"
+
+// Member is the hub's record of one connection, embedded by value in the
+// connection itself so that membership costs no allocation of its own. It comes
+// from Hub.NewMember; its methods may be called from any goroutine once Join was.
+type Member struct {
+	hub   *Hub
+	id    uint64
+	since int64   // Unix milliseconds
+	user  string  // set by Join
+	seats *[]seat // nil without channels; guarded as channels says
+}
+
+// seat is a connection's place in a channel.
+type seat struct {
+	in    *channel
+	index int // of the connection in in.conns
+}
+
+// ID is the connection_id.
+func (m *Member) ID() string { return connectionID(m.hub.node, m.id) }
+
+// User is the user_id, "" for anonymous.
+func (m *Member) User() string { return m.user }
+
+// Since is when the connection began.
+func (m *Member) Since() time.Time { return time.UnixMilli(m.since).UTC() }
+
+// Channels are the names of those the connection is subscribed to, in the order
+// in which it was.
+func (m *Member) Channels() []string { return m.hub.channels.of(m) }

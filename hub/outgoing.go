@@ -1,0 +1,130 @@
+package hub
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/pushcart/pushcart/broker"
+)
+
+// outgoing carries receipts and replies to the nodes that wait for them, in
+// batches, so that neither lanes nor connections wait for the broker. It has a
+// goroutine only while there is something to carry.
+type outgoing struct {
+	hub  *Hub
+	work sync.WaitGroup
+
+	mu      sync.Mutex // guards all below
+	queue   []answer
+	running bool
+}
+
+// answer is one receipt, or a reply that is written already, for a node.
+type answer struct {
+	to    string
+	note  receiptNote
+	reply []byte
+}
+
+const (
+	// maxAnswers bounds what waits; past it answers are lost, and who waits for
+	// them says that his own is incomplete.
+	maxAnswers = 1 << 14
+	// answersAtOnce bounds one batch.
+	answersAtOnce = 512
+	// answerTimeout bounds the publishing of a batch.
+	answerTimeout = time.Second
+)
+
+func newOutgoing(h *Hub) *outgoing { return &outgoing{hub: h} }
+
+// add queues an answer and never waits.
+func (o *outgoing) add(a answer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) >= maxAnswers {
+		o.hub.metrics.FanoutDropped.Inc()
+		return
+	}
+	o.queue = append(o.queue, a)
+	if !o.running {
+		o.running = true
+		o.work.Go(o.run)
+	}
+}
+
+func (o *outgoing) run() {
+	for batch := o.take(); batch != nil; batch = o.take() {
+		ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+		o.publish(ctx, merge(batch))
+		cancel()
+	}
+}
+
+func (o *outgoing) take() []answer {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := min(len(o.queue), answersAtOnce)
+	if n == 0 {
+		o.queue, o.running = nil, false
+		return nil
+	}
+	batch := o.queue[:n:n]
+	o.queue = o.queue[n:]
+	return batch
+}
+
+// merge makes one receipt of all that one request gets: a push to a thousand users
+// is reported on in one message.
+func merge(batch []answer) []answer {
+	type key struct {
+		to      string
+		request uint64
+	}
+	first := map[key]int{}
+	out := batch[:0]
+	for _, a := range batch {
+		k := key{a.to, a.note.request}
+		if i, ok := first[k]; ok && a.reply == nil {
+			n := &out[i].note
+			n.messages += a.note.messages
+			n.matched = n.matched || a.note.matched
+			n.delivered += a.note.delivered
+			n.slow += a.note.slow
+			continue
+		}
+		if a.reply == nil {
+			first[k] = len(out)
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+func (o *outgoing) publish(ctx context.Context, batch []answer) {
+	pubs := make([]broker.Publication, len(batch))
+	for i := range batch {
+		payload := batch[i].reply
+		if payload == nil {
+			payload = batch[i].note.append(nil)
+		}
+		pubs[i] = broker.Publication{Topic: nodeTopic + batch[i].to, Payload: payload}
+	}
+	o.hub.broker.Publish(ctx, pubs)
+	for i := range pubs {
+		if err := pubs[i].Err; err != nil {
+			o.hub.log.Debug("answer to a node lost", "node", batch[i].to, "err", err)
+		}
+	}
+}
+
+// receipt reports to whoever waits for it.
+func (h *Hub) receipt(to returnAddress, n receiptNote) {
+	n.request, n.node, n.messages = to.request, h.node, 1
+	if to.node == h.node {
+		h.answers.receipt(n)
+		return
+	}
+	h.outgoing.add(answer{to: to.node, note: n})
+}

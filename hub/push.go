@@ -1,0 +1,102 @@
+package hub
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Push is one push whose fields were checked (SPEC §6.1).
+type Push struct {
+	To    Targets
+	Kind  Kind
+	Data  []byte
+	Event string
+	ID    string // "" for none
+	Wait  time.Duration
+}
+
+// MaxWait is the longest Push.Wait (SPEC §6.1).
+const MaxWait = 30 * time.Second
+
+// targets are who gets a push, and who does not.
+type Targets struct {
+	Users, Channels []string // as broker topics, like "user:42"
+	Connections     []string // ids
+	All             bool
+
+	ExceptUsers, ExceptConnections []string
+}
+
+// Names of the kinds of target in metrics, and of several or none.
+const (
+	targetUser       = "user"
+	targetChannel    = "channel"
+	targetConnection = "connection"
+	targetAll        = "all"
+	targetMixed      = "mixed"
+	targetNone       = "none"
+)
+
+// label is the push's kind of target.
+func (t *Targets) label() string {
+	label := targetNone
+	for _, k := range [...]struct {
+		is   bool
+		name string
+	}{
+		{len(t.Users) > 0, targetUser},
+		{len(t.Channels) > 0, targetChannel},
+		{len(t.Connections) > 0, targetConnection},
+		{t.All, targetAll},
+	} {
+		switch {
+		case !k.is:
+		case label == targetNone:
+			label = k.name
+		default:
+			return targetMixed
+		}
+	}
+	return label
+}
+
+// usersToSkip are those that do not get what goes to channels, connections or
+// everyone: those that get it as users, and the excepted.
+func (t *Targets) usersToSkip() []string {
+	if len(t.Users) == 0 {
+		return t.ExceptUsers
+	}
+	return append(namesOf(t.Users, UserTopic), t.ExceptUsers...)
+}
+
+// namesOf cuts the prefix off topics of one kind.
+func namesOf(topics []string, prefix string) []string {
+	names := make([]string, len(topics))
+	for i, t := range topics {
+		names[i] = t[len(prefix):]
+	}
+	return names
+}
+
+// digest tells the content of two pushes with one id apart.
+func (p *Push) digest() uint64 {
+	d := xxhash.New()
+	_, _ = d.WriteString(strconv.Itoa(int(p.Kind)) + ":" + strconv.Itoa(len(p.Event)) + ":" + p.Event)
+	_, _ = d.Write(p.Data)
+	return d.Sum64()
+}
+
+// Result is what became of one push.
+type Result struct {
+	// ID is the push's own, or a new UUIDv7.
+	ID string
+	// Nodes is how many nodes it went to.
+	Nodes int
+	// Delivered and Slow count connections; only with a wait (Waited).
+	Delivered, Slow uint64
+	Waited          bool
+	// Duplicate: every destination had it before.
+	Duplicate bool
+}

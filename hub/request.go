@@ -1,0 +1,183 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/internal/plainjson"
+)
+
+// gatherTimeout is how long other nodes have to answer (SPEC §11 Push API).
+const gatherTimeout = time.Second
+
+// Operations of a request between nodes.
+const (
+	opDescribe    = "describe"    // → Connections
+	opDisconnect  = "disconnect"  // ends them
+	opSetState    = "set_state"   // of one connection
+	opSubscribe   = "subscribe"   // one connection to a channel
+	opUnsubscribe = "unsubscribe" // and back
+	opChannels    = "channels"    // → Channels
+	opNode        = "node"        // → About
+)
+
+// request is a question or an order to the nodes of a topic.
+type request struct {
+	Number     uint64          `json:"number,omitempty"` // 0: no reply wanted
+	From       string          `json:"from,omitempty"`
+	Op         string          `json:"op"`
+	Connection string          `json:"connection,omitempty"`
+	Channel    string          `json:"channel,omitempty"` // or a pattern
+	After      string          `json:"after,omitempty"`
+	Most       int             `json:"most,omitempty"`
+	Code       int             `json:"code,omitempty"`
+	Reason     string          `json:"reason,omitempty"`
+	State      json.RawMessage `json:"state,omitempty"`
+}
+
+// kind says whether the request keeps its place among the pushes to its topic, or to
+// all topics.
+func (q *request) kind() byte {
+	switch q.Op {
+	case opDescribe, opChannels, opNode:
+		return envelopeQuery
+	case opDisconnect, opUnsubscribe:
+		return envelopeEnding
+	}
+	return envelopeOrder
+}
+
+// reply is one node's answer.
+type reply struct {
+	Request     uint64         `json:"request"`
+	Node        string         `json:"node"`
+	Connections []Info         `json:"connections,omitempty"`
+	Full        bool           `json:"full,omitempty"` // too many channels
+	Channels    []ChannelCount `json:"channels,omitempty"`
+	More        bool           `json:"more,omitempty"` // channels after the last of them
+	About       *NodeInfo      `json:"about,omitempty"`
+}
+
+// NodeInfo is one node as GET /v1/nodes shows it.
+type NodeInfo struct {
+	NodeID      string    `json:"node_id"`
+	Address     string    `json:"address,omitempty"`
+	Version     string    `json:"version"`
+	Start       time.Time `json:"start"`
+	Connections int       `json:"connections"`
+}
+
+// serve does what a request says.
+func (h *Hub) serve(topic string, b []byte) {
+	var q request
+	if err := json.Unmarshal(b, &q); err != nil {
+		h.unreadable(topic, err)
+		return
+	}
+	out := reply{Request: q.Number, Node: h.node}
+	switch q.Op {
+	case opNode:
+		out.About = &NodeInfo{h.node, h.about.address, h.about.version, h.about.started.UTC(), h.Connections()}
+	case opChannels:
+		out.Channels, out.More = h.listChannels(&q)
+	case opSubscribe:
+		h.serveSubscribe(&q, out)
+		return
+	default:
+		for _, c := range h.asked(topic, &q) {
+			h.serveOne(&q, c, &out)
+		}
+	}
+	h.replyTo(&q, &out)
+}
+
+// asked are the connections that a request is about.
+func (h *Hub) asked(topic string, q *request) []Conn {
+	if q.Connection == "" {
+		return h.appendConns(nil, topic)
+	}
+	if c := h.Connection(q.Connection); c != nil {
+		return []Conn{c}
+	}
+	return nil
+}
+
+func (h *Hub) serveOne(q *request, c Conn, out *reply) {
+	switch q.Op {
+	case opDisconnect:
+		c.Close(q.Code, q.Reason)
+	case opSetState:
+		c.SetState(q.State)
+	case opUnsubscribe:
+		h.channels.remove(q.Channel, c, h.vacate)
+	}
+	if q.Number != 0 {
+		out.Connections = append(out.Connections, c.Info())
+	}
+}
+
+// serveSubscribe subscribes a connection of this node. It replies when the broker
+// confirmed, which the lane does not wait for.
+func (h *Hub) serveSubscribe(q *request, out reply) {
+	c := h.Connection(q.Connection)
+	if c == nil {
+		h.replyTo(q, &out)
+		return
+	}
+	topic := ChannelTopic + q.Channel
+	if _, out.Full = h.channels.add(topic[len(ChannelTopic):], c, q.Most); out.Full {
+		out.Connections = []Info{c.Info()}
+		h.replyTo(q, &out)
+		return
+	}
+	h.lanes.work.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), answerBy(uint64(gatherTimeout/time.Millisecond)))
+		defer cancel()
+		if err := h.subscribe(ctx, topic); err != nil {
+			h.log.Debug("channel subscribed without the broker", "channel", q.Channel, "err", err)
+		}
+		if h.table.get(c.Member().id) == nil { // it left meanwhile
+			h.withdraw(c)
+			h.giveUp([]string{topic})
+		} else {
+			out.Connections = []Info{c.Info()}
+		}
+		h.replyTo(q, &out)
+	})
+}
+
+func (h *Hub) replyTo(q *request, out *reply) {
+	if q.Number == 0 {
+		return
+	}
+	b, err := plainjson.Append([]byte{envelopeVersion, envelopeReply}, out)
+	if err != nil { // a state that is not JSON cannot come in
+		h.log.Error("reply to a node could not be written", "node", q.From, "err", err)
+		return
+	}
+	if q.From == h.node {
+		h.answers.reply(b[2:])
+		return
+	}
+	h.outgoing.add(answer{to: q.From, reply: b})
+}
+
+// order tells all nodes of a topic and returns how many there are.
+func (h *Hub) order(ctx context.Context, topic string, q *request) (nodes int, err error) {
+	b, err := plainjson.Append([]byte{envelopeVersion, q.kind()}, q)
+	if err != nil {
+		return 0, err
+	}
+	p := []broker.Publication{{Topic: topic, Payload: b}}
+	h.broker.Publish(ctx, p)
+	if p[0].Err != nil {
+		return 0, fmt.Errorf("ask nodes: %w", p[0].Err)
+	}
+	if p[0].Nodes > 0 {
+		h.lanes.published(ctx, h.lanes.to(topic, q.kind()))
+	}
+	return p[0].Nodes, nil
+}

@@ -1,0 +1,122 @@
+package hub
+
+import (
+	"hash/maphash"
+	"slices"
+	"sync"
+)
+
+// users is who is connected to this node, by user_id.
+type users struct {
+	seed   maphash.Seed
+	shards [shards]struct {
+		mu sync.RWMutex // guards set, and every crowd in it
+		set[string, any]
+	}
+}
+
+// crowd is the connections of a user that has several. As most have one, the
+// table holds that Conn itself in a crowd's place.
+type crowd struct {
+	user  string
+	conns []Conn
+}
+
+func userOf(v any) string {
+	if c, ok := v.(*crowd); ok {
+		return c.user
+	}
+	return v.(Conn).Member().user
+}
+
+func newUsers() *users {
+	u := &users{seed: maphash.MakeSeed()}
+	for i := range u.shards {
+		u.shards[i].hash = func(v any) uint64 { return maphash.String(u.seed, userOf(v)) }
+		u.shards[i].is = func(v any, user string) bool { return userOf(v) == user }
+	}
+	return u
+}
+
+func (u *users) add(user string, c Conn) {
+	h := maphash.String(u.seed, user)
+	s := &u.shards[h%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.find(h, user)
+	if i < 0 {
+		s.add(c)
+		return
+	}
+	switch v := s.slots[i].(type) {
+	case *crowd:
+		v.conns = append(v.conns, c)
+	case Conn:
+		s.replace(i, &crowd{user: user, conns: []Conn{v, c}})
+	}
+}
+
+// remove takes c out. If that was the user's last connection here, vacant is
+// called before anybody else can come.
+func (u *users) remove(user string, c Conn, vacant func()) {
+	h := maphash.String(u.seed, user)
+	s := &u.shards[h%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.find(h, user)
+	if i < 0 {
+		return
+	}
+	v, many := s.slots[i].(*crowd)
+	switch {
+	case !many && s.slots[i] == any(c):
+		s.set.remove(i)
+		vacant()
+	case many:
+		if at := slices.Index(v.conns, c); at >= 0 {
+			last := len(v.conns) - 1
+			v.conns[at], v.conns[last] = v.conns[last], nil
+			v.conns = v.conns[:last]
+		}
+		if len(v.conns) == 1 {
+			s.replace(i, v.conns[0])
+		}
+	}
+}
+
+// ifVacant calls do if user has no connection here, before one can come.
+func (u *users) ifVacant(user string, do func()) {
+	h := maphash.String(u.seed, user)
+	s := &u.shards[h%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.find(h, user) < 0 {
+		do()
+	}
+}
+
+// appendTo appends the user's connections to dst.
+func (u *users) appendTo(dst []Conn, user string) []Conn {
+	h := maphash.String(u.seed, user)
+	s := &u.shards[h%shards]
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	switch v := s.get(h, user).(type) {
+	case nil:
+	case *crowd:
+		dst = append(dst, v.conns...)
+	case Conn:
+		dst = append(dst, v)
+	}
+	return dst
+}
+
+func (u *users) size() (n int) {
+	for i := range u.shards {
+		s := &u.shards[i]
+		s.mu.RLock()
+		n += s.count
+		s.mu.RUnlock()
+	}
+	return n
+}
