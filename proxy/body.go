@@ -30,16 +30,17 @@ func (b *body) short() bool { return !b.chunked && !b.toClose && b.left < shortB
 
 const shortBody = 256 << 10
 
-// scan returns how many of p belong to the body.
-func (b *body) scan(p []byte) (int, error) {
+// relay returns how many of p belong to the body, and what to send on for them,
+// which may be nothing yet.
+func (b *body) relay(p []byte) (out []byte, n int, err error) {
 	switch {
 	case b.chunked:
-		n, _, err := b.chunks.Scan(p)
-		return n, err
+		out, n, _, err = b.chunks.Relay(p)
+		return out, n, err
 	case b.toClose:
-		return len(p), nil
+		return p, len(p), nil
 	}
-	n := min(int64(len(p)), b.left)
-	b.left -= n
-	return int(n), nil
+	n = int(min(int64(len(p)), b.left))
+	b.left -= int64(n)
+	return p[:n], n, nil
 }

@@ -12,7 +12,7 @@ import (
 
 // forwarding is what the server adds to a request of a client on loopback.
 func forwarding(host string) string {
-	return "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: " + host + "\r\nVia: 1.1 pushcart\r\n"
+	return "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: " + host + "\r\n"
 }
 
 func TestRequestTarget_ReachesBackendByteForByte(t *testing.T) {
@@ -56,7 +56,7 @@ func TestHost_ThatIsMissingOrEmpty(t *testing.T) {
 		r := newRig(t)
 		host = strings.ReplaceAll(host, "BACKEND", r.backend.Addr().String())
 		r.sends(request)
-		r.asked().wants("GET / HTTP/1.1\r\n" + host + "\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nVia: 1.1 pushcart\r\n\r\n")
+		r.asked().wants("GET / HTTP/1.1\r\n" + host + "\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n\r\n")
 	}
 	f("GET / HTTP/1.0\r\n\r\n", "Host: BACKEND")
 	f("GET / HTTP/1.0\r\nHost:\r\n\r\n", "Host:")
@@ -189,11 +189,11 @@ func TestForwardingHeaders_OfTrustedProxiesAreKeptAndAppendedTo(t *testing.T) {
 	r.sends("GET / HTTP/1.1\r\nHost: app\r\nX-Forwarded-For: 1.1.1.1\r\nX-Forwarded-For: 2.2.2.2\r\n" +
 		"X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example\r\n\r\n")
 	r.asked().wants("GET / HTTP/1.1\r\nHost: app\r\nX-Forwarded-For: 1.1.1.1, 2.2.2.2, 127.0.0.1\r\n" +
-		"X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example\r\nVia: 1.1 pushcart\r\n\r\n")
+		"X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop.example\r\n\r\n")
 	r.next()
 	r.sends("GET / HTTP/1.1\r\nHost: app\r\nX-Forwarded-Proto: https, http\r\nX-Forwarded-Host: shop.example\r\nX-Forwarded-Host: inner\r\n\r\n")
 	r.asked().wants("GET / HTTP/1.1\r\nHost: app\r\nX-Forwarded-For: 127.0.0.1\r\n" +
-		"X-Forwarded-Proto: https, http\r\nX-Forwarded-Host: shop.example, inner\r\nVia: 1.1 pushcart\r\n\r\n")
+		"X-Forwarded-Proto: https, http\r\nX-Forwarded-Host: shop.example, inner\r\n\r\n")
 }
 
 func TestHost_IsTheBackendsWithoutPreserveHost(t *testing.T) {

@@ -34,8 +34,9 @@ type clientConn struct {
 	watched *watched
 	ready   *exchange // read by await, to be dispatched
 	ending  ending
-	parks   bool // can be parked
-	quiet   bool // waited for parkAfter
+	parks   bool         // can be parked
+	quiet   bool         // waited for parkAfter
+	own     *backendConn // authenticated, for this client only; nil while in use
 
 	idle    atomic.Bool // between two requests
 	sending atomic.Bool // a request body is under way
@@ -125,6 +126,7 @@ const (
 
 // end gives everything back.
 func (c *clientConn) end() {
+	c.dropOwn()
 	if c.ending == endTaken {
 		return
 	}
@@ -287,7 +289,7 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 		c.src.take(len(head))
 		return c.answer(&errorAnswer{code: apierror.NotFound, message: "no such path", close: e.ends(), head: e.isHead})
 	}
-	rewritten := requestHead{req: r, head: head, from: origin, tunnel: e.tunnel}
+	rewritten := requestHead{req: r, head: head, from: origin, tunnel: e.tunnel, via: s.cfg.Backend.Via}
 	if !s.cfg.Backend.PreserveHost || r.Host == nil {
 		rewritten.host = s.up.at.Host
 	}
@@ -319,6 +321,7 @@ func (c *clientConn) origin(r *http1.Request) clientaddr.Origin {
 
 // upgrade hands the connection over for good.
 func (c *clientConn) upgrade(r *http1.Request, head []byte, from clientaddr.Origin) {
+	c.dropOwn()
 	early := c.src.unread()[len(head):]
 	c.ending = endTaken
 	c.s.delist(c)
@@ -367,7 +370,7 @@ func (c *clientConn) cut() {
 // write sends to the client within send_timeout.
 func (c *clientConn) write(b []byte) error {
 	c.s.watch.armSend(c.watched, c.s.cfg.Client.SendTimeout)
-	_, err := c.conn.Write(b)
+	err := writeAny(c.conn, b)
 	c.s.watch.armSend(c.watched, 0)
 	return err
 }

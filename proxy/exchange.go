@@ -122,7 +122,7 @@ func (c *clientConn) exchange(e *exchange) bool {
 		if b, err = up.get(true); err != nil {
 			return c.fail(e, err)
 		}
-		c.attach(b)
+		c.attach(e, b)
 		if _, err = b.conn.Write(e.out); err == nil {
 			err = c.readResponse(e, b)
 		}
@@ -143,11 +143,11 @@ func (c *clientConn) send(e *exchange) (*backendConn, error) {
 	if err := e.firstBody(c.src); err != nil {
 		return nil, err
 	}
-	b, err := c.s.up.get(false)
+	b, err := c.borrow()
 	if err != nil {
 		return nil, err
 	}
-	c.attach(b)
+	c.attach(e, b)
 	c.s.watch.arm(b.watched, c.s.cfg.Backend.ResponseTimeout)
 	if e.hasBody() {
 		_, err = b.conn.Write(e.out)
@@ -163,7 +163,8 @@ func (c *clientConn) send(e *exchange) (*backendConn, error) {
 }
 
 // attach makes b the connection that works for this client.
-func (c *clientConn) attach(b *backendConn) {
+func (c *clientConn) attach(e *exchange, b *backendConn) {
+	b.private = b.private || e.req.BindsConnection
 	c.away.Store(false)
 	c.mu.Lock()
 	c.backend = b
@@ -204,6 +205,7 @@ func (c *clientConn) readResponse(e *exchange, b *backendConn) error {
 			return err
 		}
 		r := &e.resp
+		b.private = b.private || r.BindsConnection
 		if r.Status == http.StatusSwitchingProtocols && !e.tunnel {
 			return &http1.Error{Status: http.StatusBadGateway, Reason: "101 that nobody asked for"}
 		}

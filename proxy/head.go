@@ -2,54 +2,62 @@ package proxy
 
 import (
 	"bytes"
+	"net/http"
+	"strings"
 
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
 )
 
-// hop are the headers that are for the next hop only (RFC 9110 §7.6.1, SPEC §11).
-// Framing headers are dealt with where bodies are.
+// hop are the headers that are for the next hop only (RFC 9110 §7.6.1, SPEC §11), and
+// those that CGI and its heirs take for framing. Framing headers are dealt with where
+// bodies are.
 func hop(k http1.Kind) bool {
 	switch k {
 	case http1.Connection, http1.KeepAlive, http1.ProxyConnection, http1.ProxyAuthenticate,
-		http1.ProxyAuthorization, http1.TE, http1.Upgrade:
+		http1.ProxyAuthorization, http1.TE, http1.Upgrade, http1.FramingTwin:
 		return true
 	}
 	return false
 }
 
-// named says whether a Connection header names the field. Framing and Host are
-// never given away like that.
-func named(connection []byte, f *http1.Field) bool {
-	switch {
-	case len(connection) == 0:
-		return false
-	case f.Kind == http1.Host, f.Kind == http1.ContentLength, f.Kind == http1.TransferEncoding:
-		return false
-	}
-	for len(connection) > 0 {
-		var item []byte
-		if item, connection = http1.NextItem(connection); bytes.EqualFold(item, f.Name) {
-			return true
-		}
-	}
-	return false
-}
+// options are the header names, in lower case, that a Connection header takes away.
+// nil, as nearly always, takes none.
+type options map[string]bool
 
-// connectionList joins the values of Connection; nearly always there is one line
-// at most.
-func connectionList(fields http1.Fields) (list []byte) {
+// connectionOptions reads Connection. Names that never pass, or always do, are left
+// out.
+func connectionOptions(fields http1.Fields) (named options) {
 	for i := range fields {
 		if fields[i].Kind != http1.Connection {
 			continue
 		}
-		if list == nil {
-			list = fields[i].Value
-		} else {
-			list = append(append(bytes.Clone(list), ','), fields[i].Value...)
+		for list := fields[i].Value; len(list) > 0; {
+			var item []byte
+			item, list = http1.NextItem(list)
+			if len(item) == 0 || namesNoField(item) {
+				continue
+			}
+			if named == nil {
+				named = options{}
+			}
+			named[strings.ToLower(string(item))] = true
 		}
 	}
-	return list
+	return named
+}
+
+func namesNoField(option []byte) bool {
+	return http1.EqualFold(option, "keep-alive") || http1.EqualFold(option, "close") || http1.EqualFold(option, "upgrade")
+}
+
+// has says whether the field is named. Framing and Host are never given away like
+// that.
+func (named options) has(f *http1.Field) bool {
+	if named == nil || f.Kind == http1.Host || f.Kind == http1.ContentLength || f.Kind == http1.TransferEncoding {
+		return false
+	}
+	return named[strings.ToLower(string(f.Name))]
 }
 
 // requestHead is what a request's head needs to be written for the backend.
@@ -61,6 +69,10 @@ type requestHead struct {
 	host string
 	// tunnel keeps Upgrade.
 	tunnel bool
+	// via adds Via.
+	via bool
+	// replaced is set by append: there were X-Forwarded-* lines.
+	replaced bool
 }
 
 // append writes the head: the lines as they came, less those for this hop, and
@@ -69,7 +81,7 @@ func (h *requestHead) append(b []byte) []byte {
 	r := h.req
 	b = append(append(b, r.Method...), ' ')
 	b = append(append(b, originForm(r)...), " HTTP/1.1\r\n"...)
-	connection := connectionList(r.Fields)
+	named := connectionOptions(r.Fields)
 	hosted := false
 	for i := range r.Fields {
 		f := &r.Fields[i]
@@ -80,7 +92,8 @@ func (h *requestHead) append(b []byte) []byte {
 		case hop(f.Kind):
 			b = h.appendHop(b, f)
 		case f.Kind == http1.XForwardedFor, f.Kind == http1.XForwardedProto, f.Kind == http1.XForwardedHost:
-		case named(connection, f):
+			h.replaced = true
+		case named.has(f):
 		default:
 			b = append(b, h.head[f.Start:f.End]...)
 		}
@@ -96,7 +109,10 @@ func (h *requestHead) append(b []byte) []byte {
 	if h.from.Host != "" {
 		b = append(append(b, "\r\nX-Forwarded-Host: "...), h.from.Host...)
 	}
-	return append(b, "\r\nVia: 1.1 pushcart\r\n\r\n"...)
+	if h.via {
+		b = append(b, "\r\nVia: 1.1 pushcart"...)
+	}
+	return append(b, "\r\n\r\n"...)
 }
 
 func (h *requestHead) hostFor() string {
@@ -147,16 +163,19 @@ func originForm(r *http1.Request) []byte {
 // knows chunked bodies.
 func appendResponse(b, head []byte, r *http1.Response, connection string, chunks bool) []byte {
 	b = append(append(b, "HTTP/1.1 "...), head[len("HTTP/1.1 "):r.LineEnd]...)
-	list := connectionList(r.Fields)
-	tunnel := r.Status == 101
-	chunks = chunks && r.Status >= 200 && r.Status != 204 // RFC 9112 §6.1
+	named := connectionOptions(r.Fields)
+	tunnel := r.Status == http.StatusSwitchingProtocols
+	framed := r.Status >= 200 && r.Status != http.StatusNoContent // RFC 9112 §6.1, RFC 9110 §8.6
 	for i := range r.Fields {
 		f := &r.Fields[i]
 		switch {
 		case tunnel && (f.Kind == http1.Upgrade || f.Kind == http1.Connection):
 			b = append(b, head[f.Start:f.End]...)
-		case hop(f.Kind) || named(list, f):
-		case !chunks && f.Kind == http1.TransferEncoding:
+		case f.Kind == http1.Upgrade && r.Status == http.StatusUpgradeRequired:
+			b = append(b, head[f.Start:f.End]...)
+			connection = withUpgrade(connection)
+		case hop(f.Kind) || named.has(f):
+		case f.Kind == http1.TransferEncoding && !(framed && chunks), f.Kind == http1.ContentLength && !framed:
 		default:
 			b = append(b, head[f.Start:f.End]...)
 		}
@@ -165,4 +184,15 @@ func appendResponse(b, head []byte, r *http1.Response, connection string, chunks
 		b = append(append(append(b, "Connection: "...), connection...), "\r\n"...)
 	}
 	return append(b, "\r\n"...)
+}
+
+// withUpgrade adds the option that has to go with Upgrade (RFC 9110 §7.8).
+func withUpgrade(connection string) string {
+	switch {
+	case connection == "":
+		return "Upgrade"
+	case strings.HasSuffix(connection, "Upgrade"):
+		return connection
+	}
+	return connection + ", Upgrade"
 }

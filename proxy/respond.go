@@ -86,8 +86,8 @@ func (e *exchange) moreBody(src *source, down *body, dechunk bool) error {
 	if dechunk {
 		return e.dechunk(src, down)
 	}
-	n, err := down.scan(p)
-	e.out = append(e.out, p[:n]...)
+	out, n, err := down.relay(p)
+	e.out = append(e.out, out...)
 	src.take(n)
 	return err
 }
@@ -118,7 +118,7 @@ func (c *clientConn) relay(e *exchange, b *backendConn, down *body, dechunk bool
 		if len(b.src.unread()) == 0 {
 			err := b.src.fill()
 			if errors.Is(err, io.EOF) && down.toClose {
-				return nil
+				return b.ended()
 			}
 			if err != nil {
 				return err
@@ -134,12 +134,11 @@ func (c *clientConn) relay(e *exchange, b *backendConn, down *body, dechunk bool
 			}
 			continue
 		}
-		p := b.src.unread()
-		n, err := down.scan(p)
+		out, n, err := down.relay(b.src.unread())
 		if err != nil {
 			return err
 		}
-		if c.write(p[:n]) != nil {
+		if c.write(out) != nil {
 			return errClientGone
 		}
 		b.src.take(n)
@@ -155,7 +154,7 @@ func (c *clientConn) settle(e *exchange, b *backendConn, err error, keep, backen
 	}
 	c.detach()
 	if err == nil && whole && backendKeep && !c.away.Load() && len(b.src.unread()) == 0 && !b.watched.expired.Load() {
-		c.s.up.put(b)
+		c.giveBack(b)
 	} else {
 		c.s.up.discard(b)
 	}

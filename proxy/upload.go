@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,13 +23,12 @@ type upload struct {
 // error is an *http1.Error: nothing was sent yet.
 func (e *exchange) firstBody(src *source) error {
 	for !e.body.done() && len(src.unread()) > 0 {
-		p := src.unread()
-		n, err := e.body.scan(p)
+		out, n, err := e.body.relay(src.unread())
 		if err != nil {
 			e.fromClient = true
 			return err
 		}
-		e.out = append(e.out, p[:n]...)
+		e.out = append(e.out, out...)
 		src.take(n)
 	}
 	return nil
@@ -61,15 +61,14 @@ func (u *upload) run(c *clientConn, e *exchange, b *backendConn) {
 				return
 			}
 		}
-		p := c.src.unread()
-		n, err := e.body.scan(p)
+		out, n, err := e.body.relay(c.src.unread())
 		if err != nil {
 			u.fail(err, b)
 			return
 		}
 		u.awaitBackend(c, e, b)
 		u.last.Store(e.body.done())
-		if _, err := b.conn.Write(p[:n]); err != nil {
+		if err := writeAny(b.conn, out); err != nil {
 			// The backend takes no more; what it answers decides. What is unread is still
 			// body, and no request.
 			e.unsent = true
@@ -78,6 +77,15 @@ func (u *upload) run(c *clientConn, e *exchange, b *backendConn) {
 		c.src.take(n)
 	}
 	u.awaitBackend(c, e, b)
+}
+
+// writeAny writes p, if it is anything: a TLS connection makes a record of nothing.
+func writeAny(conn net.Conn, p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	_, err := conn.Write(p)
+	return err
 }
 
 // awaitClient makes it the client's turn, unless it waits for a 100.

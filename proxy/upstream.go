@@ -48,6 +48,7 @@ type backendConn struct {
 	src     *source
 	watched *watched
 	reused  bool
+	private bool  // authenticated as its client: never for another's requests
 	since   int64 // idle, in the watcher's milliseconds
 	peek    func(fd uintptr)
 	alive   bool
@@ -85,12 +86,21 @@ func (u *upstream) kept() *backendConn {
 		u.idle[n-1] = nil
 		u.idle = u.idle[:n-1]
 		u.mu.Unlock()
-		if b.usable() {
-			b.reused = true
+		if u.reuse(b) {
 			return b
 		}
-		u.discard(b)
 	}
+}
+
+// reuse says whether an idle connection can serve another request; if not, it is
+// given up.
+func (u *upstream) reuse(b *backendConn) bool {
+	if b.usable() {
+		b.reused = true
+		return true
+	}
+	u.discard(b)
+	return false
 }
 
 // open returns a new connection, within connect_timeout. Where descriptors are
@@ -159,6 +169,21 @@ func silent(t *tls.Conn) bool {
 	return errors.Is(err, os.ErrDeadlineExceeded)
 }
 
+// errCut: somebody may have cut the answer short (RFC 9112 §9.8).
+var errCut = errors.New("backend closed TLS without close_notify")
+
+// ended says what is wrong with the end of what b sent; nil: nothing.
+func (b *backendConn) ended() error {
+	t, ok := b.conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	if wire, ok := t.NetConn().(interface{ Ended() bool }); ok && wire.Ended() {
+		return errCut
+	}
+	return nil
+}
+
 func (b *backendConn) peekFD(fd uintptr) {
 	var one [1]byte
 	_, err := sockio.Peek(int(fd), one[:])
@@ -167,8 +192,7 @@ func (b *backendConn) peekFD(fd uintptr) {
 
 // put keeps a connection for the next request, if so many could be used at once.
 func (u *upstream) put(b *backendConn) {
-	u.watch.arm(b.watched, 0)
-	b.src.release()
+	u.rest(b)
 	b.since = u.watch.now.Load()
 	u.mu.Lock()
 	full := len(u.idle) >= u.cfg.MaxConnections
@@ -195,6 +219,12 @@ func (u *upstream) evict() bool {
 	u.mu.Unlock()
 	u.discard(b)
 	return true
+}
+
+// rest makes b wait for the next request.
+func (u *upstream) rest(b *backendConn) {
+	u.watch.arm(b.watched, 0)
+	b.src.release()
 }
 
 // discard closes a connection that cannot be used again.

@@ -2,21 +2,28 @@ package http1
 
 // Chunks follows a chunked body (RFC 9112 §7.1) through whatever pieces it comes
 // in, to know where it ends and that it is well-formed. The zero value stands
-// before the first chunk. It buffers nothing.
+// before the first chunk. It buffers nothing but trailers.
 type Chunks struct {
-	state  chunkState
-	digits int   // of the size so far
-	left   int64 // bytes of the chunk's data still to come
-	line   int   // length of the chunk line or of all trailers so far
+	state    chunkState
+	digits   int    // of the size so far
+	left     int64  // bytes of the chunk's data still to come
+	line     int    // length of the chunk line or of all trailers so far
+	trailers []byte // their lines, those that Relay drops left out; nil before the first
 }
 
 type chunkState uint8
 
 const (
-	inSize chunkState = iota
-	inExtension
+	inSize      chunkState = iota
+	wantExtName            // after ";" and white space
+	inExtName
+	afterExtName // and white space: "=" or ";" follows
+	wantExtValue // after "=" and white space
+	inExtValue
 	inQuoted
 	inQuotedPair
+	endQuoted
+	afterExtValue // and white space: ";" follows
 	wantSizeLF
 	inData
 	wantDataCR
@@ -72,12 +79,13 @@ func (c *Chunks) Done() bool { return c.state == chunksDone }
 
 func (c *Chunks) framing(b byte) error {
 	switch c.state {
-	case inSize, inExtension, inQuoted, inQuotedPair, wantSizeLF:
-		return c.sizeLine(b)
 	case wantDataCR:
 		return c.expect(b, '\r', wantDataLF, ErrChunkEnd)
 	case wantDataLF:
 		return c.expect(b, '\n', inSize, ErrChunkEnd)
+	}
+	if c.state <= wantSizeLF {
+		return c.sizeLine(b)
 	}
 	return c.trailer(b)
 }
@@ -99,25 +107,8 @@ func (c *Chunks) sizeLine(b byte) error {
 		return c.size(b)
 	case wantSizeLF:
 		return c.sizeEnd(b)
-	case inQuotedPair:
-		c.state = inQuoted
-	case inQuoted:
-		switch b {
-		case '"':
-			c.state = inExtension
-		case '\\':
-			c.state = inQuotedPair
-		}
-	case inExtension:
-		switch b {
-		case '\r':
-			c.state = wantSizeLF
-			return nil
-		case '"':
-			c.state = inQuoted
-		}
 	}
-	if classes[b]&isText == 0 {
+	if c.state = afterExtension(c.state, b); c.state == inSize {
 		return ErrChunkLine
 	}
 	return nil
@@ -136,7 +127,7 @@ func (c *Chunks) size(b byte) error {
 	}
 	switch b {
 	case ';':
-		c.state = inExtension
+		c.state = wantExtName
 	case '\r':
 		c.state = wantSizeLF
 	default:
@@ -152,44 +143,6 @@ func (c *Chunks) sizeEnd(b byte) error {
 	}
 	c.digits, c.line = 0, 0
 	return c.expect(b, '\n', next, ErrChunkLine)
-}
-
-func (c *Chunks) trailer(b byte) error {
-	if c.line++; c.line > MaxHead {
-		return ErrTrailerLength
-	}
-	switch c.state {
-	case atTrailer:
-		if b == '\r' {
-			c.state = wantLastLF
-			return nil
-		}
-		c.state = inTrailerName
-		return c.trailerName(b, true)
-	case inTrailerName:
-		return c.trailerName(b, false)
-	case inTrailerValue:
-		if b == '\r' {
-			c.state = wantTrailerLF
-		} else if classes[b]&isText == 0 {
-			return ErrTrailer
-		}
-		return nil
-	case wantTrailerLF:
-		return c.expect(b, '\n', atTrailer, ErrTrailer)
-	}
-	return c.expect(b, '\n', chunksDone, ErrTrailer)
-}
-
-func (c *Chunks) trailerName(b byte, first bool) error {
-	if b == ':' && !first {
-		c.state = inTrailerValue
-		return nil
-	}
-	if classes[b]&isToken == 0 {
-		return ErrTrailer
-	}
-	return nil
 }
 
 func unhex(b byte) int {

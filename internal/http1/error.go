@@ -22,6 +22,7 @@ func bad(reason string) *Error { return &Error{Status: http.StatusBadRequest, Re
 // The reasons. They are compared with ==; nobody changes them.
 var (
 	ErrHeadTooLong   = &Error{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "head is longer than 64 KiB"}
+	ErrTooManyLines  = &Error{Status: http.StatusRequestHeaderFieldsTooLarge, Reason: "head has too many lines"}
 	ErrVersion       = &Error{Status: http.StatusHTTPVersionNotSupported, Reason: "only HTTP/1.0 and HTTP/1.1 are spoken"}
 	ErrUnknownCoding = &Error{Status: http.StatusNotImplemented, Reason: "transfer coding is not chunked alone"}
 

@@ -29,6 +29,10 @@ const (
 	ProxyConnection
 	ProxyAuthenticate
 	ProxyAuthorization
+	Authorization
+	WWWAuthenticate
+	WebSocketKey
+	FramingTwin   // Content-Length and Transfer-Encoding with "_" in place of "-"
 	XForwardedFor // these with "_" in place of "-" too
 	XForwardedProto
 	XForwardedHost
@@ -53,20 +57,28 @@ func kindOf(name []byte) Kind {
 		} else {
 			is, kind = "connection", Connection
 		}
+	case 13:
+		is, kind = "authorization", Authorization
 	case 14:
 		is, kind = "content-length", ContentLength
 	case 15:
 		is, kind = "x-forwarded-for", XForwardedFor
 	case 16:
-		if lower(name[0]) == 'p' {
+		switch lower(name[0]) {
+		case 'p':
 			is, kind = "proxy-connection", ProxyConnection
-		} else {
+		case 'w':
+			is, kind = "www-authenticate", WWWAuthenticate
+		default:
 			is, kind = "x-forwarded-host", XForwardedHost
 		}
 	case 17:
-		if lower(name[0]) == 't' {
+		switch lower(name[0]) {
+		case 't':
 			is, kind = "transfer-encoding", TransferEncoding
-		} else {
+		case 's':
+			is, kind = "sec-websocket-key", WebSocketKey
+		default:
 			is, kind = "x-forwarded-proto", XForwardedProto
 		}
 	case 18:
@@ -76,7 +88,14 @@ func kindOf(name []byte) Kind {
 	default:
 		return Ordinary
 	}
-	if EqualFold(name, is) || kind >= XForwardedFor && equalLoosely(name, is) {
+	switch {
+	case EqualFold(name, is):
+		return kind
+	case kind == ContentLength || kind == TransferEncoding:
+		if equalLoosely(name, is) {
+			return FramingTwin
+		}
+	case kind >= XForwardedFor && equalLoosely(name, is):
 		return kind
 	}
 	return Ordinary
@@ -158,7 +177,7 @@ func NextItem(list []byte) (item, rest []byte) {
 	return trimSpace(list), nil
 }
 
-// framing is what a head says about the body after it.
+// framing is what a head says about the body after it, and about the connection.
 type framing struct {
 	length  int64
 	chunked bool
@@ -167,17 +186,23 @@ type framing struct {
 	codings int
 	hosts   int
 	options int
+	binds   bool
+	key     bool
 }
 
-// maxOptions bounds what Connection may name: every header line is compared with
-// each.
-const maxOptions = 100
+// What a head may hold (SPEC §11): lines of a request and of a response, and options
+// that Connection names.
+const (
+	maxRequestLines  = 128
+	maxResponseLines = 512
+	maxOptions       = 100
+)
 
 var comma = []byte(",")
 
-// parseFields reads the header lines at the end of head, from at on, up to the
-// blank line.
-func parseFields(head []byte, at int, into Fields) (Fields, framing, error) {
+// parseFields reads the header lines at the end of head, at most so many, from at on
+// up to the blank line.
+func parseFields(head []byte, at, most int, into Fields) (Fields, framing, error) {
 	fr := framing{length: -1}
 	for {
 		line, n, err := cutLine(head[at:])
@@ -189,6 +214,9 @@ func parseFields(head []byte, at int, into Fields) (Fields, framing, error) {
 				return into, fr, ErrLineEnd
 			}
 			return into, fr, nil
+		}
+		if len(into) == most {
+			return into, fr, ErrTooManyLines
 		}
 		name, value, err := parseField(line)
 		if err != nil {
@@ -241,8 +269,30 @@ func (fr *framing) see(f *Field) error {
 		fr.codings++
 		fr.coding = checkCoding(f.Value)
 		fr.chunked = fr.coding == nil
+	case Authorization, WWWAuthenticate:
+		fr.binds = fr.binds || bindsConnection(f.Value)
+	case WebSocketKey:
+		fr.key = true
 	}
 	return nil
+}
+
+// bindsConnection says whether credentials or challenges name a scheme that
+// authenticates the connection instead of the request (RFC 4559 §6). What a quoted
+// string holds may be taken for one: to keep a connection private is never wrong.
+func bindsConnection(list []byte) bool {
+	for len(list) > 0 {
+		var item []byte
+		item, list = NextItem(list)
+		end := 0
+		for end < len(item) && classes[item[end]]&isToken != 0 {
+			end++
+		}
+		if scheme := item[:end]; EqualFold(scheme, "ntlm") || EqualFold(scheme, "negotiate") {
+			return true
+		}
+	}
+	return false
 }
 
 // check applies RFC 9112 §6.3 as an intermediary that refuses all doubt.
@@ -282,9 +332,10 @@ func checkCoding(value []byte) error {
 	return ErrUnknownCoding
 }
 
-// parseLength reads digits alone; what would overflow is refused.
+// parseLength reads digits alone; what would overflow is refused, and a leading zero,
+// which some readers take for octal.
 func parseLength(v []byte) (int64, bool) {
-	if len(v) == 0 || len(v) > 18 {
+	if len(v) == 0 || len(v) > 18 || len(v) > 1 && v[0] == '0' {
 		return 0, false
 	}
 	n := int64(0)

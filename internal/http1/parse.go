@@ -14,7 +14,7 @@ func ParseRequest(head []byte, into *Request) error {
 	if err := into.parseLine(line); err != nil {
 		return err
 	}
-	fields, fr, err := parseFields(head, at, into.Fields)
+	fields, fr, err := parseFields(head, at, maxRequestLines, into.Fields)
 	into.Fields = fields
 	if err == nil {
 		err = fr.check(into.Minor)
@@ -23,6 +23,7 @@ func ParseRequest(head []byte, into *Request) error {
 		return err
 	}
 	into.ContentLength, into.Chunked = fr.length, fr.chunked
+	into.BindsConnection, into.WebSocketKey = fr.binds, fr.key
 	return into.checkHost(fr.hosts)
 }
 

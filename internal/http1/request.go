@@ -22,6 +22,11 @@ type Request struct {
 	ContentLength int64
 	// Chunked says the body has chunked transfer coding.
 	Chunked bool
+	// BindsConnection says that Authorization names NTLM or Negotiate, which
+	// authenticate the connection instead of the request.
+	BindsConnection bool
+	// WebSocketKey says that there is a Sec-WebSocket-Key.
+	WebSocketKey bool
 }
 
 // HasBody says whether bytes of a body follow the head.

@@ -16,6 +16,8 @@ type Response struct {
 	ContentLength int64
 	// Chunked says the head has chunked transfer coding.
 	Chunked bool
+	// BindsConnection says that WWW-Authenticate names NTLM or Negotiate.
+	BindsConnection bool
 }
 
 // ParseResponse reads head, which ends with its blank line (see [HeadLen]), into
@@ -30,7 +32,7 @@ func ParseResponse(head []byte, into *Response) error {
 	if err := into.parseLine(line); err != nil {
 		return err
 	}
-	fields, fr, err := parseFields(head, at, into.Fields)
+	fields, fr, err := parseFields(head, at, maxResponseLines, into.Fields)
 	into.Fields = fields
 	if err == nil {
 		err = fr.check(into.Minor)
@@ -38,7 +40,7 @@ func ParseResponse(head []byte, into *Response) error {
 	if err != nil {
 		return err
 	}
-	into.ContentLength, into.Chunked = fr.length, fr.chunked
+	into.ContentLength, into.Chunked, into.BindsConnection = fr.length, fr.chunked, fr.binds
 	return nil
 }
 

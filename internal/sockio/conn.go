@@ -17,6 +17,7 @@ type Conn struct {
 	net.Conn
 	raw     syscall.RawConn
 	in, out transfer
+	ended   bool
 }
 
 // Wrap returns conn as a Conn, or as it is where it has no descriptor of its own
@@ -73,9 +74,18 @@ func (c *Conn) Read(p []byte) (int, error) {
 	case t.err != nil:
 		return 0, c.failed("read", t.err)
 	case t.n == 0 && len(p) > 0:
+		c.ended = true
 		return 0, io.EOF
 	}
 	return t.n, nil
+}
+
+// Ended says whether a Read met the end of the peer's input. It is for who reads:
+// crypto/tls takes that end for a close_notify.
+func (c *Conn) Ended() bool {
+	c.in.mu.Lock()
+	defer c.in.mu.Unlock()
+	return c.ended
 }
 
 // Write implements net.Conn.

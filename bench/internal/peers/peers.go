@@ -47,7 +47,7 @@ http {
     location / {
       proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme;
-      proxy_set_header X-Forwarded-Host $http_host; proxy_set_header Via "1.1 nginx";
+      proxy_set_header X-Forwarded-Host $http_host;
       proxy_request_buffering off; proxy_max_temp_file_size 0;
     }
   }
