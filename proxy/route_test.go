@@ -94,6 +94,17 @@ func TestWebhookWall_HidesTheRouteInEverySpelling(t *testing.T) {
 		"/hooks/push%3ba", "/%2e/hooks/push", "/a/%2e%2e/hooks/push", "/a/..;/hooks/push", "/hooks/push/../push",
 		"/hooks/push#a", "/hooks/push%23a", "/hooks/push%3fa", "/hooks/push%00", "/x%23/../hooks/push",
 		"/hooks/push%2f", "/../hooks/push", "/hooks/push/%2e",
+		// To those that resolve no dots, or only some.
+		"/hooks/push/..", "/hooks/push/../x", "/hooks/push/%2e%2e", "/hooks/push/x/../..", "/HOOKS/push/..;/..", "/hooks/push/%252e%252e/%252e%252e",
+		// Ends that some ignore.
+		"/hooks/push.", "/hooks/push..", "/hooks/push%2e", "/hooks/push%20", "/hooks/push%0a", "/hooks/push%0A", "/hooks/push%0d%0a", "/hooks/push%250a",
+		"/hooks/push%00.html", "/hooks/push\xa0", "/hooks/push%0ax",
+		// Case, beyond ASCII.
+		"/hook\u017f/push", "/hoo\u212as/pu\u017fh", "/hook%C5%BF/push", "/hook%25C5%25BF/push",
+		// Parameters that hold a slash, cut before they are decoded or never.
+		"/hooks;a%2f..%2fb/push", "/hooks/..;/../push", "/hooks//../push", "/hooks/%2e%2e/../push", "/ho%6fks/x%2fy/../push",
+		// A host, to those that read the path as a URL.
+		"//x/hooks/push", "/\\x/hooks/push", "///x:1/hooks/push", "//x%2fy/ho%6fks/push",
 	}
 	for _, path := range spellings {
 		for _, target := range []string{path, "http://app" + path, "HTTPS://other:1" + path} {
@@ -112,7 +123,8 @@ func TestWebhookWall_HidesTheRouteInEverySpelling(t *testing.T) {
 		r.sends(request).wants("HTTP/1.1 404 ")
 	}
 	r.untouched()
-	for _, path := range []string{"/hooks", "/hooks/pusher", "/hooks/pus", "/", "/a/hooks/push", "/hooks/push/../x", "/hooks/push/.."} {
+	for _, path := range []string{"/hooks", "/hooks/pusher", "/hooks/pus", "/", "/a/hooks/push", "/hooks/../push", "/a/../b/hooks/push",
+		"/API/hooks/push", "/api//hooks/push", "/shop/hooks;a=b/push", "/hooks/x/../pusher", "/hooks/pushe\u0301", "/hooks;/a/push"} {
 		r.passes("GET " + path + " HTTP/1.1\r\nHost: app\r\nce-type: a\r\nwebhook-id: b\r\n\r\n")
 	}
 }

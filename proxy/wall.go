@@ -1,14 +1,18 @@
 package proxy
 
 import (
-	"net/url"
+	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/http1"
 )
 
 // wall keeps strangers from the webhook's path: the second protection, behind the
-// signature (SPEC §7).
+// signature (SPEC §7). Backends differ in how they read a path, so it stands before
+// each reading that one of them is known to make.
 type wall struct {
 	text     string   // in normal form; "": no wall
 	segments []string // of text
@@ -20,12 +24,31 @@ func newWall(cfg *config.Config) wall {
 	if path == "" {
 		return wall{}
 	}
-	w := wall{segments: normal(path)}
-	w.text = "/" + strings.Join(w.segments, "/")
 	before, _, varies := strings.Cut(cfg.Webhook.URL, "{event}")
-	w.partial = varies && !strings.HasSuffix(before, "/")
+	w := wall{partial: varies && !strings.HasSuffix(before, "/")}
+	for segment := range strings.SplitSeq(decode(path), "/") {
+		switch segment {
+		case "", ".":
+		case "..":
+			w.segments = w.segments[:max(0, len(w.segments)-1)]
+		default:
+			w.segments = append(w.segments, fold(segment))
+		}
+	}
+	for i := range w.segments {
+		if !w.isPrefix(i) {
+			w.segments[i] = trimmed(w.segments[i])
+		}
+	}
+	w.text = "/" + strings.Join(w.segments, "/")
 	return w
 }
+
+// isPrefix says that the segment at i is only begun by the wall.
+func (w *wall) isPrefix(i int) bool { return w.partial && i == len(w.segments)-1 }
+
+// oddPath is the longest path for which all readings are tried.
+const oddPath = 1 << 10
 
 // hides says whether path is the webhook's, or below, in any spelling that a
 // backend might take for it.
@@ -33,48 +56,179 @@ func (w *wall) hides(path []byte) bool {
 	switch {
 	case w.text == "":
 		return false
+	case len(w.segments) == 0:
+		return true // config refuses it
 	case isNormal(path):
 		if len(path) < len(w.text) || string(path[:len(w.text)]) != w.text {
 			return false
 		}
 		return w.partial || len(path) == len(w.text) || path[len(w.text)] == '/'
+	case !w.named(path):
+		return false
 	}
-	decoded := decode(string(path))
-	if w.matches(normal(decoded)) {
-		return true
-	}
-	// Some backends end the path where others read on.
-	i := strings.IndexAny(decoded, "?#\x00")
-	return i >= 0 && w.matches(normal(decoded[:i]))
+	return len(path) > oddPath || w.read(string(path), decodings) || w.read(withoutHost(string(path)), decodings)
 }
 
 // isNormal says that every reader reads path in the same way.
 func isNormal(path []byte) bool {
-	for i, c := range path {
+	before := byte(0)
+	for _, c := range path {
 		switch {
 		case c >= 0x80, 'A' <= c && c <= 'Z', c <= ' ', c == '%', c == '\\', c == ';', c == '#':
 			return false
-		case c == '/' && i+1 < len(path) && (path[i+1] == '/' || path[i+1] == '.'):
+		case before == '/' && (c == '/' || c == '.'), before == '.' && c == '/':
 			return false
 		}
+		before = c
+	}
+	return before != '.'
+}
+
+// named says whether the wall's segments occur in path at all, which is so in every
+// reading of it that matches. It costs little; who sends a long path that is odd and
+// has them is not worth more.
+func (w *wall) named(path []byte) bool {
+	rest := fold(decode(string(path)))
+	for _, segment := range w.segments {
+		i := strings.Index(rest, segment)
+		if i < 0 {
+			return false
+		}
+		rest = rest[i+len(segment):]
 	}
 	return true
 }
 
-func (w *wall) matches(segments []string) bool {
-	if len(segments) < len(w.segments) {
+// decodings is how often a path is decoded at most.
+const decodings = 3
+
+// read says whether a reader that decodes path up to so many times more, and cuts
+// parameters off before or after it, finds the wall.
+func (w *wall) read(path string, more int) bool {
+	if path == "" {
 		return false
 	}
-	for i, want := range w.segments {
-		if segments[i] != want && !(w.partial && i == len(w.segments)-1 && strings.HasPrefix(segments[i], want)) {
-			return false
+	segments := strings.Split(strings.ReplaceAll(path, `\`, "/"), "/")
+	for _, r := range readers {
+		if w.reached(segments, r) {
+			return true
 		}
 	}
-	return true
+	if more == 0 {
+		return false
+	}
+	forms := []string{path, withoutParameters(path, "/"), withoutParameters(path, `/\`)}
+	for _, form := range slices.Compact(forms) {
+		if decoded := unescape(form); decoded != path && w.read(decoded, more-1) {
+			return true
+		}
+	}
+	return false
 }
 
-// decodings is how often a path is decoded at the most.
-const decodings = 3
+// reader is in what those that resolve dots differ: Tomcat cuts ";…" off a segment
+// before, nginx merges slashes before, the WHATWG's URL takes "%2e" for a dot.
+type reader struct{ cuts, merges, decodesDots bool }
+
+var readers = []reader{
+	{}, {cuts: true}, {merges: true}, {cuts: true, merges: true},
+	{decodesDots: true}, {cuts: true, decodesDots: true}, {merges: true, decodesDots: true}, {cuts: true, merges: true, decodesDots: true},
+}
+
+// reached resolves dots as r does, and says whether the wall is ever met: a reader
+// that resolves none, or only some, meets it before they lead away.
+func (w *wall) reached(segments []string, r reader) bool {
+	depth, matching := 0, 0 // of the segments so far, and how many of them are the wall's
+	for _, segment := range segments {
+		if r.cuts {
+			segment, _, _ = strings.Cut(segment, ";")
+		}
+		dots := segment
+		if r.decodesDots {
+			dots = decode(segment)
+		}
+		switch {
+		case dots == ".", segment == "" && (r.merges || depth == 0):
+			continue
+		case dots == "..":
+			depth = max(0, depth-1)
+			matching = min(matching, depth)
+			continue
+		case matching == depth && w.is(segment, depth):
+			if matching++; matching == len(w.segments) {
+				return true
+			}
+		}
+		depth++
+	}
+	return false
+}
+
+// is says whether a segment is the wall's at i.
+func (w *wall) is(segment string, i int) bool {
+	segment = decode(segment)
+	if w.equal(segment, i) {
+		return true
+	}
+	// Some readers end the path where others read on.
+	end := strings.IndexAny(segment, "?#\x00\r\n")
+	return end >= 0 && i == len(w.segments)-1 && w.equal(segment[:end], i)
+}
+
+func (w *wall) equal(segment string, i int) bool {
+	if w.isPrefix(i) {
+		return strings.HasPrefix(fold(segment), w.segments[i])
+	}
+	return fold(trimmed(segment)) == w.segments[i]
+}
+
+// trimmed is a segment without what some readers ignore at its end: Windows dots and
+// spaces, "$" of a regular expression a line's end, Node the spaces of Latin-1.
+func trimmed(segment string) string {
+	return strings.TrimRightFunc(segment, func(r rune) bool {
+		return r == '.' || unicode.IsSpace(r) || unicode.IsControl(r) || r == '\uFEFF' || r == utf8.RuneError
+	})
+}
+
+// fold makes one of all spellings that are equal without case: in upper case "ſ" is
+// "S", and in lower case the Kelvin sign is "k".
+func fold(s string) string { return strings.ToLower(strings.ToUpper(s)) }
+
+// withoutHost is what is left of "//host/path" for those that read it as a URL; ""
+// if it is none.
+func withoutHost(path string) string {
+	isSlash := func(i int) bool { return i < len(path) && (path[i] == '/' || path[i] == '\\') }
+	if !isSlash(0) || !isSlash(1) {
+		return ""
+	}
+	rest := strings.TrimLeft(path, `/\`)
+	i := strings.IndexAny(rest, `/\`)
+	if i < 0 {
+		return ""
+	}
+	return rest[i:]
+}
+
+// withoutParameters cuts ";…" off every segment, which one of ends does.
+func withoutParameters(path, ends string) string {
+	if strings.IndexByte(path, ';') < 0 {
+		return path
+	}
+	var b strings.Builder
+	cut := false
+	for i := range len(path) {
+		switch {
+		case path[i] == ';':
+			cut = true
+		case strings.IndexByte(ends, path[i]) >= 0:
+			cut = false
+		}
+		if !cut {
+			b.WriteByte(path[i])
+		}
+	}
+	return b.String()
+}
 
 func decode(path string) string {
 	for range decodings {
@@ -87,40 +241,22 @@ func decode(path string) string {
 	return path
 }
 
-// normal is a path's segments: decoded, "\" as "/", ";…" cut, slashes merged, dots
-// resolved, case folded.
-func normal(path string) []string {
-	s := strings.ReplaceAll(strings.ToLower(decode(path)), `\`, "/")
-	var out []string
-	for segment := range strings.SplitSeq(s, "/") {
-		segment, _, _ = strings.Cut(segment, ";")
-		switch segment {
-		case "", ".":
-		case "..":
-			out = out[:max(0, len(out)-1)]
-		default:
-			out = append(out, segment)
-		}
-	}
-	return out
-}
-
 // unescape decodes what can be decoded and leaves the rest, as lenient backends
 // do.
 func unescape(s string) string {
 	if strings.IndexByte(s, '%') < 0 {
 		return s
 	}
-	var b strings.Builder
+	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
 		if s[i] == '%' && i+2 < len(s) {
-			if d, err := url.PathUnescape(s[i : i+3]); err == nil {
-				b.WriteString(d)
+			if hi, lo := http1.Unhex(s[i+1]), http1.Unhex(s[i+2]); hi >= 0 && lo >= 0 {
+				b = append(b, byte(hi<<4|lo))
 				i += 2
 				continue
 			}
 		}
-		b.WriteByte(s[i])
+		b = append(b, s[i])
 	}
-	return b.String()
+	return string(b)
 }

@@ -115,7 +115,7 @@ func (c *Chunks) sizeLine(b byte) error {
 }
 
 func (c *Chunks) size(b byte) error {
-	if v := unhex(b); v >= 0 {
+	if v := Unhex(b); v >= 0 {
 		if c.digits++; c.digits > maxChunkDigits {
 			return ErrChunkSize
 		}
@@ -145,7 +145,8 @@ func (c *Chunks) sizeEnd(b byte) error {
 	return c.expect(b, '\n', next, ErrChunkLine)
 }
 
-func unhex(b byte) int {
+// Unhex returns the value of a hexadecimal digit, -1 if b is none.
+func Unhex(b byte) int {
 	switch {
 	case '0' <= b && b <= '9':
 		return int(b - '0')
