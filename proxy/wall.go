@@ -26,15 +26,8 @@ func newWall(cfg *config.Config) wall {
 	}
 	before, _, varies := strings.Cut(cfg.Webhook.URL, "{event}")
 	w := wall{partial: varies && !strings.HasSuffix(before, "/")}
-	for segment := range strings.SplitSeq(decode(path), "/") {
-		switch segment {
-		case "", ".":
-		case "..":
-			w.segments = w.segments[:max(0, len(w.segments)-1)]
-		default:
-			w.segments = append(w.segments, fold(segment))
-		}
-	}
+	path = withoutDots(strings.Split(fold(decode(path)), "/"))
+	w.segments = strings.Split(strings.Trim(path, "/"), "/")
 	for i := range w.segments {
 		if !w.isPrefix(i) {
 			w.segments[i] = trimmed(w.segments[i])
@@ -56,7 +49,7 @@ func (w *wall) hides(path []byte) bool {
 	switch {
 	case w.text == "":
 		return false
-	case len(w.segments) == 0:
+	case w.text == "/":
 		return true // config refuses it
 	case isNormal(path):
 		if len(path) < len(w.text) || string(path[:len(w.text)]) != w.text {
@@ -103,7 +96,7 @@ func (w *wall) named(path []byte) bool {
 const decodings = 3
 
 // read says whether a reader that decodes path up to so many times more, and cuts
-// parameters off before or after it, finds the wall.
+// parameters off or resolves dots before or after it, finds the wall.
 func (w *wall) read(path string, more int) bool {
 	if path == "" {
 		return false
@@ -117,7 +110,7 @@ func (w *wall) read(path string, more int) bool {
 	if more == 0 {
 		return false
 	}
-	forms := []string{path, withoutParameters(path, "/"), withoutParameters(path, `/\`)}
+	forms := []string{path, withoutParameters(path, "/"), withoutParameters(path, `/\`), withoutDots(segments)}
 	for _, form := range slices.Compact(forms) {
 		if decoded := unescape(form); decoded != path && w.read(decoded, more-1) {
 			return true
@@ -228,6 +221,21 @@ func withoutParameters(path, ends string) string {
 		}
 	}
 	return b.String()
+}
+
+// withoutDots joins segments, with dots resolved.
+func withoutDots(segments []string) string {
+	var out []string
+	for _, segment := range segments {
+		switch segment {
+		case "", ".":
+		case "..":
+			out = out[:max(0, len(out)-1)]
+		default:
+			out = append(out, segment)
+		}
+	}
+	return "/" + strings.Join(out, "/")
 }
 
 func decode(path string) string {
