@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"net/netip"
 	"strconv"
 
 	"github.com/pushcart/pushcart/internal/apierror"
@@ -14,6 +15,9 @@ type errorAnswer struct {
 	message string
 	close   bool
 	head    bool // the request was HEAD
+
+	setting string // the configuration key to look at
+	backend error  // what went wrong at the backend, if it did
 }
 
 // overfull is what a connection past client.max_connections gets.
@@ -42,11 +46,26 @@ func (a *errorAnswer) bytes() []byte {
 	return b
 }
 
+// report logs it, once per cause and minute (SPEC §11 Process).
+func (s *Server) report(a *errorAnswer, peer netip.Addr) {
+	args := []any{"status", a.status, "reason", a.message, "ip", peer.String()}
+	what := "request refused"
+	if a.backend != nil {
+		what = "request failed"
+		args = append(args, "backend", s.cfg.Backend.URL, "err", a.backend)
+	}
+	if a.setting != "" {
+		args = append(args, "setting", a.setting)
+	}
+	s.quiet.Warn(a.message, what, args...)
+}
+
 // answer writes it and says whether the connection goes on.
 func (c *clientConn) answer(a *errorAnswer) bool {
 	a.close = a.close || c.s.isDraining()
 	b := a.bytes()
 	c.s.count(a.status)
+	c.s.report(a, c.peer)
 	// A deadline that ended the request must not end its answer.
 	c.revive()
 	if err := c.write(b); err != nil {

@@ -87,6 +87,7 @@ func (c *clientConn) begin() bool {
 		t := tls.Server(takeover.Wrap(c.sock), c.s.tls)
 		c.s.watch.arm(c.watched, c.s.cfg.Client.HeadTimeout)
 		if err := t.Handshake(); err != nil {
+			c.refuseHandshake(err)
 			return false
 		}
 		c.conn = t
@@ -258,12 +259,14 @@ func (c *clientConn) skipEmptyLines() bool {
 // refuseHead answers what is no request; the connection ends.
 func (c *clientConn) refuseHead(err error) bool {
 	var bad *http1.Error
-	switch {
+	switch f := http1.Foreign(c.src.unread()); {
+	case f != nil:
+		c.answer(&errorAnswer{status: f.Status, code: apierror.InvalidArgument, message: f.Reason, close: true, setting: foreignSetting(f)})
 	case errors.As(err, &bad):
 		c.answer(&errorAnswer{status: bad.Status, code: apierror.InvalidArgument, message: bad.Reason, close: true})
 	case c.watched.expired.Load() && len(c.src.unread()) > 0:
 		c.answer(&errorAnswer{status: http.StatusRequestTimeout, code: apierror.InvalidArgument,
-			message: "the request head took too long", close: true})
+			message: "the request head took too long", close: true, setting: "client.head_timeout"})
 	}
 	return false
 }
@@ -277,6 +280,9 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 	}
 	wants := asks(r)
 	origin := c.origin(r)
+	if r.Forwarded || r.WebSocketKey {
+		c.lookAtFront(r, wants)
+	}
 	if wants != noUpgrade && s.routes.terminates(r) {
 		if r.Minor == 0 || !r.Fields.Has(http1.Connection, "upgrade") {
 			return c.answer(&errorAnswer{code: apierror.InvalidArgument, message: "Upgrade wants HTTP/1.1 and Connection: upgrade", close: true})
@@ -287,7 +293,8 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 	e.describe(r, wants)
 	if s.routes.wall.hides(r.Path) {
 		c.src.take(len(head))
-		return c.answer(&errorAnswer{code: apierror.NotFound, message: "no such path", close: e.ends(), head: e.isHead})
+		return c.answer(&errorAnswer{code: apierror.NotFound, message: "no such path", close: e.ends(), head: e.isHead,
+			setting: "webhook.url, webhook.public_path"})
 	}
 	rewritten := requestHead{req: r, head: head, from: origin, tunnel: e.tunnel, via: s.cfg.Backend.Via}
 	if !s.cfg.Backend.PreserveHost || r.Host == nil {

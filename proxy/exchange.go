@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"sync"
@@ -197,7 +198,7 @@ func (c *clientConn) readResponse(e *exchange, b *backendConn) error {
 		head, err := b.src.head()
 		if err != nil {
 			if interim || len(b.src.unread()) > 0 {
-				return errors.Join(errPartial, err)
+				return fmt.Errorf("%w: %w", errPartial, err)
 			}
 			return err
 		}
@@ -219,7 +220,7 @@ func (c *clientConn) readResponse(e *exchange, b *backendConn) error {
 		}
 		if e.minor == 1 {
 			if err := c.write(appendResponse(nil, head, r, "", true)); err != nil {
-				return errors.Join(errPartial, errClientGone)
+				return fmt.Errorf("%w: %w", errPartial, errClientGone)
 			}
 		}
 		b.src.take(len(head))
@@ -247,19 +248,19 @@ var errTimeout = errors.New("backend took too long")
 
 // fail answers in place of the backend.
 func (c *clientConn) fail(e *exchange, err error) bool {
-	a := &errorAnswer{code: apierror.BackendError, message: "the backend cannot be reached", head: e.isHead, close: e.ends()}
+	a := &errorAnswer{code: apierror.BackendError, message: "the backend cannot be reached", head: e.isHead, close: e.ends(),
+		setting: "backend.url", backend: err}
 	var malformed *http1.Error
 	switch {
 	case errors.Is(err, errNoConnection), errors.Is(err, errStreams):
-		a.code, a.message = apierror.Unavailable, "too many requests wait for the backend"
+		a.code, a.message, a.setting = apierror.Unavailable, "too many requests wait for the backend", "backend.max_connections, backend.max_streams"
 	case errors.Is(err, errTimeout):
-		a.code, a.message = apierror.BackendTimeout, "the backend did not answer in time"
+		a.code, a.message, a.setting = apierror.BackendTimeout, "the backend did not answer in time", "backend.response_timeout"
 	case errors.As(err, &malformed) && e.up == nil && e.fromClient:
 		return c.refuseBody(err)
 	case errors.As(err, &malformed):
 		a.message = "the backend's answer cannot be read"
 	}
-	c.s.o.Log.Warn("request failed", "err", err)
 	return c.answer(a)
 }
 
@@ -272,7 +273,7 @@ func (c *clientConn) refuseBody(err error) bool {
 		return c.answer(&errorAnswer{status: malformed.Status, code: apierror.InvalidArgument, message: malformed.Reason, close: true})
 	case c.watched.expired.Load():
 		return c.answer(&errorAnswer{status: http.StatusRequestTimeout, code: apierror.InvalidArgument,
-			message: "the request body took too long", close: true})
+			message: "the request body took too long", close: true, setting: "client.body_timeout"})
 	}
 	return false
 }

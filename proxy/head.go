@@ -71,8 +71,6 @@ type requestHead struct {
 	tunnel bool
 	// via adds Via.
 	via bool
-	// replaced is set by append: there were X-Forwarded-* lines.
-	replaced bool
 }
 
 // append writes the head: the lines as they came, less those for this hop, and
@@ -92,7 +90,6 @@ func (h *requestHead) append(b []byte) []byte {
 		case hop(f.Kind):
 			b = h.appendHop(b, f)
 		case f.Kind == http1.XForwardedFor, f.Kind == http1.XForwardedProto, f.Kind == http1.XForwardedHost:
-			h.replaced = true
 		case named.has(f):
 		default:
 			b = append(b, h.head[f.Start:f.End]...)

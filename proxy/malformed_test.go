@@ -42,7 +42,7 @@ func TestMalformedHead_IsRefused(t *testing.T) {
 	f("400", "GET /\r\n\r\n")
 	f("400", "GET\r\n\r\n")
 	f("505", "GET / HTTP/2.0\r\nHost: a\r\n\r\n")
-	f("505", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+	f("400", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 	f("400", "GET * HTTP/1.1\r\nHost: a\r\n\r\n")
 	f("400", "GET a HTTP/1.1\r\nHost: a\r\n\r\n")
 	f("400", "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n")

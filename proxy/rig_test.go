@@ -63,6 +63,7 @@ type rig struct {
 	backend net.Listener
 	peers   chan *peer
 	taken   chan upgraded
+	log     *logBook
 }
 
 // upgraded is what Options.Upgrade was called with.
@@ -86,7 +87,7 @@ func newRig(t *testing.T, change ...func(*config.Config)) *rig {
 func newRigAt(t *testing.T, backend net.Listener, url string, change ...func(*config.Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, backend: backend, peers: make(chan *peer, 1000), taken: make(chan upgraded, 16),
-		metrics: metrics.New("test", "")}
+		metrics: metrics.New("test", ""), log: &logBook{t: t}}
 	cfg := config.Default()
 	cfg.Backend.URL = url
 	for _, c := range change {
@@ -95,7 +96,7 @@ func newRigAt(t *testing.T, backend net.Listener, url string, change ...func(*co
 	var err error
 	r.server, err = proxy.New(proxy.Options{
 		Config: cfg, Upgrade: r.upgrade, Upgraded: func() int { return 0 }, Metrics: r.metrics,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(r.log),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/descriptors"
 	"github.com/pushcart/pushcart/internal/http1"
+	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
 )
 
@@ -42,6 +43,7 @@ type Options struct {
 // Server is the public listener.
 type Server struct {
 	o        Options
+	quiet    *ratelog.Logger // for what repeats
 	cfg      config.Config
 	up       *upstream
 	watch    *watcher
@@ -72,7 +74,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		o: o, cfg: o.Config, up: up, watch: w,
+		o: o, quiet: ratelog.New(o.Log), cfg: o.Config, up: up, watch: w,
 		routes:  newRoutes(&o.Config),
 		trusted: o.Config.TrustedProxies, max: int64(o.Config.Client.MaxConnections),
 		conns: map[*clientConn]struct{}{}, expiring: make(chan struct{}),
@@ -80,7 +82,7 @@ func New(o Options) (*Server, error) {
 	if s.max == 0 {
 		s.max = descriptors.Default()
 	}
-	if s.tls, err = serverTLS(o.Config.TLS); err == nil {
+	if s.tls, err = serverTLS(o.Config.TLS, s.quiet); err == nil {
 		s.lot, err = newLot(s.resume, s.left)
 	}
 	if err != nil {

@@ -26,8 +26,7 @@ func newWall(cfg *config.Config) wall {
 	}
 	before, _, varies := strings.Cut(cfg.Webhook.URL, "{event}")
 	w := wall{partial: varies && !strings.HasSuffix(before, "/")}
-	path = withoutDots(strings.Split(fold(decode(path)), "/"))
-	w.segments = strings.Split(strings.Trim(path, "/"), "/")
+	w.segments = strings.Split(withoutDots(fold(decode(path)))[1:], "/")
 	for i := range w.segments {
 		if !w.isPrefix(i) {
 			w.segments[i] = trimmed(w.segments[i])
@@ -59,7 +58,7 @@ func (w *wall) hides(path []byte) bool {
 	case !w.named(path):
 		return false
 	}
-	return len(path) > oddPath || w.read(string(path), decodings) || w.read(withoutHost(string(path)), decodings)
+	return len(path) > oddPath || w.read(string(path))
 }
 
 // isNormal says that every reader reads path in the same way.
@@ -95,55 +94,78 @@ func (w *wall) named(path []byte) bool {
 // decodings is how often a path is decoded at most.
 const decodings = 3
 
-// read says whether a reader that decodes path up to so many times more, and cuts
-// parameters off or resolves dots before or after it, finds the wall.
-func (w *wall) read(path string, more int) bool {
-	if path == "" {
-		return false
-	}
-	segments := strings.Split(strings.ReplaceAll(path, `\`, "/"), "/")
-	for _, r := range readers {
-		if w.reached(segments, r) {
-			return true
+// maxForms is how many forms of an odd path are looked at after each decoding.
+// Nothing but an attack has more.
+const maxForms = 32
+
+// read says whether a reader that decodes path some times, and cuts parameters off or
+// resolves dots before or after it, finds the wall.
+func (w *wall) read(path string) bool {
+	level := []string{path}
+	for _, form := range forms(path) {
+		if rest := withoutHost(form); rest != "" {
+			level = append(level, rest)
 		}
 	}
-	if more == 0 {
-		return false
-	}
-	forms := []string{path, withoutParameters(path, "/"), withoutParameters(path, `/\`), withoutDots(segments)}
-	for _, form := range slices.Compact(forms) {
-		if decoded := unescape(form); decoded != path && w.read(decoded, more-1) {
+	for range decodings + 1 {
+		var next []string
+		for _, path := range level {
+			for _, form := range forms(path) {
+				if w.met(form) {
+					return true
+				}
+				for _, other := range []string{form, withoutParameters(form), withoutDots(form)} {
+					if decoded := unescape(other); decoded != path && !slices.Contains(next, decoded) {
+						next = append(next, decoded)
+					}
+				}
+			}
+		}
+		if len(next) > maxForms {
 			return true
+		}
+		level = next
+	}
+	return false
+}
+
+// forms are path as it is, as Windows and the WHATWG's URL read it, to whom "\" is
+// "/", and as the latter does, to whom "%2e" is a dot.
+func forms(path string) []string {
+	slashed := strings.ReplaceAll(path, `\`, "/")
+	all := []string{path, slashed, encodedDots.Replace(path), encodedDots.Replace(slashed)}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+var encodedDots = strings.NewReplacer("%2e", ".", "%2E", ".")
+
+// met says whether a reader that does no more than to resolve dots, or not even that,
+// finds the wall. Before, Tomcat cuts ";…" off a segment, and nginx merges slashes.
+func (w *wall) met(path string) bool {
+	segments := strings.Split(path, "/")
+	for _, cuts := range []bool{false, true} {
+		for _, merges := range []bool{false, true} {
+			if w.reached(segments, cuts, merges) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// reader is in what those that resolve dots differ: Tomcat cuts ";…" off a segment
-// before, nginx merges slashes before, the WHATWG's URL takes "%2e" for a dot.
-type reader struct{ cuts, merges, decodesDots bool }
-
-var readers = []reader{
-	{}, {cuts: true}, {merges: true}, {cuts: true, merges: true},
-	{decodesDots: true}, {cuts: true, decodesDots: true}, {merges: true, decodesDots: true}, {cuts: true, merges: true, decodesDots: true},
-}
-
-// reached resolves dots as r does, and says whether the wall is ever met: a reader
-// that resolves none, or only some, meets it before they lead away.
-func (w *wall) reached(segments []string, r reader) bool {
+// reached resolves dots, and says whether the wall is ever met: a reader that resolves
+// none, or only some, meets it before they lead away.
+func (w *wall) reached(segments []string, cuts, merges bool) bool {
 	depth, matching := 0, 0 // of the segments so far, and how many of them are the wall's
 	for _, segment := range segments {
-		if r.cuts {
+		if cuts {
 			segment, _, _ = strings.Cut(segment, ";")
 		}
-		dots := segment
-		if r.decodesDots {
-			dots = decode(segment)
-		}
 		switch {
-		case dots == ".", segment == "" && (r.merges || depth == 0):
+		case segment == ".", segment == "" && (merges || depth == 0):
 			continue
-		case dots == "..":
+		case segment == "..":
 			depth = max(0, depth-1)
 			matching = min(matching, depth)
 			continue
@@ -190,43 +212,32 @@ func fold(s string) string { return strings.ToLower(strings.ToUpper(s)) }
 // withoutHost is what is left of "//host/path" for those that read it as a URL; ""
 // if it is none.
 func withoutHost(path string) string {
-	isSlash := func(i int) bool { return i < len(path) && (path[i] == '/' || path[i] == '\\') }
-	if !isSlash(0) || !isSlash(1) {
+	if !strings.HasPrefix(path, "//") {
 		return ""
 	}
-	rest := strings.TrimLeft(path, `/\`)
-	i := strings.IndexAny(rest, `/\`)
-	if i < 0 {
+	_, rest, found := strings.Cut(strings.TrimLeft(path, "/"), "/")
+	if !found {
 		return ""
 	}
-	return rest[i:]
+	return "/" + rest
 }
 
-// withoutParameters cuts ";…" off every segment, which one of ends does.
-func withoutParameters(path, ends string) string {
+// withoutParameters cuts ";…" off every segment.
+func withoutParameters(path string) string {
 	if strings.IndexByte(path, ';') < 0 {
 		return path
 	}
-	var b strings.Builder
-	cut := false
-	for i := range len(path) {
-		switch {
-		case path[i] == ';':
-			cut = true
-		case strings.IndexByte(ends, path[i]) >= 0:
-			cut = false
-		}
-		if !cut {
-			b.WriteByte(path[i])
-		}
+	segments := strings.Split(path, "/")
+	for i := range segments {
+		segments[i], _, _ = strings.Cut(segments[i], ";")
 	}
-	return b.String()
+	return strings.Join(segments, "/")
 }
 
-// withoutDots joins segments, with dots resolved.
-func withoutDots(segments []string) string {
+// withoutDots merges slashes and resolves dots.
+func withoutDots(path string) string {
 	var out []string
-	for _, segment := range segments {
+	for segment := range strings.SplitSeq(path, "/") {
 		switch segment {
 		case "", ".":
 		case "..":

@@ -226,7 +226,7 @@ func BenchmarkWebhookWall(b *testing.B) {
 	w := walled()
 	for name, path := range map[string]string{
 		"plain": "/api/v1/orders/0123456789/items", "odd": "/api/v1/Orders/caf%C3%A9", "hooks": "/hooks/%70ush/..",
-		"long": strings.Repeat("/aB%2f;x", 7000) + "/hooks/push", "worst": "/hooks/pus" + strings.Repeat("/a%25252f..;%252f", 119) + "/hooks;x/push",
+		"long": strings.Repeat("/aB%2f;x", 7000) + "/hooks/push", "worst": "/hooks/pus" + strings.Repeat("/a%25252f..;%252f", 55) + "/hooks;x/push",
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -188,6 +188,7 @@ type framing struct {
 	options int
 	binds   bool
 	key     bool
+	passed  bool
 }
 
 // What a head may hold (SPEC §11): lines of a request and of a response, and options
@@ -273,6 +274,8 @@ func (fr *framing) see(f *Field) error {
 		fr.binds = fr.binds || bindsConnection(f.Value)
 	case WebSocketKey:
 		fr.key = true
+	case XForwardedFor, XForwardedProto, XForwardedHost:
+		fr.passed = true
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func ParseRequest(head []byte, into *Request) error {
 		return err
 	}
 	into.ContentLength, into.Chunked = fr.length, fr.chunked
-	into.BindsConnection, into.WebSocketKey = fr.binds, fr.key
+	into.BindsConnection, into.WebSocketKey, into.Forwarded = fr.binds, fr.key, fr.passed
 	return into.checkHost(fr.hosts)
 }
 

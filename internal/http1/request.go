@@ -27,6 +27,8 @@ type Request struct {
 	BindsConnection bool
 	// WebSocketKey says that there is a Sec-WebSocket-Key.
 	WebSocketKey bool
+	// Forwarded says that there is one of X-Forwarded-For, -Proto and -Host.
+	Forwarded bool
 }
 
 // HasBody says whether bytes of a body follow the head.

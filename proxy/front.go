@@ -1,0 +1,48 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+
+	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/http1"
+)
+
+// What is said about a front or a client that is set up for something else than what
+// is spoken here.
+
+// refuseHandshake answers who does not speak TLS at all in what is spoken instead.
+func (c *clientConn) refuseHandshake(err error) {
+	var record tls.RecordHeaderError
+	if !errors.As(err, &record) || record.Conn == nil {
+		return
+	}
+	reason := "this is plain HTTP, but TLS is spoken here: use https://"
+	if f := http1.Foreign(record.RecordHeader[:]); f != nil {
+		reason = f.Reason
+	}
+	c.answer(&errorAnswer{code: apierror.InvalidArgument, message: reason, close: true, setting: "tls"})
+}
+
+// foreignSetting is where to look when another protocol is spoken.
+func foreignSetting(f *http1.Error) string {
+	if f == http1.ErrTLS {
+		return "tls"
+	}
+	return "trusted_proxies"
+}
+
+// lookAtFront logs what shows that a front is not set up as it should be.
+func (c *clientConn) lookAtFront(r *http1.Request, wants upgrade) {
+	if nearby := c.peer.IsLoopback() || c.peer.IsPrivate() || c.peer.IsLinkLocalUnicast(); r.Forwarded && nearby && !c.trusted {
+		c.s.quiet.Warn("forwarded", "X-Forwarded-* of a front are replaced: its address is not trusted",
+			"ip", c.peer.String(), "setting", "trusted_proxies")
+	}
+	if r.WebSocketKey && wants == noUpgrade && c.s.routes.websocket(r.Path) {
+		c.s.quiet.Warn("no upgrade", "a request for a WebSocket comes without Upgrade: the front has to pass Upgrade and Connection on",
+			"path", string(r.Path[:min(len(r.Path), loggedPath)]), "ip", c.peer.String(), "setting", "websocket.paths")
+	}
+}
+
+// loggedPath is how much of a path is logged.
+const loggedPath = 200
