@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -129,6 +130,8 @@ func (s *Server) isClosed() bool {
 func (s *Server) take(conn net.Conn) {
 	if s.open.Add(1)+int64(s.o.Upgraded()) > s.max || !s.enter() {
 		s.open.Add(-1)
+		s.quiet.Warn("too many connections", "connection refused", "status", http.StatusServiceUnavailable,
+			"reason", "too many connections", "setting", "client.max_connections")
 		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 		_, _ = conn.Write(overfull)
 		_ = conn.Close()
