@@ -20,8 +20,10 @@ type WebSocket struct {
 	HandshakeTimeout time.Duration `yaml:"handshake_timeout"`
 	// MaxMessageSize bounds a client's message, after inflating. Default 64KiB.
 	MaxMessageSize Size `yaml:"max_message_size"`
-	// InboundTotal bounds the unfinished messages of all connections. Past it no
-	// new one is begun and the largest is closed with 1009. Default 128MiB.
+	// InboundTotal bounds the messages of all connections: those that are unfinished
+	// and those that the backend has yet to answer. Past half of it asked no other is
+	// begun; past all of it the largest unfinished one is closed with 1009.
+	// Default 128MiB.
 	InboundTotal Size `yaml:"inbound_total"`
 	// Subprotocols are further names to accept, select and treat as raw.
 	Subprotocols []string `yaml:"subprotocols"`

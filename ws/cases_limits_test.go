@@ -38,7 +38,7 @@ func TestCases9_Limits(t *testing.T) {
 		}
 		for i, size := range []int{0, 16, 64, 256, 1024, 4096} {
 			message := of(kind.fill, size)
-			once := send(oneWrite, masked(finBit|kind.op, message)).hears(reply{finBit | kind.op, message})
+			once := send(oneWrite, masked(finBit|kind.op, message)).hears(reply{finBit | kind.op, echoOf(message)})
 			var rounds []step
 			for range 50 {
 				rounds = append(rounds, once)

@@ -54,7 +54,8 @@ type Conn struct {
 	busy      bool // a message is with the backend: nothing is read
 	held      bool // too many messages: nothing is read until more.wakeAt
 	choked    bool // a pong waits to be written: nothing is read until the outbox is empty
-	rest      bool // in.raw waits to be parsed once none of the three
+	stalled   bool // too many messages of all wait for the backend: nothing is read until asked has room
+	rest      bool // in.raw waits to be parsed once none of the four
 	finIn     bool // the peer's FIN was read, and all before it
 	finOut    bool // ours is sent
 	gone      bool // the socket is dead or at its end
@@ -150,7 +151,7 @@ func (c *Conn) endLocked(e *ending) (given []*hub.Message) {
 	c.pingAt = c.loop.now() + ticks(closeWait)
 	c.peerDone = c.peerDone || e.final
 	if c.haltedLocked() { // to see the peer's Close, reading goes on
-		c.busy, c.held, c.choked = false, false, false
+		c.busy, c.held, c.choked, c.stalled = false, false, false, false
 		c.resumeLocked()
 	}
 	switch {

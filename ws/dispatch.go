@@ -27,8 +27,7 @@ func (c *Conn) message(t *turn, op byte, p []byte) {
 	ev := c.messageLocked(op, len(p))
 	c.mu.Unlock()
 	if ev != nil {
-		ev.Body = bytes.Clone(p)
-		c.srv.hooks.Ask(ev, c.answered)
+		c.ask(ev, bytes.Clone(p))
 	}
 }
 
@@ -85,8 +84,7 @@ func (c *Conn) inflated(op byte, p []byte, fault *ending) {
 	}
 	c.mu.Unlock()
 	if ev != nil {
-		ev.Body = p
-		c.srv.hooks.Ask(ev, c.answered)
+		c.ask(ev, p)
 	}
 }
 

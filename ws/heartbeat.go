@@ -57,7 +57,7 @@ func (c *Conn) keepAliveLocked(now tick) []*hub.Message {
 	case c.expires != 0 && now >= c.expires:
 		return c.endLocked(endExpired)
 	case now < c.pingAt:
-	case c.busy || c.held: // not read, so its pong could not be seen (SPEC §5)
+	case c.busy || c.held || c.stalled: // not read, so its pong could not be seen (SPEC §5)
 		c.pinged, c.pingAt = false, beat.next(now)
 	case !c.pinged:
 		c.pinged, c.pingSent, c.pingAt = true, now, beat.deadline(now)

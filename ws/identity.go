@@ -208,6 +208,11 @@ func (h *handshake) connect(ctx context.Context, id *identity) *refusal {
 	if err != nil {
 		return refuse("error", apierror.Internal, "the connect event could not be written")
 	}
+	leave, ok := h.srv.mayAsk(len(ev.Body))
+	if !ok {
+		return h.noAnswer(errCrowded)
+	}
+	defer leave()
 	answer, err := h.srv.hooks.Connect(ctx, ev)
 	switch {
 	case err != nil:

@@ -27,6 +27,9 @@ type inbound struct {
 
 var inbounds = sync.Pool{New: func() any { return new(inbound) }}
 
+// readBuffer is how much is read at once.
+const readBuffer = 64 << 10
+
 // keptBuffer is the largest buffer that goes back to the pool.
 const keptBuffer = 4 << 10
 

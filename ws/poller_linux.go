@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	readBuffer   = 64 << 10
 	sendBuffer   = 64 << 10
 	eventsAtOnce = 256
 	attendAtOnce = 64 // connections; then those that have something to say come first
@@ -206,21 +205,29 @@ func newFDSocket(c *Conn, p *poller, conn *net.TCPConn) (*fdSocket, error) {
 	return &fdSocket{c: c, poller: p, fd: fd, reading: true}, nil
 }
 
-// read takes what is there, once; a connection with more is reported again, so
-// that none keeps the poller to itself.
+// read takes what is there, once, and of a frame that it does not hold whole the
+// rest, so that few frames are half read at a time. A connection with more is
+// reported again, so that none keeps the poller to itself.
 func (s *fdSocket) read(p *poller) {
-	if s.paused() {
+	size := s.c.srv.readSize()
+	for left := 2 * readBuffer; left > 0 && size > 0; {
+		if s.paused() {
+			return
+		}
+		n, err := sockio.Read(s.fd, p.buf[:size])
+		switch {
+		case n > 0:
+			p.took(s.c.received(p.buf[:n]))
+			left -= n
+			size = min(size, s.c.missing())
+			continue
+		case err == unix.EAGAIN:
+		case err == nil:
+			s.c.inputEnded()
+		default:
+			s.c.dead()
+		}
 		return
-	}
-	n, err := sockio.Read(s.fd, p.buf)
-	switch {
-	case n > 0:
-		p.took(s.c.received(p.buf[:n]))
-	case err == unix.EAGAIN:
-	case err == nil:
-		s.c.inputEnded()
-	default:
-		s.c.dead()
 	}
 }
 

@@ -79,7 +79,7 @@ func (c *Conn) halted() bool {
 	return true
 }
 
-func (c *Conn) haltedLocked() bool { return c.busy || c.held || c.choked }
+func (c *Conn) haltedLocked() bool { return c.busy || c.held || c.choked || c.stalled }
 
 // takeRest says whether kept bytes may be parsed now.
 func (c *Conn) takeRest() bool {
@@ -126,7 +126,7 @@ func (c *Conn) charge() {
 	if old == n || old == shed || !c.inSize.CompareAndSwap(old, n) {
 		return
 	}
-	if c.srv.inboundBytes.Add(int64(n-old)) > c.srv.inboundTotal && n > old {
+	if sum := c.srv.inboundBytes.Add(int64(n - old)); n > old && sum+c.srv.asked.bytes.Load() > c.srv.inboundTotal {
 		c.srv.shedInbound()
 	}
 }
@@ -153,6 +153,11 @@ func (c *Conn) step(t *turn, b []byte) (int, *ending) {
 	if fault := c.check(h); fault != nil {
 		return 0, fault
 	}
+	if h.op == opText || h.op == opBinary {
+		if c.stall() {
+			return 0, nil
+		}
+	}
 	t.frames++
 	rest := b[h.size:]
 	if int64(len(rest)) < h.length {
@@ -164,6 +169,14 @@ func (c *Conn) step(t *turn, b []byte) (int, *ending) {
 	p := rest[:h.length]
 	unmask(p, h.key, 0)
 	return h.size + len(p), c.frame(t, h, p)
+}
+
+// missing is how much of the frame that is arriving has yet to come.
+func (c *Conn) missing() int {
+	if c.in == nil || !c.in.busy || c.failed {
+		return 0
+	}
+	return int(c.in.head.length - c.in.got)
 }
 
 // check refuses a frame head that RFC 6455 §5 forbids, before any of its payload

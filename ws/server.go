@@ -62,6 +62,8 @@ type Server struct {
 	opened       atomic.Uint64 // connections ever begun; spreads them over pollers
 	outboxBytes  atomic.Int64
 	inboundBytes atomic.Int64
+	asked        asked
+	connecting   atomic.Int64 // bytes of connect events that wait for their answer
 	counts       counts
 	shedding     sync.Mutex // one search for the largest at a time
 	inflater     inflater
@@ -93,6 +95,7 @@ func newServer(o Options, e *engine) *Server {
 		box: ws.Outbox, maxMessage: int64(ws.MaxMessageSize), inboundTotal: int64(ws.InboundTotal),
 		heartbeat: newHeartbeat(ws.PingInterval, ws.PongTimeout),
 	}
+	s.asked.most = s.inboundTotal / 2
 	s.show()
 	return s
 }
@@ -106,6 +109,8 @@ func (s *Server) show() {
 		func() float64 { return float64(s.outboxBytes.Load()) })
 	m.Gauge("pushcart_inbound_bytes", "Bytes of unfinished client messages.",
 		func() float64 { return float64(s.inboundBytes.Load()) })
+	m.Gauge("pushcart_webhook_asked_bytes", "Bytes of client messages that the backend has yet to answer.",
+		func() float64 { return float64(s.asked.bytes.Load()) })
 	m.Gauge("pushcart_inflate_queue", "Compressed client messages that wait to be decompressed.",
 		func() float64 { return float64(s.inflater.waiting()) })
 	m.Counter("pushcart_client_messages_total", "Messages received from clients.", load(&s.counts.messages))
@@ -122,7 +127,10 @@ func (s *Server) Connections() int { return s.admission.count() }
 func (s *Server) wants(event string) bool { return s.hooks != nil && s.hooks.Wants(event) }
 
 // forget is called when a connection's socket is gone.
-func (s *Server) forget(c *Conn) { s.admission.release(c.remoteIP()) }
+func (s *Server) forget(c *Conn) {
+	s.asked.forget(c)
+	s.admission.release(c.remoteIP())
+}
 
 // relieve closes the connection with the largest outbox while all outboxes
 // together are over websocket.outbox.total.
@@ -141,13 +149,14 @@ func (s *Server) relieve() {
 }
 
 // shedInbound closes the connection with the largest unfinished message while
-// all together are over websocket.inbound_total.
+// all together, with those that the backend has yet to answer, are over
+// websocket.inbound_total.
 func (s *Server) shedInbound() {
 	if !s.shedding.TryLock() {
 		return
 	}
 	defer s.shedding.Unlock()
-	for s.inboundBytes.Load() > s.inboundTotal {
+	for s.inboundBytes.Load()+s.asked.bytes.Load() > s.inboundTotal {
 		c := s.largest(func(c *Conn) int32 { return c.inSize.Load() })
 		if c == nil {
 			return

@@ -46,7 +46,7 @@ func (s *tlsSocket) read(p *poller) {
 		if s.paused() {
 			return
 		}
-		n, err := s.conn.Read(p.buf)
+		n, err := s.conn.Read(p.buf[:s.c.srv.readSize()])
 		s.said()
 		if n > 0 {
 			frames += s.c.received(p.buf[:n])

@@ -1,0 +1,136 @@
+package ws
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pushcart/pushcart/webhook"
+)
+
+// asked are the messages that the backend has yet to answer. Past half of
+// websocket.inbound_total no connection begins another: it is not read until there
+// is room again, so that TCP holds its client up and nothing is lost.
+type asked struct {
+	most  int64
+	bytes atomic.Int64
+
+	any     atomic.Bool // somebody is in stalled
+	mu      sync.Mutex  // guards stalled
+	stalled map[*Conn]struct{}
+}
+
+// messageCost is what a message takes beside its payload until it is answered.
+const messageCost = 1 << 10
+
+func (a *asked) full() bool {
+	n := a.bytes.Load()
+	return n > 0 && n >= a.most
+}
+
+// ask puts a message to the backend.
+func (c *Conn) ask(ev *webhook.Event, body []byte) {
+	ev.Body = body
+	a, size := &c.srv.asked, int64(len(body)+messageCost)
+	a.bytes.Add(size)
+	c.srv.hooks.Ask(ev, func(answer webhook.Answer, err error) {
+		a.bytes.Add(-size)
+		a.relieve()
+		c.answered(answer, err)
+	})
+}
+
+// stall says whether the connection may not begin a message now; then it is read on
+// when there is room.
+func (c *Conn) stall() bool {
+	a := &c.srv.asked
+	if !a.full() || !c.srv.wants(webhook.Message) {
+		return false
+	}
+	c.mu.Lock()
+	c.stalled = c.ended == nil
+	c.rest = c.rest || c.stalled
+	stalled := c.stalled
+	c.mu.Unlock()
+	if !stalled {
+		return false // nobody is asked any more, and the peer's Close is looked for
+	}
+	a.mu.Lock()
+	if a.stalled == nil {
+		a.stalled = map[*Conn]struct{}{}
+	}
+	a.stalled[c] = struct{}{}
+	a.any.Store(true)
+	a.mu.Unlock()
+	a.relieve() // perhaps the last answer came between
+	return true
+}
+
+// relieve lets all go on once half of the room is free. They compete for it; who
+// finds none stalls again.
+func (a *asked) relieve() {
+	if !a.any.Load() || a.bytes.Load() > a.most/2 {
+		return
+	}
+	a.mu.Lock()
+	waiting := a.stalled
+	a.stalled = nil
+	a.any.Store(false)
+	a.mu.Unlock()
+	for c := range waiting {
+		c.unstall()
+	}
+}
+
+func (c *Conn) unstall() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stalled {
+		c.stalled = false
+		c.readOnLocked()
+	}
+}
+
+// forget takes out a connection that is over.
+func (a *asked) forget(c *Conn) {
+	if a.any.Load() {
+		a.mu.Lock()
+		delete(a.stalled, c)
+		a.mu.Unlock()
+	}
+}
+
+// readSize is how much is read from a connection at once. The shorter memory is, the
+// less: what comes behind a message that is asked has to be kept.
+func (s *Server) readSize() int {
+	n := s.asked.bytes.Load()
+	if n == 0 {
+		return readBuffer
+	}
+	switch n += s.inboundBytes.Load(); {
+	case n >= s.inboundTotal-s.asked.most/2:
+		return leastRead
+	case n >= s.asked.most:
+		return keptBuffer
+	}
+	return readBuffer
+}
+
+// leastRead is enough for control frames and the heads of others.
+const leastRead = 512
+
+// maxConnecting bounds the bytes of connect events that wait for their answer.
+const maxConnecting = 64 << 20
+
+var errCrowded = errors.New("too many handshakes wait for the backend")
+
+// mayAsk counts a connect event until leave is called; false: too many wait.
+func (s *Server) mayAsk(size int) (leave func(), ok bool) {
+	cost := int64(size + messageCost)
+	leave = func() { s.connecting.Add(-cost) }
+	if s.connecting.Add(cost) > maxConnecting {
+		leave()
+		return nil, false
+	}
+	return leave, true
+}
