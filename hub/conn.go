@@ -2,7 +2,6 @@ package hub
 
 import (
 	"encoding/json"
-	"sync/atomic"
 	"time"
 )
 
@@ -57,55 +56,3 @@ const (
 	Slow                   // the outbox was full; the connection is closed
 	Gone                   // the connection ended before
 )
-
-// Protocols is the number of frame encodings that a message may be cached in.
-const Protocols = 2
-
-// Message is what one push delivers on this node. It is shared by all
-// connections that get it and does not change.
-type Message struct {
-	// Kind and Data are the payload.
-	Kind Kind
-	Data []byte
-	// Accepted is when the push was accepted, in Unix nanoseconds.
-	Accepted int64
-
-	frames  [Protocols]frame
-	receipt *receipt
-}
-
-// frame is a message in one encoding; bytes is set before state says frameReady.
-type frame struct {
-	state atomic.Uint32
-	bytes []byte
-}
-
-const (
-	frameNone = iota
-	frameComing
-	frameReady
-)
-
-// Frame returns the message in the encoding with the given index, made by encode
-// at the first call and then kept. It never waits: who calls while another's
-// encode runs encodes for himself.
-func (m *Message) Frame(protocol int, encode func(*Message) []byte) []byte {
-	f := &m.frames[protocol]
-	if f.state.Load() == frameReady {
-		return f.bytes
-	}
-	b := encode(m)
-	if f.state.CompareAndSwap(frameNone, frameComing) {
-		f.bytes = b
-		f.state.Store(frameReady)
-	}
-	return b
-}
-
-// Done reports what became of one Send; a no-op unless the publisher waits for
-// it.
-func (m *Message) Done(o Outcome) {
-	if m.receipt != nil {
-		m.receipt.done(o)
-	}
-}

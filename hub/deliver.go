@@ -82,14 +82,14 @@ func (h *Hub) deliver(d *delivery, tasks []task) {
 			h.flush(d, topic)
 			h.deliverApart(d, topic, &e)
 		default:
-			d.batch = append(d.batch, newMessage(&e))
+			d.batch = append(d.batch, newMessage(topic, &e))
 		}
 	}
 	h.flush(d, topic)
 }
 
-func newMessage(e *envelope) *Message {
-	return &Message{Kind: e.kind, Data: e.payload, Accepted: e.accepted}
+func newMessage(topic string, e *envelope) *Message {
+	return &Message{Kind: e.kind, Data: e.payload, ID: e.id, Event: e.event, Topic: topic, Accepted: e.accepted}
 }
 
 // flush sends the batch to all connections of the topic.
@@ -115,7 +115,7 @@ func (h *Hub) deliverApart(d *delivery, topic string, e *envelope) {
 		d.conns = d.conns[:0]
 		return
 	}
-	m := newMessage(e)
+	m := newMessage(topic, e)
 	d.batch = append(d.batch, m)
 	to := e.receipt
 	switch {

@@ -37,8 +37,7 @@ var errEnvelope = errors.New("push: unreadable envelope")
 type envelope struct {
 	kind     Kind
 	accepted int64 // Unix nanoseconds
-	// id and event are the push's. They are written for nodes whose clients see
-	// them; this version has none, and does not read them.
+	// id and event are the push's, for clients that see them.
 	id, event string
 	// receipt is where to report; of no node if nobody waits.
 	receipt returnAddress
@@ -123,15 +122,15 @@ func (e *envelope) append(b []byte) []byte {
 	return append(b, e.payload...)
 }
 
-// parseEnvelope reads a push envelope; the payload aliases b.
+// parseEnvelope reads a push envelope; the payload, id and event alias b,
+// which nobody changes.
 func parseEnvelope(b []byte) (e envelope, err error) {
 	r := reader{b: b}
 	r.take(2)
 	flags := r.byte()
 	e.kind = Kind(flags & flagKind)
 	e.accepted = int64(r.uint64())
-	r.bytes() // id
-	r.bytes() // event
+	e.id, e.event = r.alias(), r.alias()
 	if flags&flagReceipt != 0 {
 		e.receipt = returnAddress{node: r.string(), request: r.uvarint(), wait: r.uvarint()}
 		r.bad = r.bad || e.receipt.node == ""

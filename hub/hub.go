@@ -33,9 +33,11 @@ type Hub struct {
 	answers  *answers
 	outgoing *outgoing
 	receipts receipts
-	bulks    bulks
-	bulk     atomic.Uint64 // number of the last of this node
-	bulkFrom int           // tests lower it
+	// encodings is how many were given out.
+	encodings Encoding
+	bulks     bulks
+	bulk      atomic.Uint64 // number of the last of this node
+	bulkFrom  int           // tests lower it
 }
 
 // about is what other nodes are told of this one.

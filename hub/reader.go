@@ -1,6 +1,9 @@
 package hub
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"unsafe"
+)
 
 func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
@@ -58,6 +61,13 @@ func (r *reader) uvarint() uint64 {
 func (r *reader) bytes() []byte { return r.take(r.uvarint()) }
 
 func (r *reader) string() string { return string(r.bytes()) }
+
+// alias is string without a copy: it keeps what is read alive, and holds as long as
+// nobody changes that.
+func (r *reader) alias() string {
+	b := r.bytes()
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}
 
 func (r *reader) list() []string {
 	n := r.uvarint()

@@ -11,8 +11,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/flate"
-
-	"github.com/pushcart/pushcart/hub"
 )
 
 // minDeflate is from how many bytes on messages are compressed; below, the frame
@@ -23,16 +21,6 @@ const minDeflate = 128
 // final block behind it ends the stream for the reader.
 const flushed = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
 
-// deflatedFrame is a message's frame for those who negotiated permessage-deflate;
-// the plain one where that is no smaller.
-func deflatedFrame(m *hub.Message) []byte {
-	plain := m.Frame(protoRaw, rawFrame)
-	if f := deflate(opOf(m.Kind), m.Data); len(f) < len(plain) {
-		return f
-	}
-	return plain
-}
-
 // deflate returns a compressed frame. The compressor keeps no state between
 // messages, and costs no more than one that does.
 func deflate(op byte, payload []byte) []byte {
@@ -42,28 +30,6 @@ func deflate(op byte, payload []byte) []byte {
 	f := newFrame(op, compressed)
 	f[0] |= rsv1
 	return f
-}
-
-// frameOf is a message's frame in this connection's encoding. A client that asked
-// for a small window gets what fits into it compressed, as no distance can then
-// reach farther back, and the rest as it is (RFC 7692 §6).
-func (c *Conn) frameOf(m *hub.Message) []byte {
-	if c.deflates(len(m.Data)) {
-		return m.Frame(protoDeflated, deflatedFrame)
-	}
-	return m.Frame(protoRaw, rawFrame)
-}
-
-// encode is frameOf for what only this connection gets.
-func (c *Conn) encode(op byte, payload []byte) []byte {
-	if c.deflates(len(payload)) {
-		return deflate(op, payload)
-	}
-	return newFrame(op, payload)
-}
-
-func (c *Conn) deflates(size int) bool {
-	return c.window != 0 && size >= minDeflate && (c.window == fullWindow || size <= 1<<c.window)
 }
 
 // compressedLimit is how long a message may be that was compressed: what cannot be

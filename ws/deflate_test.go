@@ -68,7 +68,7 @@ func noise(n int) []byte {
 func TestDeflatedFrame_IsWhatTheStandardLibraryReads(t *testing.T) {
 	for _, size := range []int{minDeflate, 200, 4096, 65535, 200_000} {
 		m := &hub.Message{Kind: hub.JSON, Data: text(size)}
-		first, p := payloadOf(t, deflatedFrame(m))
+		first, p := payloadOf(t, newCodec(new(hub.Hub)).deflatedFrame(m))
 		if first != finText|rsv1 {
 			t.Errorf("%d bytes: first byte %x", size, first)
 		}
@@ -80,7 +80,7 @@ func TestDeflatedFrame_IsWhatTheStandardLibraryReads(t *testing.T) {
 
 func TestDeflatedFrame_IsThePlainOneWhereThatIsSmaller(t *testing.T) {
 	m := &hub.Message{Kind: hub.Binary, Data: noise(5000)}
-	if first, p := payloadOf(t, deflatedFrame(m)); first != finBinary || !bytes.Equal(p, m.Data) {
+	if first, p := payloadOf(t, newCodec(new(hub.Hub)).deflatedFrame(m)); first != finBinary || !bytes.Equal(p, m.Data) {
 		t.Errorf("first byte %x, %d bytes", first, len(p))
 	}
 }
@@ -88,7 +88,7 @@ func TestDeflatedFrame_IsThePlainOneWhereThatIsSmaller(t *testing.T) {
 func TestFrameOf_KeepsToTheWindow(t *testing.T) {
 	f := func(window uint8, size int, compressed bool) {
 		t.Helper()
-		c := &Conn{window: window}
+		c := &Conn{srv: &Server{codec: newCodec(new(hub.Hub))}, window: window}
 		first, _ := payloadOf(t, c.frameOf(&hub.Message{Kind: hub.Text, Data: text(size)}))
 		if got := first&rsv1 != 0; got != compressed {
 			t.Errorf("window %d, %d bytes: compressed %v, want %v", window, size, got, compressed)

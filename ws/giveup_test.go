@@ -54,7 +54,7 @@ func TestConn_PushesThatAReplyPushesOutHaveTheirOutcome(t *testing.T) {
 			}
 		}
 		eventually(t, "the 101 is out", waiting(0))
-		c.reply(rawFrame(textMessages(1, 8)[0])) // its writer holds this one, and nobody reads
+		c.reply(c.frameOf(textMessages(1, 8)[0])) // its writer holds this one, and nobody reads
 
 		type answer struct{ Delivered, Slow int }
 		answered := make(chan answer, 1)
@@ -79,6 +79,6 @@ func TestConn_PushesThatAReplyPushesOutHaveTheirOutcome(t *testing.T) {
 			t.Errorf("%s: %+v after %v, want slow: 1 at once", name, a, time.Since(began))
 		}
 	}
-	f("reply", func(c *Conn) { c.reply(rawFrame(textMessages(1, 8)[0])) })
+	f("reply", func(c *Conn) { c.reply(c.frameOf(textMessages(1, 8)[0])) })
 	f("pong", func(c *Conn) { c.pong(&turn{pongs: newFrame(opPong, []byte("?"))}) })
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/hub"
 )
 
 // sink is a socket that takes everything.
@@ -45,7 +46,7 @@ func bareConn() (*Conn, *sink) {
 	d := config.Default().WebSocket
 	s := &Server{
 		box: d.Outbox, maxMessage: int64(d.MaxMessageSize), inboundTotal: int64(d.InboundTotal),
-		heartbeat: newHeartbeat(d.PingInterval, d.PongTimeout), engine: &engine{goLoop: newGoLoop()},
+		heartbeat: newHeartbeat(d.PingInterval, d.PongTimeout), engine: &engine{goLoop: newGoLoop()}, codec: newCodec(new(hub.Hub)),
 	}
 	out := &sink{}
 	c := &Conn{srv: s, loop: s.engine.goLoop.loop, sock: out, phase: phaseOpen}

@@ -51,6 +51,7 @@ type Server struct {
 	admission *admission
 	users     *userLimit // nil: no limit
 	origins   origins
+	codec     *codec
 
 	box          config.Outbox
 	maxMessage   int64
@@ -92,7 +93,8 @@ func newServer(o Options, e *engine) *Server {
 	s := &Server{
 		cfg: o.Config, hub: o.Hub, auth: o.Auth, hooks: o.Webhooks, metrics: o.Metrics, log: o.Log, quiet: ratelog.New(o.Log), engine: e,
 		admission: newAdmission(o.Config.Limits, o.Descriptors), users: newUserLimit(o.Seats, o.Hub), origins: newOrigins(ws.AllowedOrigins),
-		box: ws.Outbox, maxMessage: int64(ws.MaxMessageSize), inboundTotal: int64(ws.InboundTotal),
+		codec: newCodec(o.Hub),
+		box:   ws.Outbox, maxMessage: int64(ws.MaxMessageSize), inboundTotal: int64(ws.InboundTotal),
 		heartbeat: newHeartbeat(ws.PingInterval, ws.PongTimeout),
 	}
 	s.asked.most = s.inboundTotal / 2

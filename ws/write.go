@@ -17,21 +17,6 @@ const (
 	hurryWait  = 500 * time.Millisecond
 )
 
-// Indexes in a message's cache of encodings.
-const (
-	protoRaw      = 0
-	protoDeflated = 1
-)
-
-func rawFrame(m *hub.Message) []byte { return newFrame(opOf(m.Kind), m.Data) }
-
-func opOf(k hub.Kind) byte {
-	if k == hub.Binary {
-		return opBinary
-	}
-	return opText
-}
-
 // sent is what became of a frame that was handed to the outbox.
 type sent uint8
 

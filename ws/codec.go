@@ -1,0 +1,59 @@
+package ws
+
+import "github.com/pushcart/pushcart/hub"
+
+// codec makes frames of messages, each once for all who get it in the same form.
+type codec struct {
+	plain, deflated hub.Encoding
+	// The functions that do it, made once: a method value for each message would
+	// allocate.
+	asPlain, asDeflated func(*hub.Message) []byte
+}
+
+func newCodec(h *hub.Hub) *codec {
+	c := &codec{plain: h.NewEncoding(), deflated: h.NewEncoding()}
+	c.asPlain, c.asDeflated = c.plainFrame, c.deflatedFrame
+	return c
+}
+
+func (c *codec) plainFrame(m *hub.Message) []byte { return newFrame(opOf(m.Kind), m.Data) }
+
+// deflatedFrame is the frame for those who negotiated permessage-deflate; the plain
+// one where that is no smaller.
+func (c *codec) deflatedFrame(m *hub.Message) []byte {
+	plain := m.Encoded(c.plain, c.asPlain)
+	if f := deflate(opOf(m.Kind), m.Data); len(f) < len(plain) {
+		return f
+	}
+	return plain
+}
+
+func opOf(k hub.Kind) byte {
+	if k == hub.Binary {
+		return opBinary
+	}
+	return opText
+}
+
+// frameOf is a message's frame in this connection's encoding. A client that asked
+// for a small window gets what fits into it compressed, as no distance can then
+// reach farther back, and the rest as it is (RFC 7692 §6).
+func (c *Conn) frameOf(m *hub.Message) []byte {
+	codec := c.srv.codec
+	if c.deflates(len(m.Data)) {
+		return m.Encoded(codec.deflated, codec.asDeflated)
+	}
+	return m.Encoded(codec.plain, codec.asPlain)
+}
+
+// encode is frameOf for what only this connection gets.
+func (c *Conn) encode(op byte, payload []byte) []byte {
+	if c.deflates(len(payload)) {
+		return deflate(op, payload)
+	}
+	return newFrame(op, payload)
+}
+
+func (c *Conn) deflates(size int) bool {
+	return c.window != 0 && size >= minDeflate && (c.window == fullWindow || size <= 1<<c.window)
+}
