@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
 	stdlog "log"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,14 +20,7 @@ const lastWords = time.Second
 // newLog returns the log of a node, which also takes what libraries print that have
 // one log for the whole process.
 func (p *process) newLog(cfg config.Log) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(cfg.Level)) // was checked
-	o := &slog.HandlerOptions{Level: level}
-	var handler slog.Handler = slog.NewTextHandler(p.lines, o)
-	if cfg.Format == "json" {
-		handler = slog.NewJSONHandler(p.lines, o)
-	}
-	log := slog.New(handler)
+	log := slog.New(newHandler(p.lines, cfg))
 	p.lines.OnDrop(func(lines uint64) {
 		log.Warn("log lines were dropped: stderr was closed, or not read fast enough", "dropped", lines)
 	})
@@ -33,6 +28,34 @@ func (p *process) newLog(cfg config.Log) *slog.Logger {
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(ratelog.ForLibrary("log", log))
 	return log
+}
+
+func newHandler(w io.Writer, cfg config.Log) slog.Handler {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.Level)) // was checked
+	o := &slog.HandlerOptions{Level: level, ReplaceAttr: onOneLine}
+	if cfg.Format == "json" {
+		return slog.NewJSONHandler(w, o)
+	}
+	return slog.NewTextHandler(w, o)
+}
+
+var lineBreaks = strings.NewReplacer("\n\t", " ", "\r\n", "; ", "\n", "; ", "\r", "; ")
+
+// onOneLine takes line breaks out of values, like those of joined errors and of stacks:
+// not every reader of a log undoes the escapes.
+func onOneLine(_ []string, a slog.Attr) slog.Attr {
+	var text string
+	switch value := a.Value.Any().(type) {
+	case string:
+		text = value
+	case error:
+		text = value.Error()
+	}
+	if strings.ContainsAny(text, "\r\n") {
+		return slog.String(a.Key, lineBreaks.Replace(text))
+	}
+	return a
 }
 
 // newNode returns a node that logs to the process's stderr.
