@@ -39,7 +39,6 @@ func envelopes() map[string]envelope {
 func TestEnvelope_ParsesBack(t *testing.T) {
 	for name, want := range envelopes() {
 		got, err := parseEnvelope(want.append(nil))
-		want.id, want.event = "", "" // not read yet
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, %v; want %+v", name, got, err, want)
 		}
