@@ -24,19 +24,20 @@ import (
 // clientConn is one connection of the public listener, until it is parked or ends.
 // Its goroutine runs serve.
 type clientConn struct {
-	s       *Server
-	sock    net.Conn // as accepted
-	conn    net.Conn // over sock: direct, or TLS
-	peer    netip.Addr
-	trusted bool              // a proxy of ours
-	from    clientaddr.Origin // of the last request
-	src     *source
-	watched *watched
-	ready   *exchange // read by await, to be dispatched
-	ending  ending
-	parks   bool         // can be parked
-	quiet   bool         // waited for parkAfter
-	own     *backendConn // authenticated, for this client only; nil while in use
+	s         *Server
+	sock      net.Conn // as accepted
+	conn      net.Conn // over sock: direct, or TLS
+	peer      netip.Addr
+	trusted   bool              // a proxy of ours
+	suspected bool              // to be one that is not configured
+	from      clientaddr.Origin // of the last request
+	src       *source
+	watched   *watched
+	ready     *exchange // read by await, to be dispatched
+	ending    ending
+	parks     bool         // can be parked
+	quiet     bool         // waited for parkAfter
+	own       *backendConn // authenticated, for this client only; nil while in use
 
 	idle    atomic.Bool // between two requests
 	sending atomic.Bool // a request body is under way

@@ -34,13 +34,21 @@ func foreignSetting(f *http1.Error) string {
 
 // lookAtFront logs what shows that a front is not set up as it should be.
 func (c *clientConn) lookAtFront(r *http1.Request, wants upgrade) {
-	if nearby := c.peer.IsLoopback() || c.peer.IsPrivate() || c.peer.IsLinkLocalUnicast(); r.Forwarded && nearby && !c.trusted {
-		c.s.quiet.Warn("forwarded", "X-Forwarded-* of a front are replaced: its address is not trusted",
-			"ip", c.peer.String(), "setting", "trusted_proxies")
+	if r.Forwarded && !c.trusted && !c.suspected { // once per connection: fronts keep theirs
+		c.suspected = true
+		c.suspectFront()
 	}
 	if r.WebSocketKey && wants == noUpgrade && c.s.routes.websocket(r.Path) {
 		c.s.quiet.Warn("no upgrade", "a request for a WebSocket comes without Upgrade: the front has to pass Upgrade and Connection on",
 			"path", string(r.Path[:min(len(r.Path), loggedPath)]), "ip", c.peer.String(), "setting", "websocket.paths")
+	}
+}
+
+// suspectFront logs that a peer that may be a front of ours is not trusted.
+func (c *clientConn) suspectFront() {
+	if c.peer.IsLoopback() || c.peer.IsPrivate() || c.peer.IsLinkLocalUnicast() {
+		c.s.quiet.Warn("forwarded", "X-Forwarded-* of a front are replaced: its address is not trusted",
+			"ip", c.peer.String(), "setting", "trusted_proxies")
 	}
 }
 
