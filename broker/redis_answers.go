@@ -27,7 +27,7 @@ const (
 )
 
 // verdicts are the first words of answers. What is not among them, BUSY for one,
-// passes by itself or is the caller's to handle.
+// passes in time or is the caller's to handle.
 var verdicts = map[string]verdict{
 	"OOM":         unwritable, // maxmemory is reached, and nothing may be evicted
 	"MISCONF":     unwritable, // the disk takes no snapshots
@@ -43,11 +43,11 @@ var verdicts = map[string]verdict{
 }
 
 // judge reads an error of a command. A script passes on what its commands were
-// answered, with words of its own around it in Redis before 7.
+// answered.
 func judge(err error) verdict {
 	var answer redis.Error
 	if err == nil || !errors.As(err, &answer) {
-		return sound // no answer: go-redis drops the connection by itself
+		return sound // not an answer: go-redis drops the connection itself
 	}
 	return verdicts[firstWord(answer)]
 }
@@ -112,8 +112,8 @@ func (b *Redis) wrote(refusal error) {
 	}
 }
 
-// cause tells answers of Redis apart for the log; what is no answer is one cause,
-// as errors of the network carry ports.
+// cause tells answers of Redis apart for the log. Network errors are one cause, as
+// their texts carry ports.
 func cause(err error) string {
 	var answer redis.Error
 	if errors.As(err, &answer) {

@@ -24,7 +24,7 @@ type bulk struct {
 // bulkRef is what a destination gets: whose bulk, which of its lists are to be left
 // out, and how many of its channels.
 type bulkRef struct {
-	node     string // "": there is none
+	node     string
 	number   uint64
 	parts    byte
 	channels uint64

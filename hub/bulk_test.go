@@ -134,7 +134,7 @@ func TestPublish_ABulkThatFails(t *testing.T) {
 func TestHub_DropsWhatRefersToNoBulk(t *testing.T) {
 	h := alone(t)
 	c := join(t, h, "42")
-	e := envelope{bulk: bulkRef{node: "nobody", number: 1}}
+	e := envelope{bulk: &bulkRef{node: "nobody", number: 1}}
 	h.receive("user:42", e.append(nil))
 	h.lanes.published(t.Context(), h.lanes.to("user:42", envelopePush))
 	if got := testkit.Metric(t, h.metrics.Handler(), "pushcart_fanout_dropped_total"); got != 1 {

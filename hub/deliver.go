@@ -146,8 +146,8 @@ func answerBy(wait uint64) time.Duration {
 func (h *Hub) leaveOut(d *delivery, topic string, e *envelope) bool {
 	var out leftOut
 	switch {
-	case e.bulk.node != "":
-		b, err := h.bulks.get(&e.bulk)
+	case e.bulk != nil:
+		b, err := h.bulks.get(e.bulk)
 		if err != nil {
 			h.unreadable(topic, err)
 			return false
@@ -157,7 +157,7 @@ func (h *Hub) leaveOut(d *delivery, topic string, e *envelope) bool {
 			h.rate.Warn("no bulk", "messages dropped: the push that they are part of did not come to this node")
 			return false
 		}
-		e.payload, out = b.payload, b.leftOut(&e.bulk)
+		e.payload, out = b.payload, b.leftOut(e.bulk)
 	case e.skip.empty():
 		return true
 	default:

@@ -45,13 +45,13 @@ type envelope struct {
 	one        bool
 	connection uint64
 	skip       skip
-	bulk       bulkRef // instead of skip and payload
+	bulk       *bulkRef // instead of skip and payload, if set
 	payload    []byte
 }
 
 // apart: not all connections of the topic get the message, or it wants a receipt.
 func (e *envelope) apart() bool {
-	return e.one || e.receipt.node != "" || e.bulk.node != "" || !e.skip.empty()
+	return e.one || e.receipt.node != "" || e.bulk != nil || !e.skip.empty()
 }
 
 // returnAddress is the publisher's node, its number for the push, and how many
@@ -93,7 +93,7 @@ func (e *envelope) append(b []byte) []byte {
 	if !e.skip.empty() {
 		flags |= flagSkip
 	}
-	if e.bulk.node != "" {
+	if e.bulk != nil {
 		flags |= flagBulk
 	}
 	b = append(b, envelopeVersion, envelopePush, flags)
@@ -142,7 +142,7 @@ func parseEnvelope(b []byte) (e envelope, err error) {
 		e.skip = skip{users: r.list(), channels: r.list(), connections: r.list()}
 	}
 	if flags&flagBulk != 0 {
-		e.bulk = bulkRef{node: r.string(), number: r.uvarint(), parts: r.byte(), channels: r.uvarint()}
+		e.bulk = &bulkRef{node: r.string(), number: r.uvarint(), parts: r.byte(), channels: r.uvarint()}
 		r.bad = r.bad || e.bulk.node == ""
 	}
 	e.payload = r.b

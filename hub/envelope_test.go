@@ -27,7 +27,7 @@ func envelopes() map[string]envelope {
 			skip: skip{users: []string{"", "42"}, channels: []string{"ü"}, connections: nil},
 		},
 		"of a bulk": {
-			receipt: returnAddress{"n", 1, 2}, bulk: bulkRef{"abc", 1 << 40, bulkUsers | bulkExcepted, 1 << 20}, payload: []byte{},
+			receipt: returnAddress{"n", 1, 2}, bulk: &bulkRef{"abc", 1 << 40, bulkUsers | bulkExcepted, 1 << 20}, payload: []byte{},
 		},
 		"everything": {
 			kind: Binary, id: "i", event: "e", receipt: returnAddress{"n", 0, 0}, one: true,

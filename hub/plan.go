@@ -43,8 +43,8 @@ type planning struct {
 func (h *Hub) plan(p *Push, now time.Time, pubs []broker.Publication) (plan, []broker.Publication) {
 	out := plan{push: p, id: p.ID}
 	if out.id == "" {
-		// It names the message for clients, and is no key: a push that brings none is
-		// published without a record (SPEC §6.3).
+		// It names the message for clients and is not an idempotency key: a push that
+		// brings none is published without a record (SPEC §6.3).
 		out.id = newID()
 	}
 	count, remote := h.reach(&p.To)
@@ -103,15 +103,17 @@ func (g *planning) prepare() {
 	b := make([]byte, 0, 64+users+channels+excepted+sizeOf(t.Connections)+payload)
 	b = appendBulk(b, g.hub.node, number, &bulkLists{g.users, t.Connections, t.ExceptConnections, g.channels}, g.env.payload)
 	g.pubs = append(g.pubs, broker.Publication{Topic: topicAll, Payload: b})
-	g.env.bulk, g.env.payload = bulkRef{node: g.hub.node, number: number}, nil
+	g.env.bulk, g.env.payload = &bulkRef{node: g.hub.node, number: number}, nil
 }
 
 func (g *planning) targets() {
 	t := &g.push.To
 	exceptUsers, exceptConnections := newNameSet(t.ExceptUsers), newNameSet(t.ExceptConnections)
-	g.leaveOut(bulkExcepted, 0)
+	if len(t.ExceptConnections) > 0 || g.env.bulk != nil {
+		g.leaveOut(bulkExcepted, 0)
+	}
 	for _, topic := range t.Users {
-		if !exceptUsers.has(topic[len(UserTopic):]) {
+		if exceptUsers.empty() || !exceptUsers.has(topic[len(UserTopic):]) {
 			g.to(topic)
 		}
 	}
@@ -137,7 +139,7 @@ func (g *planning) targets() {
 // lists, and so many of its channels.
 func (g *planning) leaveOut(parts byte, channels int) {
 	g.encoded = nil
-	if g.env.bulk.node != "" {
+	if g.env.bulk != nil {
 		g.env.bulk.parts, g.env.bulk.channels = parts, uint64(channels)
 		return
 	}

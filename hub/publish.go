@@ -43,10 +43,13 @@ func (h *Hub) Publish(ctx context.Context, pushes []*Push, out []Published) {
 		w.plans = append(w.plans, one)
 	}
 	confirmed := h.handOver(ctx, w.pubs)
-	counted := time.Now().Add(countTimeout)
+	var counted time.Time // until when nodes may answer where they are only counted
 	for i := range w.plans {
 		p := &w.plans[i]
-		if p.push.Wait == 0 {
+		if p.waiter != nil && p.push.Wait == 0 {
+			if counted.IsZero() {
+				counted = time.Now().Add(countTimeout)
+			}
 			p.deadline = counted
 		}
 		out[i] = h.outcome(ctx, p, w.pubs[p.first:p.end])

@@ -273,7 +273,7 @@ func TestPublish_WithoutIDLeavesNoRecord(t *testing.T) {
 	for _, to := range []string{`{"users":["42"]}`, `{"channels":["news"]}`, `{"connections":["$1"]}`, `{"all":true}`, `{"users":["42"],"all":true}`} {
 		r := mustPublish(t, a, fmtBody(`{"to":`+to+`,"text":"x"}`, c))
 		if len(r.ID) != 36 {
-			t.Errorf("%s: the answer has id %q, want one of ours", to, r.ID)
+			t.Errorf("%s: the answer has id %q, want a generated one", to, r.ID)
 		}
 	}
 	net.Set(func() {
