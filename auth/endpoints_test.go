@@ -137,7 +137,7 @@ func TestJWKS_TheLastGoodSetIsKept(t *testing.T) {
 	i.mu.Lock()
 	i.garbage = true
 	i.mu.Unlock()
-	if err := a.keys.fetch(); err == nil || !strings.Contains(err.Error(), "no usable key") {
+	if err := a.keys.fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "no usable key") {
 		t.Errorf("a set with an oct key alone: got %v", err)
 	}
 	if _, err := a.Token(t.Context(), i.token("k1")); err != nil {
@@ -154,7 +154,7 @@ func TestJWKS_RotationIsSeenWithoutARestart(t *testing.T) {
 	a := i.auth(t)
 	eventually(t, "the set is fetched", fetched(a))
 	i.add(t, "k2")
-	if err := a.keys.fetch(); err != nil {
+	if err := a.keys.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, kid := range []string{"k1", "k2"} {
@@ -169,7 +169,7 @@ func TestJWKS_RotationIsSeenWithoutARestart(t *testing.T) {
 	i.mu.Lock()
 	i.shown = []string{"k2"}
 	i.mu.Unlock()
-	if err := a.keys.fetch(); err != nil {
+	if err := a.keys.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := a.Token(t.Context(), token); !errors.Is(err, ErrUnauthenticated) {

@@ -104,8 +104,8 @@ func (k *keys) wait(ctx context.Context, old *keySet) {
 	}
 }
 
-func (k *keys) fetch() error {
-	body, err := httpclient.Fetch(k.cfg.JWKSURL, maxKeySet, fetchTimeout)
+func (k *keys) fetch(ctx context.Context) error {
+	body, err := httpclient.Fetch(ctx, k.cfg.JWKSURL, maxKeySet, fetchTimeout)
 	if err != nil {
 		return fmt.Errorf("fetch auth.jwt.jwks_url: %w", err)
 	}

@@ -78,7 +78,7 @@ func (e *keyEndpoint) auth(t *testing.T, change func(*config.JWT)) *Authenticato
 		change(&c.JWT)
 	})
 	k := a.keys
-	k.refresher = newRefresher(func() error {
+	k.refresher = newRefresher(func(context.Context) error {
 		e.mu.Lock()
 		e.fetches++
 		body, takes := e.body, e.takes

@@ -19,7 +19,7 @@ const (
 // refresher keeps something fetched: at start, from time to time, and for
 // handshakes that ask, which share one fetch.
 type refresher struct {
-	fetch  func() error
+	fetch  func(ctx context.Context) error
 	log    *slog.Logger
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
@@ -27,7 +27,7 @@ type refresher struct {
 	done   sync.WaitGroup
 }
 
-func newRefresher(fetch func() error, log *slog.Logger) *refresher {
+func newRefresher(fetch func(context.Context) error, log *slog.Logger) *refresher {
 	r := &refresher{fetch: fetch, log: log, asks: make(chan chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.done.Go(r.run)
@@ -85,12 +85,15 @@ func (r *refresher) run() {
 // until the next fetch.
 func (r *refresher) fetchFor(waiting *[]chan struct{}) time.Duration {
 	result := make(chan error, 1)
-	r.done.Go(func() { result <- r.fetch() })
+	r.done.Go(func() { result <- r.fetch(r.ctx) })
 	for {
 		select {
 		case w := <-r.asks:
 			*waiting = append(*waiting, w)
 		case err := <-result:
+			if r.ctx.Err() != nil {
+				return retryPause // it was cut off
+			}
 			if err != nil {
 				r.log.Warn("key set not fetched", "err", err)
 				return retryPause

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -334,14 +335,22 @@ func (c *clientConn) upgrade(r *http1.Request, head []byte, from clientaddr.Orig
 	c.ending = endTaken
 	c.s.delist(c)
 	c.s.open.Add(-1)
-	c.s.watch.remove(c.watched)
 	_ = c.conn.SetDeadline(time.Time{})
 	conn := c.sock
 	if c.s.tls != nil {
 		conn = c.conn
 	}
 	defer c.s.o.Descriptors.Give() // Upgrade counts for itself
-	c.s.o.Upgrade(conn, r, early, from)
+	ctx, cancel := context.WithCancel(c.s.upgrades)
+	defer cancel()
+	left := func(reset bool) {
+		if reset || len(early) == 0 && c.silent() { // else it has said something first, and may wait for the answer
+			cancel()
+		}
+	}
+	c.s.watch.guard(c.watched, &left)
+	c.s.o.Upgrade(ctx, conn, r, early, from)
+	c.s.watch.remove(c.watched)
 	c.src.release()
 }
 
@@ -414,4 +423,20 @@ func (c *clientConn) reset() {
 		_ = tcp.SetLinger(0)
 		_ = tcp.Close()
 	}
+}
+
+// silent says whether the client sent nothing that is not read, as far as can be
+// seen: over TLS its goodbye is something, too.
+func (c *clientConn) silent() bool {
+	raw := plainConn(c.conn)
+	if raw == nil {
+		return true
+	}
+	silent := true
+	_ = raw.Control(func(fd uintptr) {
+		var one [1]byte
+		n, err := sockio.Peek(int(fd), one[:])
+		silent = err != nil || n <= 0
+	})
+	return silent
 }

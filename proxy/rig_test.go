@@ -121,7 +121,7 @@ func newRigAt(t *testing.T, backend net.Listener, url string, change ...func(*co
 	return r
 }
 
-func (r *rig) upgrade(conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
+func (r *rig) upgrade(_ context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
 	r.t.Cleanup(func() { _ = conn.Close() })
 	r.taken <- upgraded{conn: conn, path: string(head.Path), early: string(early), from: from}
 }

@@ -30,8 +30,9 @@ type Options struct {
 	Config config.Config
 	// Upgrade takes over a connection whose request asks for a WebSocket on one of
 	// the paths. It is called in the connection's goroutine; what head and early
-	// point to is valid until it returns.
-	Upgrade func(conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin)
+	// point to is valid until it returns. Its context ends when the client goes away
+	// before that, or the server drains: there is nobody to wait for then.
+	Upgrade func(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin)
 	// Upgraded counts the connections that Upgrade took and still holds.
 	Upgraded func() int
 	// Descriptors are what connections of clients and to the backend take; nil: no
@@ -56,7 +57,11 @@ type Server struct {
 	codes    [1000]atomic.Pointer[prometheus.Counter]
 	draining atomic.Bool
 	stopping atomic.Bool // idle connections end
-	open     atomic.Int64
+
+	upgrades    context.Context // of all upgrades
+	endUpgrades context.CancelFunc
+
+	open atomic.Int64
 
 	mu       sync.Mutex // guards all below
 	conns    map[*clientConn]struct{}
@@ -80,6 +85,7 @@ func New(o Options) (*Server, error) {
 		trusted: o.Config.TrustedProxies, max: int64(o.Config.Client.MaxConnections),
 		conns: map[*clientConn]struct{}{}, expiring: make(chan struct{}),
 	}
+	s.upgrades, s.endUpgrades = context.WithCancel(context.Background())
 	if s.max == 0 {
 		s.max = descriptors.Default()
 	}
@@ -216,7 +222,11 @@ func (s *Server) expire() {
 }
 
 // BeginDrain makes every response from now on the last of its connection.
-func (s *Server) BeginDrain() { s.draining.Store(true) }
+// Upgrades that still wait are told to give up.
+func (s *Server) BeginDrain() {
+	s.draining.Store(true)
+	s.endUpgrades()
+}
 
 // Shutdown stops accepting and lets requests in flight finish until ctx ends, then
 // cuts what is left. It returns when all goroutines are over.

@@ -254,7 +254,8 @@ func (q *queue) pumpLocked() {
 		}
 		q.work.Go(func() { q.run(j) })
 	}
-	if q.closed && q.idle != nil && q.running == 0 && q.outbox.Len() == 0 && q.emptyLocked() {
+	waited := q.running - q.connects.running // nobody comes in any more
+	if q.closed && q.idle != nil && waited == 0 && q.outbox.Len() == 0 && q.emptyLocked() {
 		close(q.idle)
 		q.idle = nil
 	}

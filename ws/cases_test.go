@@ -113,11 +113,11 @@ func newNode(t *testing.T, r road, change func(*config.Config)) *node {
 	n.Server = s
 	front, err := proxy.New(proxy.Options{
 		Config: cfg, Upgraded: s.Connections, Metrics: metrics.New("test", ""), Log: slog.New(slog.DiscardHandler),
-		Upgrade: func(conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
+		Upgrade: func(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
 			if r.hide != nil {
 				conn = r.hide(conn)
 			}
-			s.Serve(conn, head, early, from)
+			s.Serve(ctx, conn, head, early, from)
 		},
 	})
 	if err != nil {
@@ -147,7 +147,7 @@ func newNode(t *testing.T, r road, change func(*config.Config)) *node {
 	return n
 }
 
-// echo is an app that sends every message back; those that begin with "hold" only
+// echo is an app that sends every message back; those that begin with "hold", and connect, only
 // after release, and "silence" with an empty 200.
 func (n *node) echo(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
@@ -159,7 +159,7 @@ func (n *node) echo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	n.asked.Add(1)
-	if strings.HasPrefix(string(body), "hold") {
+	if strings.HasPrefix(string(body), "hold") || r.Header.Get("ce-type") == "pushcart.connect" {
 		<-n.letGo
 	}
 	if string(body) == "silence" {

@@ -12,11 +12,14 @@ const (
 	minDrainRate = 100 // connections per second
 )
 
+// BeginDrain refuses handshakes from now on.
+func (s *Server) BeginDrain() { s.draining.Store(true) }
+
 // Drain refuses new handshakes and closes the connections with 1012 in batches
 // spread over shutdown.drain, so that their reconnects do not fall on the other
 // nodes at once (SPEC §9, §11). It returns when all are gone or ctx ends.
 func (s *Server) Drain(ctx context.Context) error {
-	s.draining.Store(true)
+	s.BeginDrain()
 	var all []*Conn
 	for _, l := range s.engine.loops() {
 		l.each(func(c *Conn) { all = append(all, c) })

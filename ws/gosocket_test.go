@@ -81,7 +81,7 @@ func openPipe(t *testing.T, s *Server) (*bufio.Reader, net.Conn) {
 	if err := http1.ParseRequest(head, &r); err != nil {
 		t.Fatal(err)
 	}
-	go s.Serve(server, &r, nil, clientaddr.Origin{IP: netip.MustParseAddr("192.0.2.1"), ForwardedFor: "192.0.2.1", Proto: "http", Host: "app"})
+	go s.Serve(context.Background(), server, &r, nil, clientaddr.Origin{IP: netip.MustParseAddr("192.0.2.1"), ForwardedFor: "192.0.2.1", Proto: "http", Host: "app"})
 	in := bufio.NewReader(client)
 	resp, err := http.ReadResponse(in, nil)
 	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
@@ -257,7 +257,7 @@ func listen(t testing.TB, s *Server) (addr string) {
 					_ = conn.Close()
 					return
 				}
-				s.Serve(conn, &r, b[n:], clientaddr.Origin{
+				s.Serve(context.Background(), conn, &r, b[n:], clientaddr.Origin{
 					IP: netip.MustParseAddr("127.0.0.1"), ForwardedFor: "127.0.0.1", Proto: "http", Host: string(r.Host),
 				})
 			}()

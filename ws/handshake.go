@@ -39,7 +39,10 @@ type handshake struct {
 // Serve takes over conn, on which head was read, and early after it: it answers
 // the handshake and returns; what is let in lives on in the server. The memory of
 // head and early is not kept.
-func (s *Server) Serve(conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
+//
+// Where ctx ends while the handshake waits for an answer, the client has left or the
+// node drains: nothing is waited for any longer.
+func (s *Server) Serve(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
 	entered := &entry{}
 	defer func() {
 		if r := recover(); r != nil {
@@ -50,8 +53,11 @@ func (s *Server) Serve(conn net.Conn, head *http1.Request, early []byte, from cl
 	}()
 	from = from.AsRequest()
 	h := &handshake{srv: s, head: head, from: from, offers: splitList(head.Joined("Sec-WebSocket-Protocol"))}
-	if r := h.run(conn, early, entered); r != nil {
+	if r := h.run(ctx, conn, early, entered); r != nil {
 		entered.leave(s, from)
+		if ctx.Err() != nil {
+			r = s.interrupted()
+		}
 		s.metrics.Connects.WithLabelValues(r.result).Inc()
 		h.report(r)
 		r.header += string(appendCookies(nil, h.cookies))
@@ -79,7 +85,15 @@ func (e *entry) leave(s *Server, from clientaddr.Origin) {
 	*e = entry{}
 }
 
-func (h *handshake) run(conn net.Conn, early []byte, entered *entry) *refusal {
+// interrupted is what a handshake comes to that gave up waiting.
+func (s *Server) interrupted() *refusal {
+	if s.draining.Load() {
+		return goingAway()
+	}
+	return &refusal{result: resultLeft}
+}
+
+func (h *handshake) run(ctx context.Context, conn net.Conn, early []byte, entered *entry) *refusal {
 	if r := h.checkRequest(); r != nil {
 		return r
 	}
@@ -90,11 +104,11 @@ func (h *handshake) run(conn net.Conn, early []byte, entered *entry) *refusal {
 		return r
 	}
 	h.member = h.srv.hub.NewMember()
-	id, r := h.identify()
+	id, r := h.identify(ctx)
 	if r != nil {
 		return r
 	}
-	return h.upgrade(conn, early, id, entered)
+	return h.upgrade(ctx, conn, early, id, entered)
 }
 
 // checkRequest is step 1: RFC 6455 §4.2.1.
@@ -180,7 +194,7 @@ func goingAway() *refusal {
 }
 
 // upgrade is steps 5 and 6: the connection is registered, then the 101 goes out.
-func (h *handshake) upgrade(conn net.Conn, early []byte, id *identity, entered *entry) *refusal {
+func (h *handshake) upgrade(ctx context.Context, conn net.Conn, early []byte, id *identity, entered *entry) *refusal {
 	s := h.srv
 	protocol, r := h.subprotocol(id)
 	if r != nil {
@@ -212,7 +226,7 @@ func (h *handshake) upgrade(conn net.Conn, early []byte, id *identity, entered *
 		return goingAway()
 	}
 	*entered = entry{} // from here on release gives it back
-	ctx, cancel := context.WithTimeout(context.Background(), registerWait)
+	ctx, cancel := context.WithTimeout(ctx, registerWait)
 	if err := s.hub.Join(ctx, c, id.user, id.channels); err != nil {
 		s.log.Debug("connection registered without the broker", "conn", c.member.ID(), "err", err)
 	}

@@ -31,9 +31,9 @@ type identity struct {
 
 // identify is step 4: JWT, then forward, then the connect webhook, those that are
 // configured; each may refuse, and a later one's user replaces an earlier one's.
-func (h *handshake) identify() (*identity, *refusal) {
+func (h *handshake) identify(ctx context.Context) (*identity, *refusal) {
 	s := h.srv
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.WebSocket.HandshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.WebSocket.HandshakeTimeout)
 	defer cancel()
 	id := &identity{}
 	missing, r := h.credentials(ctx, id)

@@ -114,7 +114,7 @@ func (a *app) identify(t *testing.T, w ways) (*identity, *refusal) {
 	if err := http1.ParseRequest([]byte(head+"\r\n"), h.head); err != nil {
 		t.Fatal(err)
 	}
-	return h.identify()
+	return h.identify(t.Context())
 }
 
 // wanted is SPEC §4.1 step 4: who gets in as whom, or the status of the refusal.

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"bufio"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -42,7 +43,7 @@ func call(t *testing.T, s *Server, ip, token string) *caller {
 	if err := http1.ParseRequest([]byte(head+"\r\n"), &r); err != nil {
 		t.Fatal(err)
 	}
-	go s.Serve(server, &r, nil, clientaddr.Origin{IP: netip.MustParseAddr(ip), ForwardedFor: ip, Proto: "http", Host: "app"})
+	go s.Serve(context.Background(), server, &r, nil, clientaddr.Origin{IP: netip.MustParseAddr(ip), ForwardedFor: ip, Proto: "http", Host: "app"})
 	c := &caller{Conn: client, in: bufio.NewReader(client)}
 	resp, err := http.ReadResponse(c.in, nil)
 	if err != nil {

@@ -58,7 +58,7 @@ func (r *refusal) perhapsTheApps() *refusal {
 // report logs it, once per cause and minute (SPEC §11 Process). The end of the
 // process is no surprise and not worth a line.
 func (h *handshake) report(r *refusal) {
-	if r.result == "draining" {
+	if r.result == "draining" || r.result == resultLeft {
 		return
 	}
 	reason, args := r.cause, []any{"path", string(h.head.Path), "status", r.status}
@@ -78,6 +78,9 @@ func (r *refusal) after(seconds int) *refusal {
 	return r
 }
 
+// resultLeft is a handshake whose client is not there any more.
+const resultLeft = "left"
+
 const (
 	refusalWait   = time.Second // for a client to take the answer
 	refusalLinger = 64 << 10    // bytes of it that are read and thrown away
@@ -86,6 +89,10 @@ const (
 // send writes the answer and closes conn. What the client sent meanwhile is read
 // first, as close(2) with unread input would destroy the answer.
 func (r *refusal) send(conn net.Conn) {
+	defer conn.Close()
+	if r.result == resultLeft {
+		return
+	}
 	b := append(make([]byte, 0, 256+len(r.body)), "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(r.status), 10)
 	b = append(append(b, ' '), http.StatusText(r.status)...)
@@ -96,7 +103,6 @@ func (r *refusal) send(conn net.Conn) {
 	b = append(b, "Content-Length: "...)
 	b = strconv.AppendInt(b, int64(len(r.body)), 10)
 	b = append(append(b, "\r\nConnection: close\r\n\r\n"...), r.body...)
-	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(refusalWait))
 	if _, err := conn.Write(b); err != nil {
 		return

@@ -9,19 +9,23 @@ import (
 	"time"
 )
 
+// sameSignal is how long a further SIGTERM counts as the first: supervisors that
+// signal a process and its group send two.
+const sameSignal = time.Second
+
 // stop ends the node in the order of SPEC §9. A second signal ends it at once.
 // What could not be finished in time is logged; it is no failure of the process.
 func (n *node) stop(signals <-chan os.Signal) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	done := make(chan struct{})
+	began, done := time.Now(), make(chan struct{})
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
 		for {
 			select {
 			case s := <-signals:
-				if s == syscall.SIGHUP {
+				if s == syscall.SIGHUP || s == syscall.SIGTERM && time.Since(began) < sameSignal {
 					continue
 				}
 				n.log.Warn("stopping at once", "signal", s.String())
@@ -44,7 +48,8 @@ func (n *node) stop(signals <-chan os.Signal) {
 func (n *node) drain(ctx context.Context) {
 	n.admin.SetReady(false)
 	sleep(ctx, n.cfg.Shutdown.Delay)
-	n.proxy.BeginDrain()
+	n.ws.BeginDrain()
+	n.proxy.BeginDrain() // ends the handshakes that wait
 	limited, cancel := context.WithTimeout(ctx, n.cfg.Shutdown.Drain)
 	defer cancel()
 	if err := n.ws.Drain(limited); err != nil {

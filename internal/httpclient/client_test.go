@@ -125,7 +125,7 @@ func TestFetch_FollowsAFewRedirects(t *testing.T) {
 	const keys = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nkeys"
 	f := func(want string, wantErr error, answers ...string) {
 		t.Helper()
-		got, err := Fetch(server(t, answers...)+"/a//b?c", 10, 10*time.Second)
+		got, err := Fetch(t.Context(), server(t, answers...)+"/a//b?c", 10, 10*time.Second)
 		if string(got) != want || !errors.Is(err, wantErr) {
 			t.Errorf("%.80q: got %q, %v, want %q, %v", answers, got, err, want, wantErr)
 		}

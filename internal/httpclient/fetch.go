@@ -1,6 +1,7 @@
 package httpclient
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -22,11 +23,11 @@ var (
 )
 
 // Fetch GETs rawURL on a connection of its own and returns the body of the 200. It
-// follows a few redirects, never from https to http.
-func Fetch(rawURL string, maxBody int, timeout time.Duration) ([]byte, error) {
+// follows a few redirects, never from https to http. It is cut off when ctx ends.
+func Fetch(ctx context.Context, rawURL string, maxBody int, timeout time.Duration) ([]byte, error) {
 	deadline := time.Now().Add(timeout)
 	for range 1 + maxRedirects {
-		body, next, err := fetchOne(rawURL, maxBody, time.Until(deadline))
+		body, next, err := fetchOne(ctx, rawURL, maxBody, time.Until(deadline))
 		if err != nil || next == "" {
 			return body, err
 		}
@@ -36,7 +37,7 @@ func Fetch(rawURL string, maxBody int, timeout time.Duration) ([]byte, error) {
 }
 
 // fetchOne returns the body, or where to ask instead.
-func fetchOne(rawURL string, maxBody int, timeout time.Duration) (body []byte, next string, err error) {
+func fetchOne(ctx context.Context, rawURL string, maxBody int, timeout time.Duration) (body []byte, next string, err error) {
 	e, err := dial.New(rawURL, dial.TLS{})
 	if err != nil {
 		return nil, "", err
@@ -51,7 +52,9 @@ func fetchOne(rawURL string, maxBody int, timeout time.Duration) (body []byte, n
 	req.Header.Set("Accept", "application/json")
 	req.Header.SetUserAgent("pushcart") // some gateways refuse requests without one
 	req.SetConnectionClose()
-	err = New(Options{Endpoint: e, MaxConns: 1, MaxBody: maxBody}).Do(req, resp, timeout)
+	c := New(Options{Endpoint: e, MaxConns: 1, MaxBody: maxBody})
+	defer context.AfterFunc(ctx, c.Cut)()
+	err = c.Do(req, resp, timeout)
 	switch status := resp.StatusCode(); {
 	case redirects(status) && (err == nil || errors.Is(err, ErrBodyTooLarge)):
 		next, err = redirect(rawURL, string(resp.Header.Peek("Location")))
