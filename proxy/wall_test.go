@@ -190,6 +190,12 @@ func FuzzWebhookWall(f *testing.F) {
 	f.Add([]byte{3, 0, 4}, "/hooks/push")
 	f.Add([]byte{5, 13, 24}, "/hooks/..;/../push")
 	f.Add([]byte{40, 0, 5}, "/hook\u017f%2fpush%2f%2e%2e")
+	for _, found := range []string{
+		"//hooks%2F;a%2f..%2fb\\HOOKSPu%73h;a=b/push", "/;a%2f..%2fb\\\xa0/hooks/push", "/hooks/pushPu%73h/..%2f/../..%2f/push",
+		"/a\\b/.%2E/hooks/push", "//%2e%2e/push%2FK/%2e%2e/hooks/push%2f", "//aa\\b/hooks/push",
+	} {
+		f.Add([]byte{}, found)
+	}
 	w := walled()
 	f.Fuzz(func(t *testing.T, pieces []byte, raw string) {
 		path := "/"
