@@ -32,7 +32,7 @@ type Metrics struct {
 	FanoutDropped prometheus.Counter
 
 	// Webhooks counts finished webhook requests by event and result (ok,
-	// rejected, timeout, unreachable, error, expired, lost).
+	// rejected, timeout, unreachable, error, left, expired, lost).
 	Webhooks *prometheus.CounterVec
 	// WebhookSeconds is the duration of one webhook attempt by event.
 	WebhookSeconds *prometheus.HistogramVec

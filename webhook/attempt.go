@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -40,9 +41,18 @@ func (d *Dispatcher) attempt(j *job) verdict {
 		timeout = min(timeout, j.deadline.Sub(begin))
 	}
 	d.encode(req, j, begin)
-	err := d.client.Do(req, resp, max(timeout, time.Millisecond))
+	timeout = max(timeout, time.Millisecond)
+	var err error
+	if j.wanted != nil {
+		err = d.client.DoWhile(j.wanted, req, resp, timeout)
+	} else {
+		err = d.client.Do(req, resp, timeout)
+	}
 	d.metrics.WebhookSeconds.WithLabelValues(j.event.Name).Observe(time.Since(begin).Seconds())
 	tooLarge := errors.Is(err, httpclient.ErrBodyTooLarge)
+	if err != nil && j.wanted != nil && j.wanted.Err() == context.Canceled {
+		return verdict{result: "left", after: -1, err: fmt.Errorf("%w: %w", ErrUnavailable, context.Canceled)}
+	}
 	if err != nil && !tooLarge {
 		return failed(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testbackend"
 )
 
 // Behind a backend that hangs the last of 10,000 messages waited 200 s, as each had
@@ -115,5 +116,30 @@ func TestLine_KeepsItsOrderWhateverIsTakenOut(t *testing.T) {
 				t.Errorf("%v: %d left, len %d, want %d", out, n, l.len, len(left))
 			}
 		}
+	}
+}
+
+// A client that leaves in its handshake frees the request's place, too.
+func TestConnect_IsCutWhenNobodyWaitsAnyMore(t *testing.T) {
+	b := testbackend.New(t)
+	b.Script(Connect, b.Hang(), testbackend.Status(204))
+	cfg := testConfig(b.URL)
+	cfg.MaxInFlight, cfg.Timeout = 1, time.Minute
+	d := newDispatcher(t, cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	left := make(chan error, 1)
+	go func() {
+		_, err := d.Connect(ctx, &Event{Name: Connect, Body: []byte("{}")})
+		left <- err
+	}()
+	b.Wait(t, 1)
+	cancel()
+	if err := <-left; !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	limited, done := context.WithTimeout(t.Context(), 20*time.Second)
+	defer done()
+	if a, err := d.Connect(limited, &Event{Name: Connect, Body: []byte("{}")}); err != nil || a.Status != 204 {
+		t.Errorf("the next one: got %d, %v", a.Status, err)
 	}
 }

@@ -88,6 +88,7 @@ func (d *Dispatcher) Connect(ctx context.Context, ev *Event) (Answer, error) {
 	if by, ok := ctx.Deadline(); ok {
 		j.deadline = by
 	}
+	j.wanted = ctx
 	d.queue.ask(j, &d.queue.connects)
 	select {
 	case r := <-got:
@@ -137,9 +138,10 @@ type job struct {
 	kept   *list.Element // in queue.outbox, of what is told
 	behind int           // the told events of its connection before a message
 
-	deadline       time.Time // of a question: it has its answer by then
-	older, younger *job      // its neighbours in queue.asks
-	queued         bool      // it is there
+	deadline       time.Time       // of a question: it has its answer by then
+	wanted         context.Context // of connect: ends when nobody waits for the answer any more
+	older, younger *job            // its neighbours in queue.asks
+	queued         bool            // it is there
 }
 
 func newJob(ev *Event, done func(Answer, error)) *job {

@@ -13,7 +13,7 @@ var errExpired = errors.New("webhook: its time was up before it could be sent")
 // and minute.
 func (d *Dispatcher) report(j *job, v *verdict) {
 	status := v.answer.Status
-	if status/100 == 2 { // cutShort says what was wrong with it, if anything
+	if status/100 == 2 || v.result == "left" { // cutShort says what was wrong with it, if anything
 		return
 	}
 	told := j.done == nil

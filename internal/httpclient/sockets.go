@@ -48,6 +48,7 @@ func (s *sockets) dial(_ string, timeout time.Duration) (net.Conn, error) {
 		return nil, fmt.Errorf("%w: %w", ErrNoConnection, err)
 	}
 	c := &socket{Conn: sockio.Wrap(conn), of: s, liveness: newLiveness(conn)}
+	c.local = address{Addr: conn.LocalAddr(), of: c}
 	s.mu.Lock()
 	s.open[c] = struct{}{}
 	s.mu.Unlock()
@@ -80,7 +81,8 @@ type socket struct {
 	net.Conn
 	of       *sockets
 	liveness *liveness
-	answered bool // something was read since the last write
+	local    net.Addr // an address
+	answered bool     // something was read since the last write
 }
 
 // Write refuses to begin a request on a connection that the backend has closed
@@ -101,6 +103,14 @@ func (c *socket) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.answered = c.answered || n > 0
 	return n, err
+}
+
+// LocalAddr lets a response lead to its socket: see DoWhile.
+func (c *socket) LocalAddr() net.Addr { return c.local }
+
+type address struct {
+	net.Addr
+	of *socket
 }
 
 // Close also forgets it.
