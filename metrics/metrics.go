@@ -37,6 +37,9 @@ type Metrics struct {
 	// WebhookSeconds is the duration of one webhook attempt by event.
 	WebhookSeconds *prometheus.HistogramVec
 
+	// Panics counts panics, each of which ended a connection or a request.
+	Panics prometheus.Counter
+
 	// Requests counts pass-through responses by status code.
 	Requests *prometheus.CounterVec
 	// RequestSeconds is the time from a request's head to its response head.
@@ -62,6 +65,7 @@ func New(version, commit string) *Metrics {
 		WebhookSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "pushcart_webhook_seconds", Help: "Duration of one webhook attempt.", Buckets: slowBuckets,
 		}, []string{"event"}),
+		Panics:   counter("pushcart_panics_total", "Panics; each ended a connection or a request."),
 		Requests: counterVec("pushcart_requests_total", "Pass-through responses by status code.", "code"),
 		RequestSeconds: histogram("pushcart_request_seconds",
 			"Time from a request's head to its response head.", slowBuckets),
@@ -75,7 +79,7 @@ func New(version, commit string) *Metrics {
 	})
 	info.Set(1)
 	r.MustRegister(m.Connects, m.Disconnects, m.SlowConsumers, m.Pushes, m.PushToWrite, m.FanoutDropped,
-		m.Webhooks, m.WebhookSeconds, m.Requests, m.RequestSeconds, info,
+		m.Webhooks, m.WebhookSeconds, m.Panics, m.Requests, m.RequestSeconds, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -34,6 +34,7 @@ func (c *Conn) ask(ev *webhook.Event, body []byte) {
 	a, size := &c.srv.asked, int64(len(body)+messageCost)
 	a.bytes.Add(size)
 	c.srv.hooks.Ask(ev, func(answer webhook.Answer, err error) {
+		defer c.srv.guard.Recover("answer to a message", c.broken)
 		a.bytes.Add(-size)
 		a.relieve()
 		c.answered(answer, err)
@@ -47,12 +48,7 @@ func (c *Conn) stall() bool {
 	if !a.full() || !c.srv.wants(webhook.Message) {
 		return false
 	}
-	c.mu.Lock()
-	c.stalled = c.ended == nil
-	c.rest = c.rest || c.stalled
-	stalled := c.stalled
-	c.mu.Unlock()
-	if !stalled {
+	if !c.stalls() {
 		return false // nobody is asked any more, and the peer's Close is looked for
 	}
 	a.mu.Lock()
@@ -64,6 +60,14 @@ func (c *Conn) stall() bool {
 	a.mu.Unlock()
 	a.relieve() // perhaps the last answer came between
 	return true
+}
+
+func (c *Conn) stalls() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stalled = c.ended == nil
+	c.rest = c.rest || c.stalled
+	return c.stalled
 }
 
 // relieve lets all go on once half of the room is free. They compete for it; who
@@ -83,6 +87,7 @@ func (a *asked) relieve() {
 }
 
 func (c *Conn) unstall() {
+	defer c.srv.guard.Recover("connection that waited for room", c.broken)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stalled {

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/netip"
 	"sync"
@@ -37,7 +38,8 @@ type Conn struct {
 	remote [16]byte             // IPv4 as mapped; a netip.Addr is 8 bytes more
 	host   unique.Handle[hosts] // few hosts, many connections
 	tls    bool
-	window uint8 // of permessage-deflate; 0: not negotiated
+	window uint8       // of permessage-deflate; 0: not negotiated
+	broke  atomic.Bool // something panicked on it
 
 	// Of the reader only.
 	in     *inbound
@@ -123,10 +125,13 @@ func (c *Conn) SetState(state json.RawMessage) {
 // already. The loop does the rest. Safe from any goroutine, also under the hub's
 // fan-out.
 func (c *Conn) end(e *ending) {
+	c.giveUp(c.endOnce(e), e)
+}
+
+func (c *Conn) endOnce(e *ending) (given []*hub.Message) {
 	c.mu.Lock()
-	given := c.endLocked(e)
-	c.mu.Unlock()
-	c.giveUp(given, e)
+	defer c.mu.Unlock()
+	return c.endLocked(e)
 }
 
 // endLocked does what must be in step with the outbox; the messages that it
@@ -175,9 +180,12 @@ func (c *Conn) giveUp(given []*hub.Message, e *ending) {
 	}
 }
 
-// hurry ends the connection, and forces its end soon.
-func (c *Conn) hurry() {
-	c.end(endAway)
+// hurry ends the connection as the process goes away.
+func (c *Conn) hurry() { c.endSoon(endAway) }
+
+// endSoon ends the connection, and forces its end soon.
+func (c *Conn) endSoon(e *ending) {
+	c.end(e)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.phase != phaseOpening {
@@ -218,8 +226,33 @@ func (c *Conn) bothEndedLocked() {
 // dead notes that the socket failed. Safe from any goroutine.
 func (c *Conn) dead() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.deadLocked()
-	c.mu.Unlock()
+}
+
+// broken ends the connection after a panic on it: with a Close, and, where that
+// panics too or did before, without.
+func (c *Conn) broken() {
+	defer c.loop.post(c) // the loop takes it from here, whatever step it was at
+	if c.broke.Swap(true) {
+		c.dead()
+		return
+	}
+	defer c.srv.guard.Recover("Close after a panic", c.dead)
+	c.endSoon(endInternal)
+}
+
+// stillborn ends a connection whose handshake panicked when it was registered.
+func (c *Conn) stillborn() {
+	defer c.loop.post(c)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broke.Store(true)
+	if c.phase == phaseOpening {
+		c.phase = phaseClosing
+	}
+	c.ended = cmp.Or(c.ended, endInternal)
+	c.gone = true
 }
 
 func (c *Conn) deadLocked() {

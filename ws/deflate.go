@@ -3,10 +3,8 @@ package ws
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"unicode/utf8"
 
@@ -87,22 +85,15 @@ func (q *inflater) next() (deflated, bool) {
 
 func (q *inflater) run() {
 	for d, ok := q.next(); ok; d, ok = q.next() {
-		p, fault := d.inflate()
-		d.c.inflated(d.op, p, fault)
+		d.inflate()
 		runtime.Gosched() // a flood here must not keep pollers from a core
 	}
 }
 
-// inflate keeps one connection's panic from ending the process.
-func (d *deflated) inflate() (p []byte, fault *ending) {
-	s := d.c.srv
-	defer func() {
-		if r := recover(); r != nil {
-			s.log.Error("panic on a connection", "conn", d.c.member.ID(), "err", fmt.Sprint(r), "stack", string(debug.Stack()))
-			p, fault = nil, endInternal
-		}
-	}()
-	return inflate(d.data, d.op, s.maxMessage)
+func (d *deflated) inflate() {
+	defer d.c.srv.guard.Recover("compressed message", d.c.broken)
+	p, fault := inflate(d.data, d.op, d.c.srv.maxMessage)
+	d.c.inflated(d.op, p, fault)
 }
 
 // readers are the decompressors that are not in use.

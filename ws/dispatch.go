@@ -23,12 +23,15 @@ func (c *Conn) message(t *turn, op byte, p []byte) {
 	if t.pongs != nil && c.srv.wants(webhook.Message) {
 		c.pong(t)
 	}
-	c.mu.Lock()
-	ev := c.messageLocked(op, len(p))
-	c.mu.Unlock()
-	if ev != nil {
+	if ev := c.asks(op, len(p)); ev != nil {
 		c.ask(ev, bytes.Clone(p))
 	}
+}
+
+func (c *Conn) asks(op byte, size int) *webhook.Event {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.messageLocked(op, size)
 }
 
 // messageLocked counts a message and makes the event that the backend is asked
@@ -59,13 +62,17 @@ func (c *Conn) messageLocked(op byte, size int) *webhook.Event {
 // more is read meanwhile. data is not the reader's any more.
 func (c *Conn) compressed(t *turn, op byte, data []byte) {
 	c.pong(t)
-	c.mu.Lock()
-	wanted := c.ended == nil
-	c.busy = c.busy || wanted
-	c.mu.Unlock()
-	if wanted {
+	if c.inflates() {
 		c.srv.inflater.push(deflated{c: c, op: op, data: data})
 	}
+}
+
+func (c *Conn) inflates() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wanted := c.ended == nil
+	c.busy = c.busy || wanted
+	return wanted
 }
 
 // inflated goes on with what compressed began. p is the event's to keep.
@@ -73,19 +80,22 @@ func (c *Conn) inflated(op byte, p []byte, fault *ending) {
 	if fault != nil {
 		c.end(fault)
 	}
+	if ev := c.asksInflated(op, len(p), fault == nil); ev != nil {
+		c.ask(ev, p)
+	}
+}
+
+func (c *Conn) asksInflated(op byte, size int, good bool) (ev *webhook.Event) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.busy = false
-	var ev *webhook.Event
-	if fault == nil {
-		ev = c.messageLocked(op, len(p))
+	if good {
+		ev = c.messageLocked(op, size)
 	}
 	if ev == nil {
 		c.readOnLocked()
 	}
-	c.mu.Unlock()
-	if ev != nil {
-		c.ask(ev, p)
-	}
+	return ev
 }
 
 // limitLocked stops reading while the client is over limits.message_rate.

@@ -48,7 +48,7 @@ func (g *goLoop) run() {
 		var end bool
 		due, wait, end = g.take(due[:0])
 		for _, c := range due {
-			c.attend()
+			g.attend(c)
 		}
 		clear(due)
 		if end {
@@ -65,6 +65,11 @@ func (g *goLoop) run() {
 		}
 		g.woken()
 	}
+}
+
+func (g *goLoop) attend(c *Conn) {
+	defer c.srv.guard.Recover("connection", c.broken)
+	c.attend()
 }
 
 // goSocket is a net.Conn with a goroutine that reads, and one that writes while
@@ -115,6 +120,7 @@ func (s *goSocket) start() { s.loop.conns.Go(s.readLoop) }
 
 func (s *goSocket) readLoop() {
 	defer s.c.dropInput()
+	defer s.c.srv.guard.Recover("reader of a connection", s.c.broken)
 	buf := make([]byte, goReadBuffer)
 	for s.mayRead() {
 		if s.c.takeRest() {
@@ -171,6 +177,7 @@ func (s *goSocket) await(ready func() bool) bool {
 
 func (s *goSocket) writeLoop() {
 	c := s.c
+	defer c.srv.guard.Recover("writer of a connection", c.broken)
 	scratch := make([]byte, 0, keptBuffer)
 	var done []*hub.Message
 	for {
@@ -184,14 +191,20 @@ func (s *goSocket) writeLoop() {
 		if now := c.loop.now(); n > 0 && now > began {
 			c.seen.Store(uint32(now)) // it had to wait: the peer made room
 		}
-		c.mu.Lock()
-		done = c.wroteLocked(n, done[:0])
-		if err != nil {
-			c.deadLocked()
-		}
-		c.mu.Unlock()
+		done = s.wrote(n, err, done[:0])
 		report(done)
 	}
+}
+
+func (s *goSocket) wrote(n int, err error, done []*hub.Message) []*hub.Message {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	done = c.wroteLocked(n, done)
+	if err != nil {
+		c.deadLocked()
+	}
+	return done
 }
 
 // next returns what to write now; nil: nothing, and the writer ends.
@@ -225,6 +238,7 @@ func (s *goSocket) finish() {
 		return
 	}
 	s.loop.conns.Go(func() {
+		defer s.c.srv.guard.Recover("end of a connection", s.c.broken)
 		_ = s.conn.SetWriteDeadline(time.Now().Add(lingerWait))
 		_ = half.CloseWrite()
 		s.c.mu.Lock()
@@ -239,6 +253,7 @@ func (s *goSocket) close() {
 	s.c.mu.Unlock()
 	// Closing a tls.Conn writes close_notify, for up to 5 s on a stuck peer.
 	s.loop.conns.Go(func() {
+		defer s.c.srv.guard.Recover("end of a connection", nil)
 		if t, ok := s.conn.(interface{ NetConn() net.Conn }); ok {
 			_ = t.NetConn().Close()
 		}

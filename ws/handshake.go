@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"strconv"
 	"time"
 	"unique"
@@ -44,13 +43,10 @@ type handshake struct {
 // node drains: nothing is waited for any longer.
 func (s *Server) Serve(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
 	entered := &entry{}
-	defer func() {
-		if r := recover(); r != nil {
-			s.log.Error("panic in a handshake", "err", fmt.Sprint(r), "stack", string(debug.Stack()))
-			entered.leave(s, from)
-			_ = conn.Close()
-		}
-	}()
+	defer s.guard.Recover("handshake", func() {
+		entered.leave(s, from)
+		_ = conn.Close()
+	})
 	from = from.AsRequest()
 	h := &handshake{srv: s, head: head, from: from, offers: splitList(head.Joined("Sec-WebSocket-Protocol"))}
 	if r := h.run(ctx, conn, early, entered); r != nil {
@@ -218,6 +214,9 @@ func (h *handshake) upgrade(ctx context.Context, conn net.Conn, early []byte, id
 	if err := s.engine.attach(c, conn, s.opened.Add(1)); err != nil {
 		return refuse("error", apierror.Internal, "the connection could not be taken over").because(err)
 	}
+	if s.wrap != nil {
+		c.sock = s.wrap(c.sock)
+	}
 	if !id.expires.IsZero() {
 		c.expires = c.loop.at(id.expires)
 	}
@@ -226,6 +225,7 @@ func (h *handshake) upgrade(ctx context.Context, conn net.Conn, early []byte, id
 		return goingAway()
 	}
 	*entered = entry{} // from here on release gives it back
+	defer s.guard.Recover("handshake of a registered connection", c.stillborn)
 	ctx, cancel := context.WithTimeout(ctx, registerWait)
 	if err := s.hub.Join(ctx, c, id.user, id.channels); err != nil {
 		s.log.Debug("connection registered without the broker", "conn", c.member.ID(), "err", err)

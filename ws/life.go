@@ -10,7 +10,14 @@ import (
 
 // open lets frames out: the 101 first, then what was pushed meanwhile.
 func (c *Conn) open(response []byte) {
+	c.begin(response)
+	c.loop.post(c)
+	c.sock.start()
+}
+
+func (c *Conn) begin(response []byte) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	now := c.loop.now()
 	c.seen.Store(uint32(now))
 	queued := c.out
@@ -24,9 +31,6 @@ func (c *Conn) open(response []byte) {
 	if queued != nil {
 		c.appendLocked(queued)
 	}
-	c.mu.Unlock()
-	c.loop.post(c)
-	c.sock.start()
 }
 
 // appendLocked moves what was queued while opening behind the 101.
@@ -47,29 +51,45 @@ func (c *Conn) appendLocked(queued *outbox) {
 // attend does what is due on the connection's loop: heartbeats, expiry, the end.
 // Only the goroutine that runs the loop calls it.
 func (c *Conn) attend() {
-	c.mu.Lock()
-	if c.phase == phaseOpening || c.phase == phaseClosed {
-		c.mu.Unlock() // the handshake posts again when it is done
-		return
+	d := c.dues()
+	if !d.alive {
+		return // the handshake posts again when it is done
 	}
-	now := c.loop.now()
-	given := c.keepAliveLocked(now)
-	e := c.ended
-	leave := e != nil && !c.left
-	c.left = c.left || leave
-	release := c.settleLocked(now)
-	due := c.dueLocked()
-	c.mu.Unlock()
-
-	c.giveUp(given, e)
-	if leave {
-		c.leave(e)
+	c.giveUp(d.given, d.ended)
+	if d.leave {
+		c.leave(d.ended)
 	}
-	if release {
+	if d.release {
 		c.release()
 		return
 	}
-	c.loop.schedule(c, due)
+	c.loop.schedule(c, d.next)
+}
+
+// dues is what is to be done for a connection now.
+type dues struct {
+	alive   bool
+	given   []*hub.Message
+	ended   *ending
+	leave   bool
+	release bool
+	next    tick
+}
+
+func (c *Conn) dues() (d dues) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase == phaseOpening || c.phase == phaseClosed {
+		return d
+	}
+	now := c.loop.now()
+	d.alive, d.given = true, c.keepAliveLocked(now)
+	d.ended = c.ended
+	d.leave = d.ended != nil && !c.left
+	c.left = c.left || d.leave
+	d.release = c.settleLocked(now)
+	d.next = c.dueLocked()
+	return d
 }
 
 // settleLocked takes the end one step further; true: the socket can go.
@@ -145,20 +165,23 @@ type disconnected struct {
 	DurationMS int64  `json:"duration_ms"`
 }
 
-// release gives everything back. The loop calls it once.
+// release gives everything back, each also if another panics. The loop calls it
+// once.
 func (c *Conn) release() {
+	defer c.srv.forget(c)
+	defer c.sock.close()
+	defer c.loop.remove(c)
+	c.giveUp(c.closed())
+}
+
+func (c *Conn) closed() (given []*hub.Message, e *ending) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.phase = phaseClosed
-	var given []*hub.Message
 	if c.out != nil {
 		given = c.out.release(nil)
 		c.out = nil
 		c.sized()
 	}
-	e := c.ended
-	c.mu.Unlock()
-	c.giveUp(given, e)
-	c.loop.remove(c)
-	c.sock.close()
-	c.srv.forget(c)
+	return given, c.ended
 }

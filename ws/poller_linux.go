@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -139,13 +138,10 @@ func (p *poller) event(ev *unix.EpollEvent) {
 
 // guard keeps one connection's panic from ending the others'.
 func (p *poller) guard(c *Conn, f func(*Conn)) {
-	defer func() {
-		if r := recover(); r != nil {
-			p.log.Error("panic on a connection", "conn", c.member.ID(), "err", fmt.Sprint(r), "stack", string(debug.Stack()))
-			c.failed = true
-			c.end(endInternal)
-		}
-	}()
+	defer c.srv.guard.Recover("connection", func() {
+		c.failed = true
+		c.broken()
+	})
 	f(c)
 }
 

@@ -3,11 +3,13 @@ package ws
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/guard"
 )
 
 // sink is a socket that takes everything.
@@ -45,7 +47,8 @@ func (s *sink) close()         {}
 func bareConn() (*Conn, *sink) {
 	d := config.Default().WebSocket
 	s := &Server{
-		box: d.Outbox, maxMessage: int64(d.MaxMessageSize), inboundTotal: int64(d.InboundTotal),
+		guard: guard.New(slog.New(slog.DiscardHandler), nil),
+		box:   d.Outbox, maxMessage: int64(d.MaxMessageSize), inboundTotal: int64(d.InboundTotal),
 		heartbeat: newHeartbeat(d.PingInterval, d.PongTimeout), engine: &engine{goLoop: newGoLoop()}, codec: newCodec(new(hub.Hub)),
 	}
 	out := &sink{}

@@ -13,6 +13,7 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/descriptors"
+	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
 	"github.com/pushcart/pushcart/webhook"
@@ -46,7 +47,9 @@ type Server struct {
 	hooks     *webhook.Dispatcher
 	metrics   *metrics.Metrics
 	log       *slog.Logger
-	quiet     *ratelog.Logger // for what repeats
+	guard     *guard.Guard
+	wrap      func(socket) socket // of tests; nil: none
+	quiet     *ratelog.Logger     // for what repeats
 	engine    *engine
 	admission *admission
 	users     *userLimit // nil: no limit
@@ -91,7 +94,8 @@ func New(o Options) (*Server, error) {
 func newServer(o Options, e *engine) *Server {
 	ws := o.Config.WebSocket
 	s := &Server{
-		cfg: o.Config, hub: o.Hub, auth: o.Auth, hooks: o.Webhooks, metrics: o.Metrics, log: o.Log, quiet: ratelog.New(o.Log), engine: e,
+		cfg: o.Config, hub: o.Hub, auth: o.Auth, hooks: o.Webhooks, metrics: o.Metrics, log: o.Log,
+		guard: guard.New(o.Log, o.Metrics.Panics.Inc), quiet: ratelog.New(o.Log), engine: e,
 		admission: newAdmission(o.Config.Limits, o.Descriptors), users: newUserLimit(o.Seats, o.Hub), origins: newOrigins(ws.AllowedOrigins),
 		codec: newCodec(o.Hub),
 		box:   ws.Outbox, maxMessage: int64(ws.MaxMessageSize), inboundTotal: int64(ws.InboundTotal),

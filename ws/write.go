@@ -30,6 +30,7 @@ const (
 // Send implements hub.Conn: frames are written at once if nothing waits and the
 // socket takes them, which is the common case and allocates nothing.
 func (c *Conn) Send(batch []*hub.Message) {
+	defer c.srv.guard.Recover("delivery to a connection", c.broken)
 	if len(batch) == 1 {
 		c.sendOne(batch[0])
 		return
@@ -38,17 +39,7 @@ func (c *Conn) Send(batch []*hub.Message) {
 }
 
 func (c *Conn) sendOne(m *hub.Message) {
-	frame := c.frameOf(m)
-	c.mu.Lock()
-	s := sentNothing
-	if c.ended == nil {
-		s = c.queueLocked(item{frame: frame, msg: m})
-	}
-	var given []*hub.Message
-	if s == sentFull {
-		given = c.endLocked(endSlow)
-	}
-	c.mu.Unlock()
+	s, given := c.own(item{frame: c.frameOf(m), msg: m})
 	switch s {
 	case sentWhole:
 		m.Done(hub.Written)
@@ -77,11 +68,19 @@ const joinSize = 32 << 10
 func (c *Conn) sendAll(batch []*hub.Message) {
 	j := joiners.Get().(*joiner)
 	j.done = j.done[:0]
-	var given []*hub.Message
-	var full *ending
+	sent, given, full := c.queueAll(j, batch)
+	report(j.done)
+	joiners.Put(j)
+	c.giveUp(given, full)
+	c.giveUp(batch[sent:], full)
+	c.srv.relieve()
+}
+
+// queueAll takes messages of a batch until one does not fit; full is why.
+func (c *Conn) queueAll(j *joiner, batch []*hub.Message) (sent int, given []*hub.Message, full *ending) {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	idle := c.phase == phaseOpen && c.out == nil // nothing waits but what is queued here
-	sent := 0
 	for ; sent < len(batch) && c.ended == nil && !c.gone; sent++ {
 		it := item{frame: c.frameOf(batch[sent]), msg: batch[sent]}
 		if idle && c.fullLocked(it) {
@@ -98,19 +97,12 @@ func (c *Conn) sendAll(batch []*hub.Message) {
 	if idle {
 		j.done = c.flushLocked(j.scratch, j.done)
 	}
-	c.mu.Unlock()
-	report(j.done)
-	joiners.Put(j)
-	c.giveUp(given, full)
-	c.giveUp(batch[sent:], full)
-	c.srv.relieve()
+	return sent, given, full
 }
 
 // reply sends a frame that is no push, unless the connection is at its end.
 func (c *Conn) reply(frame []byte) {
-	c.mu.Lock()
-	s, given := c.ownLocked(frame)
-	c.mu.Unlock()
+	s, given := c.own(item{frame: frame})
 	c.giveUp(given, endSlow)
 	if s == sentQueued {
 		c.srv.relieve()
@@ -124,22 +116,31 @@ func (c *Conn) pong(t *turn) {
 	if t.pongs == nil {
 		return
 	}
-	c.mu.Lock()
-	s, given := c.ownLocked(t.pongs)
-	c.choked = c.choked || s == sentQueued
-	c.mu.Unlock()
+	c.giveUp(c.choke(t.pongs), endSlow)
 	t.pongs = nil
-	c.giveUp(given, endSlow)
 }
 
-// ownLocked writes or queues a frame that is no push. Where the outbox is full the
-// connection ends as slow; the pushes that it returns were given up, which the
-// caller reports after unlocking.
-func (c *Conn) ownLocked(frame []byte) (s sent, given []*hub.Message) {
+func (c *Conn) choke(pongs []byte) (given []*hub.Message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, given := c.ownLocked(item{frame: pongs})
+	c.choked = c.choked || s == sentQueued
+	return given
+}
+
+// own writes or queues a frame. Where the outbox is full the connection ends as
+// slow; the pushes that it returns were given up, which the caller reports.
+func (c *Conn) own(it item) (s sent, given []*hub.Message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ownLocked(it)
+}
+
+func (c *Conn) ownLocked(it item) (s sent, given []*hub.Message) {
 	if c.ended != nil {
 		return sentNothing, nil
 	}
-	if s = c.queueLocked(item{frame: frame}); s == sentFull {
+	if s = c.queueLocked(it); s == sentFull {
 		given = c.endLocked(endSlow)
 	}
 	return s, given
