@@ -255,7 +255,7 @@ func TestShutdown_ASecondSignalEndsItAtOnce(t *testing.T) {
 		status, _ := call(t, "GET", "http://"+s.admin+"/readyz", "", "")
 		return status == 503
 	})
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.cmd.Process.Signal(syscall.SIGINT) // a SIGTERM would count as the first for a second
 	if code := closed(t, c); code != 1001 {
 		t.Errorf("closed with %d, want 1001", code)
 	}
