@@ -19,7 +19,7 @@ func (s *sidecar) awaitExit(t *testing.T, within time.Duration) {
 	select {
 	case <-s.exited:
 	case <-time.After(within):
-		t.Fatalf("it did not exit within %v:\n%s", within, s.output())
+		t.Fatalf("it did not exit within %v:\n%s", within, s.lastOutput())
 	}
 }
 

@@ -147,11 +147,11 @@ func (s *sidecar) stop(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		_ = s.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines, for the report
 		<-s.exited
-		t.Errorf("pushcart did not stop:\n%s", s.output())
+		t.Errorf("pushcart did not stop:\n%s", s.lastOutput())
 		return
 	}
 	if out := s.output(); s.code != 0 || strings.Contains(out, "DATA RACE") || strings.Contains(out, "panic") {
-		t.Errorf("pushcart exited with %d:\n%s", s.code, out)
+		t.Errorf("pushcart exited with %d:\n%s", s.code, s.lastOutput())
 	}
 }
 
@@ -159,6 +159,19 @@ func (s *sidecar) output() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text.String()
+}
+
+// lastOutput is for a failed test's report: what is about a race or a panic, else the
+// end.
+func (s *sidecar) lastOutput() string {
+	const most = 8 << 10
+	out := s.output()
+	for _, mark := range []string{"WARNING: DATA RACE", "panic"} {
+		if i := strings.Index(out, mark); i >= 0 {
+			return out[i:min(len(out), i+most)]
+		}
+	}
+	return out[max(0, len(out)-most):]
 }
 
 // complaints are the warnings and errors that it logged.

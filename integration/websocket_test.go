@@ -106,6 +106,7 @@ func TestHandshake_WithoutAnyWayInIs401AndSaysWhy(t *testing.T) {
 	if _, err := tryDial(s, "/_push", nil); err == nil {
 		t.Error("the second was let in")
 	}
+	eventually(t, "both are in the log", func() bool { return len(s.complaints()) >= 2 })
 	if c := s.complaints(); len(c) != 2 || !strings.Contains(c[0], "no way in") || !strings.Contains(c[1], "handshake refused") {
 		t.Errorf("got warnings %q, want one at the start and one of the refusals", c)
 	}

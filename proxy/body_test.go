@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"io"
+	"net"
 	"os"
 	"runtime"
 	"slices"
@@ -314,6 +315,9 @@ func TestPipelining_NothingIsTakenBehindConnectionClose(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.send(answer)
+		if strings.HasPrefix(answer, "HTTP/1.0 ") { // ends with the connection
+			_ = b.conn.(*net.TCPConn).CloseWrite()
+		}
 		got, _ := c.rest()
 		if strings.Count(got, "HTTP/1.1 ") != 1 || !strings.Contains(got, "\r\nConnection: close\r\n") {
 			t.Errorf("%.40q: got %q", first, got)

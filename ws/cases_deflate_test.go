@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/pushcart/pushcart/config"
@@ -31,15 +32,23 @@ var sizes = [][2]int{
 	{8192, 256}, {16384, 256}, {32768, 256}, {65536, 256}, {131072, 256}, {131072, 1024}, {131072, 4096}, {131072, 32768},
 }
 
+// deflaters are what clients compress with, by level. A new one is a MiB, all of
+// which the race detector looks at.
+var deflaters [flate.BestCompression - flate.HuffmanOnly + 1]sync.Pool
+
 // deflatedFrames is a message of a client, compressed at level, in frames of at
 // most size bytes of it.
 func deflatedFrames(t *testing.T, op byte, message []byte, level, size int) [][]byte {
 	t.Helper()
 	var out bytes.Buffer
-	w, err := flate.NewWriter(&out, level)
-	if err == nil {
-		_, err = w.Write(message)
+	pool := &deflaters[level-flate.HuffmanOnly]
+	w, ok := pool.Get().(*flate.Writer)
+	if !ok {
+		w, _ = flate.NewWriter(nil, level) // the levels are good
 	}
+	defer pool.Put(w)
+	w.Reset(&out)
+	_, err := w.Write(message)
 	if err = errors.Join(err, w.Flush()); err != nil {
 		t.Fatal(err)
 	}
