@@ -112,10 +112,11 @@ func (s *Server) readSize() int {
 	if n == 0 {
 		return readBuffer
 	}
+	// Half is for what is asked. What is kept must fit into the other half with it.
 	switch n += s.inboundBytes.Load(); {
-	case n >= s.inboundTotal-s.asked.most/2:
+	case n >= s.inboundTotal/2:
 		return leastRead
-	case n >= s.asked.most:
+	case n >= s.inboundTotal/4:
 		return keptBuffer
 	}
 	return readBuffer
