@@ -19,6 +19,7 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/ratelog"
 )
 
@@ -30,7 +31,9 @@ type Options struct {
 	// Redis is nil while Redis works, else what it answered; a nil function: there is
 	// no Redis.
 	Redis func() error
-	Log   *slog.Logger
+	// Panics is called for each panic; nil: nobody counts.
+	Panics func()
+	Log    *slog.Logger
 }
 
 // Server is the admin listener.
@@ -52,9 +55,18 @@ func New(o Options) *Server {
 	for _, h := range o.Config.Hosts {
 		s.hosts[strings.ToLower(h)] = true
 	}
-	s.http = &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+	s.http = &http.Server{Handler: s.survives(s.routes()), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 		ErrorLog: log.New(ratelog.ForLibrary("net/http", o.Log), "", 0)}
 	return s
+}
+
+// survives answers 500 to a request whose handler panics.
+func (s *Server) survives(h http.Handler) http.Handler {
+	g := guard.New(s.o.Log, s.o.Panics)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer g.Recover("admin", func() { fail(w, apierror.New(apierror.Internal, "internal error")) })
+		h.ServeHTTP(w, r)
+	})
 }
 
 func loopback(addr string) bool {

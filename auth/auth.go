@@ -64,7 +64,7 @@ func New(cfg config.Auth, backend config.Backend, log *slog.Logger) (*Authentica
 		a.keys = k
 	}
 	if cfg.Forward.URL != "" {
-		f, err := newForwarder(cfg.Forward, backend)
+		f, err := newForwarder(cfg.Forward, backend, log)
 		if err != nil {
 			a.Close()
 			return nil, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/dial"
+	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/httpclient"
 	"github.com/pushcart/pushcart/internal/names"
 )
@@ -31,17 +33,18 @@ type forwarder struct {
 	to     *httpclient.Target
 	uri    fasthttp.URI
 	client *httpclient.Client
+	guard  *guard.Guard
 	work   sync.WaitGroup // requests under way
 }
 
-func newForwarder(cfg config.Forward, backend config.Backend) (*forwarder, error) {
+func newForwarder(cfg config.Forward, backend config.Backend, log *slog.Logger) (*forwarder, error) {
 	to, err := httpclient.Resolve(cfg.URL, cfg.Host, httpclient.Backend{
 		URL: backend.URL, TLS: dial.TLS(backend.TLS), PreserveHost: backend.PreserveHost,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("auth.forward.url: %w", err)
 	}
-	f := &forwarder{cfg: cfg, to: to, client: httpclient.New(httpclient.Options{
+	f := &forwarder{cfg: cfg, to: to, guard: guard.New(log, nil), client: httpclient.New(httpclient.Options{
 		Endpoint: to.Endpoint, MaxConns: MaxForwards, Wait: cfg.Timeout, MaxBody: maxForwardBody, Idempotent: true,
 	})}
 	f.uri.DisablePathNormalizing = true
@@ -74,8 +77,10 @@ func (f *forwarder) ask(ctx context.Context, h Handshake) (Identity, error) {
 		resp := fasthttp.AcquireResponse()
 		defer fasthttp.ReleaseRequest(req)
 		defer fasthttp.ReleaseResponse(resp)
-		id, err := f.judge(resp, f.client.Do(req, resp, timeout))
-		got <- result{id, err}
+		r := result{err: noAnswer(errPanicked)}
+		defer func() { got <- r }()
+		defer f.guard.Recover("forward", nil)
+		r.id, r.err = f.judge(resp, f.client.Do(req, resp, timeout))
 	})
 	select {
 	case r := <-got:

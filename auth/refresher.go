@@ -2,10 +2,13 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/guard"
 )
 
 const (
@@ -21,14 +24,18 @@ const (
 type refresher struct {
 	fetch  func(ctx context.Context) error
 	log    *slog.Logger
+	guard  *guard.Guard
 	ctx    context.Context // ends with close
 	cancel context.CancelFunc
 	asks   chan chan struct{} // what a handshake waits on; closed after the fetch
 	done   sync.WaitGroup
 }
 
+// errPanicked is the answer where there is none because of a fault of ours.
+var errPanicked = errors.New("internal error")
+
 func newRefresher(fetch func(context.Context) error, log *slog.Logger) *refresher {
-	r := &refresher{fetch: fetch, log: log, asks: make(chan chan struct{})}
+	r := &refresher{fetch: fetch, log: log, guard: guard.New(log, nil), asks: make(chan chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.done.Go(r.run)
 	return r
@@ -85,7 +92,12 @@ func (r *refresher) run() {
 // until the next fetch.
 func (r *refresher) fetchFor(waiting *[]chan struct{}) time.Duration {
 	result := make(chan error, 1)
-	r.done.Go(func() { result <- r.fetch(r.ctx) })
+	r.done.Go(func() {
+		err := errPanicked
+		defer func() { result <- err }()
+		defer r.guard.Recover("key set", nil)
+		err = r.fetch(r.ctx)
+	})
 	for {
 		select {
 		case w := <-r.asks:

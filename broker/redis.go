@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/internal/sockio"
 	"github.com/pushcart/pushcart/metrics"
@@ -39,6 +40,7 @@ type Redis struct {
 	node     string
 	metrics  *metrics.Metrics
 	log      *slog.Logger
+	guard    *guard.Guard
 	rate     *ratelog.Logger
 	canary   string // this node's own topic
 	receive  Receiver
@@ -78,7 +80,7 @@ func NewRedis(cfg config.Redis, nodeID string, m *metrics.Metrics, log *slog.Log
 	}
 	o.ClientName = "pushcart-" + nodeID
 	b := &Redis{
-		keys: cfg.Prefix + ":", options: o, node: nodeID, metrics: m, log: log, rate: ratelog.New(log),
+		keys: cfg.Prefix + ":", options: o, node: nodeID, metrics: m, log: log, guard: guard.New(log, m.Panics.Inc), rate: ratelog.New(log),
 		// Pub/sub knows no databases: the names of its channels carry the number.
 		channels: cfg.Prefix + ":" + strconv.Itoa(o.DB) + ":",
 		canary:   "canary:" + nodeID, probeNow: make(chan struct{}, 1),
@@ -165,10 +167,28 @@ func redisTLS(cfg config.RedisTLS, address string) (*tls.Config, error) {
 func (b *Redis) Start(receive Receiver) error {
 	b.receive = receive
 	b.subscriber.listen(b.canary, b.probed)
-	b.work.Go(b.publishLoop)
-	b.work.Go(b.subscribeLoop)
-	b.work.Go(b.watch)
+	for where, loop := range map[string]func(){
+		"publishing to Redis": b.publishLoop, "subscription at Redis": b.subscribeLoop, "probes of Redis": b.watch,
+	} {
+		b.work.Go(func() { b.keep(where, loop) })
+	}
 	return nil
+}
+
+// keep runs a loop, and after a panic of it, with a pause, the next.
+func (b *Redis) keep(where string, loop func()) {
+	first := true
+	b.guard.Loop(where, func() {
+		if !first {
+			select {
+			case <-b.ctx.Done():
+				return
+			case <-time.After(reconnectMax):
+			}
+		}
+		first = false
+		loop()
+	})
 }
 
 // Up implements Broker: the last probe came back.

@@ -96,7 +96,7 @@ const seatsTopic = "seats:"
 func (s *RedisSeats) Start(evict func(connection string)) {
 	s.evict = evict
 	s.redis.subscriber.listen(seatsTopic+s.node, func(string) { s.nudge() })
-	s.redis.work.Go(s.run)
+	s.redis.work.Go(func() { s.redis.keep("seats at Redis", s.run) })
 }
 
 // Take implements Seats.

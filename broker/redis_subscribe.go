@@ -257,7 +257,10 @@ func (b *Redis) session() error {
 	defer b.subscriber.interrupt()
 	stop := make(chan struct{})
 	var writer sync.WaitGroup
-	writer.Go(func() { b.commandLoop(conn, stop) })
+	writer.Go(func() {
+		defer b.guard.Recover("commands to Redis", func() { _ = conn.Close() }) // session sees it
+		b.commandLoop(conn, stop)
+	})
 	defer writer.Wait()
 	defer close(stop)
 	if err := b.apply(conn); err != nil {
@@ -324,6 +327,7 @@ func (b *Redis) inParts(topics []string, do func(context.Context, ...string) err
 }
 
 func (b *Redis) message(topic, payload string) {
+	defer b.guard.Recover("message from Redis", nil)
 	if take := b.subscriber.own[topic]; take != nil {
 		take(payload)
 		return

@@ -19,6 +19,7 @@ const (
 
 // delivery is what a lane needs while it works; pooled.
 type delivery struct {
+	at    int // the next task
 	conns []Conn
 	batch []*Message
 }
@@ -60,15 +61,17 @@ func (h *Hub) unreadable(topic string, err error) {
 	h.rate.Warn("unreadable "+kind, "unreadable message between nodes; is another version running?", "topic", topic, "err", err)
 }
 
-// deliver takes tasks of one topic, in order.
+// deliver takes tasks of one topic, in order, from d.at on.
 func (h *Hub) deliver(d *delivery, tasks []task) {
 	topic := tasks[0].topic
-	for i := range tasks {
-		if m := tasks[i].mark; m != nil {
-			m.reached()
+	for d.at < len(tasks) {
+		t := &tasks[d.at]
+		d.at++
+		if t.mark != nil {
+			t.mark.reached()
 			continue
 		}
-		payload := tasks[i].payload
+		payload := t.payload
 		if envelopeKind(payload) != envelopePush {
 			h.flush(d, topic)
 			h.serve(topic, payload[2:])
@@ -126,6 +129,7 @@ func (h *Hub) deliverApart(d *delivery, topic string, e *envelope) {
 		h.receipt(to, note)
 	default:
 		m.receipt = h.receipts.begin(len(d.conns), answerBy(to.wait), func(delivered, slow uint64) {
+			defer h.guard.Recover("receipt of a push", nil)
 			note.delivered, note.slow = delivered, slow
 			h.receipt(to, note)
 		})
@@ -170,11 +174,9 @@ func (h *Hub) leaveOut(d *delivery, topic string, e *envelope) bool {
 // send gives the batch to every connection, and empties both.
 func (h *Hub) send(d *delivery) {
 	if len(d.conns) >= bigFanout {
-		sendBig(d.conns, d.batch)
+		h.sendBig(d.conns, d.batch)
 	} else {
-		for _, c := range d.conns {
-			c.Send(d.batch)
-		}
+		h.sendEach(d.conns, d.batch)
 	}
 	if len(d.conns) > 0 {
 		now := time.Now().UnixNano()
@@ -182,6 +184,11 @@ func (h *Hub) send(d *delivery) {
 			h.metrics.PushToWrite.Observe(float64(max(0, now-m.Accepted)) / 1e9)
 		}
 	}
+	d.reset()
+}
+
+// reset empties the delivery.
+func (d *delivery) reset() {
 	clear(d.conns)
 	clear(d.batch)
 	d.conns, d.batch = d.conns[:0], d.batch[:0]
@@ -195,7 +202,7 @@ func (h *Hub) send(d *delivery) {
 // the others, and while he does his core has nothing to run and looks at the
 // network. Cores that always have something to run leave that to the runtime's
 // monitor, which looks every 10 ms: as long did pushes to single users wait.
-func sendBig(conns []Conn, batch []*Message) {
+func (h *Hub) sendBig(conns []Conn, batch []*Message) {
 	parts := runtime.GOMAXPROCS(0)
 	var others sync.WaitGroup
 	for len(conns) > 0 {
@@ -203,29 +210,34 @@ func sendBig(conns []Conn, batch []*Message) {
 		conns = conns[len(slice):]
 		for i := 1; i < parts; i++ {
 			others.Add(1)
-			go helpSend(&others, slice[i*len(slice)/parts:(i+1)*len(slice)/parts], batch)
+			go h.helpSend(&others, slice[i*len(slice)/parts:(i+1)*len(slice)/parts], batch)
 		}
-		sendPart(slice[:len(slice)/parts], batch)
+		h.sendEach(slice[:len(slice)/parts], batch)
 		others.Wait()
 	}
 }
 
-func helpSend(others *sync.WaitGroup, conns []Conn, batch []*Message) {
+func (h *Hub) helpSend(others *sync.WaitGroup, conns []Conn, batch []*Message) {
 	defer others.Done()
-	sendPart(conns, batch)
+	h.sendEach(conns, batch)
 }
 
-// sendPart yields now and then: all cores may be busy with broadcasts, and a push
-// to one user should not wait for its turn until the scheduler takes it.
-func sendPart(conns []Conn, batch []*Message) {
-	frames := 0
-	for _, c := range conns {
-		c.Send(batch)
-		if frames += len(batch); frames >= yieldAfter {
-			frames = 0
-			runtime.Gosched()
+// sendEach yields now and then: all cores may be busy with broadcasts, and a push
+// to one user should not wait for its turn until the scheduler takes it. A connection
+// that panics costs the others nothing.
+func (h *Hub) sendEach(conns []Conn, batch []*Message) {
+	done, frames := 0, 0
+	h.guard.Loop("delivery to a connection", func() {
+		for done < len(conns) {
+			c := conns[done]
+			done++
+			c.Send(batch)
+			if frames += len(batch); frames >= yieldAfter {
+				frames = 0
+				runtime.Gosched()
+			}
 		}
-	}
+	})
 }
 
 // appendConns appends the connections that a topic is for.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -23,6 +24,7 @@ type Hub struct {
 	pushes  pushCounters
 	log     *slog.Logger
 	rate    *ratelog.Logger
+	guard   *guard.Guard
 
 	numbers  *numbers
 	table    *table
@@ -46,12 +48,15 @@ type about struct {
 	started          time.Time
 }
 
+// Guard takes the panics of who works for the hub.
+func (h *Hub) Guard() *guard.Guard { return h.guard }
+
 // NewHub returns a hub; Start makes it receive.
 func NewHub(b broker.Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub {
 	_, alone := b.(*broker.Memory)
 	h := &Hub{
 		node: nodeID, about: about{started: time.Now()}, broker: b, alone: alone,
-		metrics: m, pushes: newPushCounters(m), log: log, rate: ratelog.New(log), bulkFrom: defaultBulkFrom,
+		metrics: m, pushes: newPushCounters(m), log: log, rate: ratelog.New(log), guard: guard.New(log, m.Panics.Inc), bulkFrom: defaultBulkFrom,
 		numbers: newNumbers(), table: newTable(), users: newUsers(), channels: newChannels(), answers: newAnswers(),
 	}
 	h.lanes, h.outgoing = newLanes(h), newOutgoing(h)

@@ -244,14 +244,26 @@ func (l *lanes) runSome(ln *lane, most int) (empty bool) {
 		}
 		for rest := work; len(rest) > 0; {
 			n := sameTopic(rest)
-			l.hub.deliver(d, rest[:n])
-			ln.finished(rest[:n])
+			l.deliver(ln, d, rest[:n])
 			rest = rest[n:]
 		}
 		done += len(work)
 		ln.giveBack(work)
 	}
 	return false
+}
+
+// deliver goes on with the next task after one that panics.
+func (l *lanes) deliver(ln *lane, d *delivery, tasks []task) {
+	defer ln.finished(tasks)
+	for d.at = 0; d.at < len(tasks); {
+		l.deliverRest(d, tasks)
+	}
+}
+
+func (l *lanes) deliverRest(d *delivery, tasks []task) {
+	defer l.hub.guard.Recover("delivery of a push", d.reset)
+	l.hub.deliver(d, tasks)
 }
 
 // take empties the queue; nil: there is nothing, and the lane has no worker now.

@@ -305,6 +305,7 @@ func (c *countingConn) Send([]*Message) {
 // to look at the network: the runtime does so every 10 ms then, and pushes to
 // single users waited for it.
 func TestSendBig_CoresWaitForEachOtherAfterEachSlice(t *testing.T) {
+	h := alone(t)
 	slice := runtime.GOMAXPROCS(0) * sliceOfCrowd
 	var sent atomic.Int64
 	let := make(chan struct{})
@@ -315,7 +316,7 @@ func TestSendBig_CoresWaitForEachOtherAfterEachSlice(t *testing.T) {
 	conns[slice-1].(*countingConn).let = let
 	done := make(chan struct{})
 	go func() {
-		sendBig(conns, []*Message{{}})
+		h.sendBig(conns, []*Message{{}})
 		close(done)
 	}()
 	testkit.Eventually(t, "all but one of the first slice", func() bool { return sent.Load() == int64(slice-1) })

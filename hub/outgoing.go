@@ -57,7 +57,7 @@ func (o *outgoing) add(a answer) {
 func (o *outgoing) run() {
 	for batch := o.take(); batch != nil; batch = o.take() {
 		ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
-		o.publish(ctx, merge(batch))
+		o.hub.guard.Run("answers to nodes", func() { o.publish(ctx, merge(batch)) })
 		cancel()
 	}
 }

@@ -134,6 +134,7 @@ func (h *Hub) serveSubscribe(q *request, out reply) {
 		return
 	}
 	h.lanes.work.Go(func() {
+		defer h.guard.Recover("subscription by a node", nil)
 		ctx, cancel := context.WithTimeout(context.Background(), answerBy(uint64(gatherTimeout/time.Millisecond)))
 		defer cancel()
 		if err := h.subscribe(ctx, topic); err != nil {

@@ -5,12 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +50,7 @@ type clientConn struct {
 // serve runs the connection until it ends or is parked.
 func (c *clientConn) serve() {
 	defer c.s.work.Done()
+	defer c.s.guard.Recover("end of a connection", nil)
 	for c.work() {
 		if c.park() {
 			return
@@ -62,22 +61,13 @@ func (c *clientConn) serve() {
 
 // work takes requests; true: none came for a while.
 func (c *clientConn) work() (quiet bool) {
-	defer c.s.survive(func() {})
+	defer c.s.guard.Recover("connection", nil)
 	if c.watched == nil && !c.begin() {
 		return false
 	}
 	for c.await() && c.next() {
 	}
 	return c.quiet
-}
-
-// survive keeps one connection's panic from ending the others'. It is deferred; end
-// is called after a panic.
-func (s *Server) survive(end func()) {
-	if r := recover(); r != nil {
-		s.o.Log.Error("panic on a connection", "err", fmt.Sprint(r), "stack", string(debug.Stack()))
-		end()
-	}
 }
 
 // begin prepares a new connection; false: its TLS handshake failed.
@@ -343,6 +333,10 @@ func (c *clientConn) upgrade(r *http1.Request, head []byte, from clientaddr.Orig
 	defer c.s.o.Descriptors.Give() // Upgrade counts for itself
 	ctx, cancel := context.WithCancel(c.s.upgrades)
 	defer cancel()
+	defer c.s.guard.Recover("upgrade", func() {
+		c.s.watch.remove(c.watched)
+		_ = c.sock.Close()
+	})
 	left := func(reset bool) {
 		if reset || len(early) == 0 && c.silent() { // else it has said something first, and may wait for the answer
 			cancel()
@@ -356,6 +350,7 @@ func (c *clientConn) upgrade(r *http1.Request, head []byte, from clientaddr.Orig
 
 // gone is called by the watcher when the client left while the backend works.
 func (c *clientConn) gone(reset bool) {
+	defer c.s.guard.Recover("client that left", nil)
 	if c.sending.Load() && !reset {
 		return // the upload reads the client's end itself, behind the body
 	}

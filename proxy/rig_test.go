@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +65,7 @@ type rig struct {
 	peers   chan *peer
 	taken   chan upgraded
 	log     *logBook
+	panics  atomic.Bool // upgrade does
 }
 
 // upgraded is what Options.Upgrade was called with.
@@ -122,6 +124,9 @@ func newRigAt(t *testing.T, backend net.Listener, url string, change ...func(*co
 }
 
 func (r *rig) upgrade(_ context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
+	if r.panics.Load() {
+		panic("test: upgrade")
+	}
 	r.t.Cleanup(func() { _ = conn.Close() })
 	r.taken <- upgraded{conn: conn, path: string(head.Path), early: string(early), from: from}
 }

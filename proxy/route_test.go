@@ -188,3 +188,14 @@ func TestOwnAnswers_EndConnectionsOfHTTP10(t *testing.T) {
 		}
 	}
 }
+
+// A fault of whoever takes an upgrade ends that connection and no other.
+func TestWebSocketPath_APanicOfTheHandshakeEndsItsConnectionOnly(t *testing.T) {
+	r := newRig(t, func(*config.Config) {})
+	r.panics.Store(true)
+	c := r.sends("GET /_push" + handshake)
+	c.ends()
+	r.panics.Store(false)
+	r.takes("GET /_push"+handshake, "/_push")
+	r.passes("GET / HTTP/1.1\r\nHost: app\r\n\r\n")
+}

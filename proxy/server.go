@@ -18,6 +18,7 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/descriptors"
+	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/http1"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
@@ -44,6 +45,7 @@ type Options struct {
 
 // Server is the public listener.
 type Server struct {
+	guard    *guard.Guard
 	o        Options
 	quiet    *ratelog.Logger // for what repeats
 	cfg      config.Config
@@ -80,7 +82,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		o: o, quiet: ratelog.New(o.Log), cfg: o.Config, up: up, watch: w,
+		o: o, guard: guard.New(o.Log, o.Metrics.Panics.Inc), quiet: ratelog.New(o.Log), cfg: o.Config, up: up, watch: w,
 		routes:  newRoutes(&o.Config),
 		trusted: o.Config.TrustedProxies, max: int64(o.Config.Client.MaxConnections),
 		conns: map[*clientConn]struct{}{}, expiring: make(chan struct{}),

@@ -24,7 +24,7 @@ func (c *clientConn) tunnel(e *exchange, b *backendConn) bool {
 		uphill := make(chan struct{})
 		go func() {
 			defer close(uphill)
-			defer c.s.survive(func() { cutBoth(b.conn, c.conn) })
+			defer c.s.guard.Recover("connection", func() { cutBoth(b.conn, c.conn) })
 			pipe(b.conn, c.src, c.conn)
 		}()
 		pipe(c.conn, b.src, b.conn)

@@ -41,7 +41,7 @@ func newUpload(c *clientConn, e *exchange, b *backendConn) *upload {
 	go func() {
 		defer close(u.done)
 		defer c.sending.Store(false)
-		defer c.s.survive(func() { u.fail(errBroken, b) })
+		defer c.s.guard.Recover("connection", func() { u.fail(errBroken, b) })
 		u.run(c, e, b)
 	}()
 	return u

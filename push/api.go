@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"runtime/debug"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -14,6 +13,7 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/apierror"
+	panics "github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/plainjson"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/internal/sockio"
@@ -34,6 +34,7 @@ type API struct {
 	server  *fasthttp.Server
 	log     *slog.Logger
 	guard   guard
+	panics  *panics.Guard
 	callers *callers
 	most    int // channels per connection
 	routes  []route
@@ -55,7 +56,7 @@ const (
 
 // NewAPI returns the API; Serve makes it listen.
 func NewAPI(o APIOptions) *API {
-	a := &API{hub: o.Hub, log: o.Log, most: o.ChannelsPerConnection, guard: newGuard(o.Config), callers: newCallers()}
+	a := &API{hub: o.Hub, log: o.Log, most: o.ChannelsPerConnection, guard: newGuard(o.Config), panics: o.Hub.Guard(), callers: newCallers()}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.routes = a.table()
 	a.server = &fasthttp.Server{
@@ -99,6 +100,7 @@ func (a *API) Shutdown(ctx context.Context) error {
 
 // broken answers what never became a request.
 func (a *API) broken(ctx *fasthttp.RequestCtx, err error) {
+	defer a.panics.Recover("push API", ctx.SetConnectionClose)
 	var small *fasthttp.ErrSmallBuffer
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
@@ -138,12 +140,7 @@ func drainBody(conn net.Conn) {
 }
 
 func (a *API) handle(ctx *fasthttp.RequestCtx) {
-	defer func() {
-		if r := recover(); r != nil {
-			a.log.Error("panic in the push API", "err", fmt.Sprint(r), "stack", string(debug.Stack()))
-			fail(ctx, apierror.New(apierror.Internal, "internal error"))
-		}
-	}()
+	defer a.panics.Recover("push API", func() { fail(ctx, apierror.New(apierror.Internal, "internal error")) })
 	if err := a.guard.check(ctx); err != nil {
 		fail(ctx, err)
 		return

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/hub/hubtest"
+	panics "github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -403,7 +405,8 @@ func TestAPI_UnixSocket(t *testing.T) {
 func TestAPI_Panic(t *testing.T) {
 	var log testkit.Log
 	a := newAPI(t, hub.NewHub(broker.NewMemory(), hub.NewNodeID(), metrics.New("", ""), slog.New(slog.DiscardHandler)))
-	a.log = testkit.Logger(&log)
+	var count atomic.Int32
+	a.panics = panics.New(testkit.Logger(&log), func() { count.Add(1) })
 	a.hub = nil
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -413,8 +416,8 @@ func TestAPI_Panic(t *testing.T) {
 	for range 2 {
 		s.wantError(500, "internal", "", "POST", "/v1/push", `{"to":{"users":["42"]},"text":"payload"}`)
 	}
-	if text := log.String(); strings.Count(text, "panic in the push API") != 2 || strings.Contains(text, "payload") {
-		t.Errorf("log: %s", text)
+	if text := log.String(); strings.Count(text, `where="push API"`) != 1 || strings.Contains(text, "payload") || count.Load() != 2 {
+		t.Errorf("%d panics counted, log: %s", count.Load(), text)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/dial"
+	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/httpclient"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
@@ -29,6 +30,7 @@ type Dispatcher struct {
 	client  *httpclient.Client
 	to      *httpclient.Target
 	metrics *metrics.Metrics
+	guard   *guard.Guard
 	rare    *ratelog.Logger
 
 	queue *queue
@@ -49,7 +51,7 @@ func New(cfg config.Webhook, backend config.Backend, nodeID string, m *metrics.M
 		return nil, err
 	}
 	d := &Dispatcher{
-		cfg: cfg, source: "/nodes/" + nodeID, wanted: map[string]bool{}, signer: s, metrics: m, rare: ratelog.New(log),
+		cfg: cfg, source: "/nodes/" + nodeID, wanted: map[string]bool{}, signer: s, metrics: m, guard: guard.New(log, m.Panics.Inc), rare: ratelog.New(log),
 		to: to, targets: map[string]*fasthttp.URI{},
 		client: httpclient.New(httpclient.Options{
 			Endpoint: to.Endpoint, MaxConns: cfg.MaxInFlight, MaxBody: int(cfg.MaxAnswer),

@@ -81,7 +81,7 @@ func (q *queue) unlock() {
 	q.after = nil
 	q.mu.Unlock()
 	for _, do := range after {
-		do()
+		q.d.guard.Run("webhook", do)
 	}
 }
 
@@ -104,7 +104,10 @@ func (q *queue) ask(j *job, c *class) {
 	q.mu.Lock()
 	if q.closed {
 		q.unlock()
-		q.work.Go(func() { j.done(Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, errClosed)) })
+		q.work.Go(func() {
+			defer q.d.guard.Recover("answer of a webhook", nil)
+			j.done(Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, errClosed))
+		})
 		return
 	}
 	k := q.keys[j.event.ConnectionID]
@@ -286,9 +289,7 @@ func (q *queue) nextLocked() *job {
 // run sends a job, and then others as long as there are any.
 func (q *queue) run(j *job) {
 	for j != nil {
-		v := q.send(j)
-		q.d.metrics.Webhooks.WithLabelValues(j.event.Name, v.result).Inc()
-		q.d.report(j, &v)
+		v := q.try(j)
 		var finished func()
 		q.mu.Lock()
 		j.class.running--
@@ -307,9 +308,19 @@ func (q *queue) run(j *job) {
 		q.pumpLocked()
 		q.unlock()
 		if finished != nil {
-			finished()
+			q.d.guard.Run("answer of a webhook", finished)
 		}
 	}
+}
+
+// try sends a job. A panic is its answer, so that who asked is not left waiting.
+func (q *queue) try(j *job) (v verdict) {
+	v = verdict{result: "error", err: fmt.Errorf("%w: internal error", ErrUnavailable)}
+	defer q.d.guard.Recover("webhook", nil)
+	v = q.send(j)
+	q.d.metrics.Webhooks.WithLabelValues(j.event.Name, v.result).Inc()
+	q.d.report(j, &v)
+	return v
 }
 
 // askedLocked decides whether a question is asked again; otherwise it returns the

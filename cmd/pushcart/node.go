@@ -97,7 +97,7 @@ func (n *node) build(id string) (err error) {
 	n.api = push.NewAPI(push.APIOptions{
 		Config: n.cfg.Push, Hub: n.hub, ChannelsPerConnection: n.cfg.Limits.ChannelsPerConnection, Log: n.log,
 	})
-	n.admin = admin.New(admin.Options{Config: n.cfg.Admin, Metrics: m.Handler(), Redis: redis, Log: n.log})
+	n.admin = admin.New(admin.Options{Config: n.cfg.Admin, Metrics: m.Handler(), Panics: m.Panics.Inc, Redis: redis, Log: n.log})
 	return nil
 }
 
