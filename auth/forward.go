@@ -3,6 +3,7 @@ package auth
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/httpclient"
 	"github.com/pushcart/pushcart/internal/names"
+	"github.com/pushcart/pushcart/internal/strictjson"
 )
 
 const (
@@ -77,7 +79,7 @@ func (f *forwarder) ask(ctx context.Context, h Handshake) (Identity, error) {
 		resp := fasthttp.AcquireResponse()
 		defer fasthttp.ReleaseRequest(req)
 		defer fasthttp.ReleaseResponse(resp)
-		r := result{err: noAnswer(errPanicked)}
+		r := result{err: f.noAnswer(errPanicked)}
 		defer func() { got <- r }()
 		defer f.guard.Recover("forward", nil)
 		r.id, r.err = f.judge(resp, f.client.Do(req, resp, timeout))
@@ -86,7 +88,7 @@ func (f *forwarder) ask(ctx context.Context, h Handshake) (Identity, error) {
 	case r := <-got:
 		return r.id, r.err
 	case <-ctx.Done():
-		return Identity{}, noAnswer(httpclient.ErrTimeout)
+		return Identity{}, f.noAnswer(httpclient.ErrTimeout)
 	}
 }
 
@@ -125,7 +127,7 @@ func (f *forwarder) encode(req *fasthttp.Request, h *Handshake) {
 func (f *forwarder) judge(resp *fasthttp.Response, err error) (Identity, error) {
 	tooLarge := errors.Is(err, httpclient.ErrBodyTooLarge)
 	if err != nil && !tooLarge {
-		return Identity{}, noAnswer(err)
+		return Identity{}, f.noAnswer(err)
 	}
 	id := Identity{SetCookie: setCookies(resp)}
 	status := resp.StatusCode()
@@ -144,15 +146,37 @@ func (f *forwarder) judge(resp *fasthttp.Response, err error) (Identity, error) 
 	}
 	user, err := f.user(resp, tooLarge)
 	if err != nil {
-		return id, unauthenticated("auth.forward.user", "the backend names no user: it "+err.Error())
+		r := &Refusal{kind: ErrUnauthenticated, Key: "auth.forward.user", Reason: "the backend names no user: it " + err.Error()}
+		if errors.Is(err, errNoUser) {
+			r.Detail = f.absent(resp)
+		}
+		return id, r
 	}
 	id.User = user
 	return id, nil
 }
 
-func noAnswer(err error) error {
-	return &Refusal{kind: ErrUnavailable, Key: "auth.forward.url",
+// absent says where no user was found, and nothing of what was there.
+func (f *forwarder) absent(resp *fasthttp.Response) string {
+	if name, ok := strings.CutPrefix(f.cfg.User, "header:"); ok {
+		return "the answer has no header " + name
+	}
+	if !json.Valid(strictjson.TrimBOM(resp.Body())) {
+		return "the answer is not JSON"
+	}
+	return "nothing is at " + f.cfg.User + " in the answer"
+}
+
+func (f *forwarder) noAnswer(err error) error {
+	r := &Refusal{kind: ErrUnavailable, Key: "auth.forward.url",
 		Reason: "the backend does not say who this is", Detail: err.Error()}
+	switch {
+	case errors.Is(err, httpclient.ErrTimeout):
+		r.Key = "auth.forward.timeout"
+	case f.to.OfBackend:
+		r.Key = "auth.forward.url, backend.url"
+	}
+	return r
 }
 
 var (

@@ -224,10 +224,12 @@ func TestForward_RefusalsNameTheirKey(t *testing.T) {
 		var status int
 		_, _ = fmt.Sscanf(r.URL.Path, "/%d", &status)
 		w.WriteHeader(status)
+		_, _ = io.WriteString(w, r.URL.Query().Get("body"))
 	}))
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	defer app.Close()
+	user := "header:X-User-Id"
 	garbage, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -245,7 +247,7 @@ func TestForward_RefusalsNameTheirKey(t *testing.T) {
 	}()
 	f := func(url, key, says string) {
 		t.Helper()
-		a := forwardTo(t, url, config.Backend{}, func(f *config.Forward) { f.Timeout = 5 * time.Second })
+		a := forwardTo(t, url, config.Backend{}, func(f *config.Forward) { f.Timeout, f.User = 5*time.Second, user })
 		_, err := a.Forward(t.Context(), cameWith(nil))
 		var r *Refusal
 		if !errors.As(err, &r) || r.Key != key || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "S3CRET") ||
@@ -256,7 +258,11 @@ func TestForward_RefusalsNameTheirKey(t *testing.T) {
 	f(app.URL+"/401", "auth.forward.url", "answered 401")
 	f(app.URL+"/302", "auth.forward.url", "it redirects")
 	f(app.URL+"/400", "auth.forward.host", "answered 400")
-	f(app.URL+"/200", "auth.forward.user", "is missing")
+	f(app.URL+"/200", "auth.forward.user", "it is missing: the answer has no header X-User-Id")
+	user = "/user/id"
+	f(app.URL+"/200", "auth.forward.user", "it is missing: the answer is not JSON")
+	f(app.URL+"/200?body={}", "auth.forward.user", "it is missing: nothing is at /user/id in the answer")
+	f(app.URL+"/200?body={\"user\":{\"id\":null}}", "auth.forward.user", "nothing is at /user/id")
 	f(gone.URL, "auth.forward.url", "connection refused")
 	f("http://"+garbage.Addr().String(), "auth.forward.url", "not HTTP/1.1")
 }

@@ -183,6 +183,8 @@ func (c *Config) checkWebhook(p *Problems) {
 	positive(p, "webhook.max_answer", int64(w.MaxAnswer))
 	if w.URL != "" {
 		c.checkWebhookUse(p)
+	} else if (len(w.Events) > 0 || len(w.Secrets) > 0) && !p.unread("webhook.url") {
+		p.add("webhook.url", "is required with webhook.events and webhook.secrets, like /hooks/push")
 	}
 	for i, e := range w.Events {
 		switch {

@@ -72,6 +72,8 @@ func checkAsked(p *Problems, path, s string) {
 	switch {
 	case strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' }):
 		p.add(path, "must not contain spaces, control characters or #, got %q", s)
+	case s != "" && s[0] != '/' && !strings.Contains(s, "://"):
+		p.add(path, "want an http:// or https:// URL, or a path of the backend, got %q: /%s?", s, s)
 	case strings.HasPrefix(s, "//"):
 		p.add(path, "want a URL with its scheme, or a path with one slash, got %q", s)
 	case !strings.HasPrefix(s, "/"):

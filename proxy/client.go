@@ -283,6 +283,9 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 		return false
 	}
 	e.describe(r, wants)
+	if r.WebSocketKey && wants == toWebSocket {
+		e.handshake = logged(r.Path)
+	}
 	if s.routes.wall.hides(r.Path) {
 		c.src.take(len(head))
 		return c.answer(&errorAnswer{code: apierror.NotFound, message: "no such path", close: e.ends(), head: e.isHead,

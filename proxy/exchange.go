@@ -27,9 +27,10 @@ type exchange struct {
 	idempotent bool
 	expects    bool // Expect: 100-continue
 	tunnel     bool
-	fromClient bool // the request's body was found malformed before it was sent
-	body       body // of the request
-	unsent     bool // what of the body was seen did not all reach the backend
+	fromClient bool   // the request's body was found malformed before it was sent
+	body       body   // of the request
+	unsent     bool   // what of the body was seen did not all reach the backend
+	handshake  string // its path, if it is a WebSocket handshake for the backend
 	responded  atomic.Bool
 	counts     admission
 
@@ -41,7 +42,7 @@ var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 func (e *exchange) release() {
 	fields, respFields, out := emptied(e.req.Fields), emptied(e.resp.Fields), e.out
 	e.req, e.resp = http1.Request{}, http1.Response{}
-	e.out, e.up, e.body = nil, nil, body{}
+	e.out, e.up, e.body, e.handshake = nil, nil, body{}, ""
 	e.fromClient, e.expects, e.tunnel, e.unsent = false, false, false, false
 	e.responded.Store(false)
 	if cap(out) <= copyBuffer {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"crypto/tls"
 	"errors"
+	"net/http"
 
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/http1"
@@ -40,7 +41,7 @@ func (c *clientConn) lookAtFront(r *http1.Request, wants upgrade) {
 	}
 	if r.WebSocketKey && wants == noUpgrade && c.s.routes.websocket(r.Path) {
 		c.s.quiet.Warn("no upgrade", "a request for a WebSocket comes without Upgrade: the front has to pass Upgrade and Connection on",
-			"path", string(r.Path[:min(len(r.Path), loggedPath)]), "ip", c.peer.String(), "setting", "websocket.paths")
+			"path", logged(r.Path), "ip", c.peer.String(), "setting", "websocket.paths")
 	}
 }
 
@@ -52,5 +53,19 @@ func (c *clientConn) suspectFront() {
 	}
 }
 
+// lookAtHandshake logs that the backend did not take a WebSocket handshake that
+// went to it: often the client was meant to use one of websocket.paths. 401 and 403
+// come from an app that knows the path.
+func (c *clientConn) lookAtHandshake(e *exchange) {
+	switch e.resp.Status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return
+	}
+	c.s.quiet.Warn("handshake for the backend", "the backend did not take a WebSocket handshake; its path is not in websocket.paths",
+		"path", e.handshake, "status", e.resp.Status, "ip", c.peer.String(), "setting", "websocket.paths")
+}
+
 // loggedPath is how much of a path is logged.
 const loggedPath = 200
+
+func logged(path []byte) string { return string(path[:min(len(path), loggedPath)]) }

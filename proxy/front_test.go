@@ -112,6 +112,37 @@ func TestFrontThatDropsUpgrade_IsNamed(t *testing.T) {
 	f("GET /_push HTTP/1.1\r\nHost: app\r\n\r\n", false)
 }
 
+// A newcomer's page that connects to /ws, where /_push was meant, saw the app's 404
+// and no word in the log.
+func TestHandshakeForTheBackend_ThatItDoesNotTake(t *testing.T) {
+	f := func(path, answer string, warns bool) {
+		t.Helper()
+		r := newRig(t, func(c *config.Config) { c.WebSocket.Paths = []string{"/_push"} })
+		for range 2 {
+			r.sends("GET " + path + " HTTP/1.1\r\nHost: app\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+			b := r.asked()
+			b.head()
+			b.send(answer)
+			_ = b.conn.Close()
+		}
+		if warns {
+			r.wantsLog("WARN", "handshake", "path=/ws", "status="+answer[9:12], "ip=127.0.0.1", "setting=websocket.paths")
+			return
+		}
+		r.sends(get)
+		b := r.asked()
+		b.head()
+		b.send(ok)
+		if all := r.log.with("WARN"); len(all) > 0 {
+			t.Errorf("%s, %q: %q", path, answer, all)
+		}
+	}
+	f("/ws", "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n", true)
+	f("/ws?a=SECRET", "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", true)
+	f("/ws", "HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n", false)
+	f("/ws", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", false)
+}
+
 // One line per failed request filled disks while the app was being deployed.
 func TestBackendThatIsAway_IsLoggedOnceAMinute(t *testing.T) {
 	r := newRig(t)

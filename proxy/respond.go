@@ -14,6 +14,9 @@ func (c *clientConn) respond(e *exchange, b *backendConn) bool {
 	if r.Status == http.StatusSwitchingProtocols {
 		return c.tunnel(e, b)
 	}
+	if e.handshake != "" {
+		c.lookAtHandshake(e)
+	}
 	down := responseBody(e, r)
 	backendKeep := !down.toClose && persists(r.Minor, r.Fields)
 	// Whether a client goes on with a body that was answered already is not known.

@@ -33,6 +33,7 @@ type API struct {
 	hub     *hub.Hub
 	server  *fasthttp.Server
 	log     *slog.Logger
+	quiet   *ratelog.Logger // for what repeats
 	guard   guard
 	panics  *panics.Guard
 	callers *callers
@@ -56,7 +57,7 @@ const (
 
 // NewAPI returns the API; Serve makes it listen.
 func NewAPI(o APIOptions) *API {
-	a := &API{hub: o.Hub, log: o.Log, most: o.ChannelsPerConnection, guard: newGuard(o.Config), panics: o.Hub.Guard(), callers: newCallers()}
+	a := &API{hub: o.Hub, log: o.Log, quiet: ratelog.New(o.Log), most: o.ChannelsPerConnection, guard: newGuard(o.Config), panics: o.Hub.Guard(), callers: newCallers()}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.routes = a.table()
 	a.server = &fasthttp.Server{
@@ -142,10 +143,12 @@ func drainBody(conn net.Conn) {
 func (a *API) handle(ctx *fasthttp.RequestCtx) {
 	defer a.panics.Recover("push API", func() { fail(ctx, apierror.New(apierror.Internal, "internal error")) })
 	if err := a.guard.check(ctx); err != nil {
+		a.report(ctx, err)
 		fail(ctx, err)
 		return
 	}
 	if err := a.route(ctx); err != nil {
+		a.report(ctx, err)
 		fail(ctx, err)
 	}
 }

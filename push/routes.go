@@ -23,7 +23,10 @@ type route struct {
 	allow    string
 }
 
-const pathPush = "/v1/push"
+const (
+	pathPush   = "/v1/push"
+	noSuchPath = "no such path in this version of the push API"
+)
 
 func (a *API) table() []route {
 	get := func(h handler) map[string]handler { return map[string]handler{"GET": h} }
@@ -78,7 +81,7 @@ func (a *API) route(ctx *fasthttp.RequestCtx) *apierror.Error {
 		}
 		return do(ctx, values)
 	}
-	return apierror.New(apierror.NotFound, "no such path in this version of the push API")
+	return apierror.New(apierror.NotFound, noSuchPath)
 }
 
 // fits: no path fits two routes, as what is named is never named like a verb at

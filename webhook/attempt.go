@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,9 @@ import (
 // maxState bounds a connection's state (SPEC §5).
 const maxState = 2 << 10
 
+// maxLoggedPath is how much of a path is logged.
+const maxLoggedPath = 200
+
 // verdict is what an attempt came to.
 type verdict struct {
 	answer Answer
@@ -28,6 +32,7 @@ type verdict struct {
 	again  bool          // a message may be sent again
 	after  time.Duration // Retry-After, -1: none
 	err    error         // wraps ErrUnavailable
+	leads  string        // the path that a redirect names
 }
 
 // attempt sends the event once.
@@ -93,6 +98,9 @@ func (d *Dispatcher) judge(j *job, resp *fasthttp.Response, tooLarge bool) verdi
 	default:
 		v.result = "error"
 		v.err = fmt.Errorf("%w: status %d", ErrUnavailable, status)
+		if status/100 == 3 {
+			v.leads = leads(resp.Header.Peek("Location"))
+		}
 		return v
 	}
 	switch {
@@ -106,6 +114,16 @@ func (d *Dispatcher) judge(j *job, resp *fasthttp.Response, tooLarge bool) verdi
 		v.answer.State = d.state(j, resp.Header.Peek("ce-state"))
 	}
 	return v
+}
+
+// leads is the path of a Location: what follows it may be secret.
+func leads(location []byte) string {
+	u, err := url.Parse(string(location))
+	if err != nil {
+		return ""
+	}
+	path := u.EscapedPath()
+	return path[:min(len(path), maxLoggedPath)]
 }
 
 // cutShort is an answer over webhook.max_answer: a refusal stays one, without its

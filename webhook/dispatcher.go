@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -32,6 +33,7 @@ type Dispatcher struct {
 	metrics *metrics.Metrics
 	guard   *guard.Guard
 	rare    *ratelog.Logger
+	taken   atomic.Bool // a message was answered 2xx
 
 	queue *queue
 }

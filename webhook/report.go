@@ -3,6 +3,7 @@ package webhook
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 )
 
@@ -14,12 +15,15 @@ var errExpired = errors.New("webhook: its time was up before it could be sent")
 func (d *Dispatcher) report(j *job, v *verdict) {
 	status := v.answer.Status
 	if status/100 == 2 || v.result == "left" { // cutShort says what was wrong with it, if anything
+		if j.event.Name == Message && !d.taken.Load() {
+			d.taken.Store(true)
+		}
 		return
 	}
 	told := j.done == nil
 	overloaded := j.event.Name == Message && v.again
-	if !told && v.result == "rejected" && !misdirected(status) && !overloaded {
-		return // the app's own answer to this client
+	if !told && v.result == "rejected" && !misdirected(status) && !overloaded && d.answersClient(j, status) {
+		return
 	}
 	args := []any{"event", j.event.Name}
 	cause := v.result
@@ -39,6 +43,14 @@ func (d *Dispatcher) report(j *job, v *verdict) {
 	d.rare.Warn("webhook "+j.event.Name+" "+cause, message, args...)
 }
 
+// answersClient says whether a 4xx is the app's own answer to this client. While no
+// message was ever taken, it rather comes from what stands before the app's route: a
+// CSRF check or a list of hosts answers 400, 419 and 422 too. A refused connect is
+// logged with its handshake.
+func (d *Dispatcher) answersClient(j *job, status int) bool {
+	return j.event.Name == Connect || d.taken.Load() || status == http.StatusGone
+}
+
 // misdirected says whether a 4xx rather means that the webhook is not where it is
 // thought to be, or does not accept the signature.
 func misdirected(status int) bool {
@@ -56,15 +68,26 @@ func (d *Dispatcher) explain(v *verdict) (reason, setting string) {
 	case v.result == "timeout":
 		return "no answer within " + d.cfg.Timeout.String(), "webhook.timeout"
 	case status == 0:
+		if d.to.OfBackend {
+			return cause(v.err), "webhook.url, backend.url"
+		}
 		return cause(v.err), "webhook.url"
-	case status == 401, status == 403:
-		return "the backend refuses the signature, or the client", "webhook.secrets"
+	case status == 401:
+		return "the backend refuses the signature", "webhook.secrets"
+	case status == 403:
+		return "the backend refuses the signature, or its route has a CSRF check", "webhook.secrets"
 	case status == 404, status == 405:
 		return "the backend has no such route", "webhook.url, webhook.events"
 	case status == 408, status == 429:
 		return "the backend has too much to do", "webhook.max_in_flight"
 	case status/100 == 3:
-		return "redirects are not followed", "webhook.url"
+		reason = "redirects are not followed"
+		if v.leads != "" {
+			reason += "; it leads to " + v.leads
+		}
+		return reason, "webhook.url"
+	case status == 400, status == 419, status == 421, status == 422:
+		return "the backend does not take this event; perhaps a CSRF check, or the Host", "webhook.events, webhook.host"
 	case final(status):
 		return "the backend does not take this event", "webhook.events"
 	case status/100 == 4:

@@ -140,10 +140,44 @@ func TestLog_NamesEventStatusReasonAndSettingOncePerMinute(t *testing.T) {
 		f(failed(httpclient.ErrNoConnection), name, "WARN", event, "setting=webhook.url", "no connection")
 		f(good, name)
 	}
-	f(status(422), Connected, "WARN", "status=422", "setting=webhook.events", "not sent again")
+	f(status(422), Connected, "WARN", "status=422", "webhook.events", "webhook.host", "not sent again")
 	f(status(409), Connected, "WARN", "status=409", "sent again later")
-	f(status(422), Message) // the app's answer to its client
+	f(verdict{result: "error", after: -1, answer: Answer{Status: 308}, err: ErrUnavailable, leads: "/hooks/push/"}, Message, "it leads to /hooks/push/")
+	for _, code := range []int{400, 419, 422} { // Flask-WTF, Laravel and Rails, of a POST without CSRF token
+		f(status(code), Message, "WARN", "webhook.events", "CSRF")
+	}
+	f(status(410), Message) // the app ends the connection
+	f(status(422), Connect) // logged with its handshake
 	f(status(429), Message, "WARN", "status=429", "setting=webhook.max_in_flight")
+}
+
+// Once a message was taken, a 4xx is what the app says to its client.
+func TestLog_IsSilentAboutTheAppsOwnRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out journal
+		next := good
+		r := newRig(t, nil, func(*job) verdict { return next })
+		r.rare = ratelog.New(slog.New(slog.NewTextHandler(&out, nil)))
+		for _, v := range []verdict{good, {result: "rejected", after: -1, answer: Answer{Status: 422}}} {
+			next = v
+			r.Ask(event(Message, "a", 1), func(Answer, error) {})
+			pass(time.Second)
+		}
+		if out.String() != "" {
+			t.Errorf("got %s", out.String())
+		}
+	})
+}
+
+func TestLeads_IsThePathAlone(t *testing.T) {
+	for location, want := range map[string]string{
+		"/hooks/push/": "/hooks/push/", "https://sso.example/login?next=SECRET#x": "/login", "//h": "", "%zz": "",
+		"/" + strings.Repeat("x", 300): "/" + strings.Repeat("x", 199),
+	} {
+		if got := leads([]byte(location)); got != want {
+			t.Errorf("%q: got %q, want %q", location, got, want)
+		}
+	}
 }
 
 func TestLog_SaysWhatIsLost(t *testing.T) {

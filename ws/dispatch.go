@@ -25,7 +25,18 @@ func (c *Conn) message(t *turn, op byte, p []byte) {
 	}
 	if ev := c.asks(op, len(p)); ev != nil {
 		c.ask(ev, bytes.Clone(p))
+	} else {
+		c.srv.unheard()
 	}
+}
+
+// unheard logs the first message that nobody is asked about.
+func (s *Server) unheard() {
+	if s.deaf.Load() || s.wants(webhook.Message) || !s.deaf.CompareAndSwap(false, true) {
+		return
+	}
+	s.quiet.Warn("unheard", "a client sent a message, but the backend is not asked: webhook.events does not name message",
+		"setting", "webhook.url, webhook.events")
 }
 
 func (c *Conn) asks(op byte, size int) *webhook.Event {
@@ -82,6 +93,8 @@ func (c *Conn) inflated(op byte, p []byte, fault *ending) {
 	}
 	if ev := c.asksInflated(op, len(p), fault == nil); ev != nil {
 		c.ask(ev, p)
+	} else {
+		c.srv.unheard()
 	}
 }
 

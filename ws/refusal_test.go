@@ -104,6 +104,34 @@ func TestRefusal_TheLogNamesTheSettingToLookAt(t *testing.T) {
 	})
 }
 
+// A newcomer's messages went nowhere, and the log did not say so.
+func TestConn_LogsOnceThatNobodyIsAskedAboutMessages(t *testing.T) {
+	f := func(want int, change func(*config.Config)) {
+		t.Helper()
+		n, log := newLoggedNode(t, change)
+		for range 2 {
+			c, _ := n.connect(t, "", nil)
+			c.run(send(oneWrite, append(say("SECRET"), ping("p")...)))
+			for {
+				r, err := c.next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r == aPong("p") {
+					break
+				}
+			}
+		}
+		lines := log.take(t)
+		if len(lines) != want || want > 0 && (lines[0]["level"] != "WARN" || lines[0]["setting"] != "webhook.url, webhook.events") {
+			t.Errorf("got %v, want %d lines", lines, want)
+		}
+	}
+	f(0, nil) // the test's backend is asked
+	f(1, func(c *config.Config) { c.Webhook.URL = "" })
+	f(1, func(c *config.Config) { c.Webhook.Events = []string{"disconnected"} })
+}
+
 func TestRefusal_TheLogNamesTheLimit(t *testing.T) {
 	f := func(status int, setting string, change func(*config.Config), header ...string) {
 		t.Helper()

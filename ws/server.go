@@ -63,6 +63,7 @@ type Server struct {
 
 	draining     atomic.Bool
 	closing      atomic.Bool
+	deaf         atomic.Bool   // it was logged that messages go nowhere
 	opened       atomic.Uint64 // connections ever begun; spreads them over pollers
 	outboxBytes  atomic.Int64
 	inboundBytes atomic.Int64

@@ -20,8 +20,10 @@ const preserve = "preserve"
 type Target struct {
 	Endpoint *dial.Endpoint
 	// URL is absolute; its path is as it was written.
-	URL  string
-	host string // "": the handshake's
+	URL string
+	// OfBackend: it was a path alone.
+	OfBackend bool
+	host      string // "": the handshake's
 }
 
 // Resolve reads a URL of the configuration; a path alone is the backend's. host is
@@ -36,7 +38,7 @@ func Resolve(url, host string, b Backend) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Target{Endpoint: e, URL: url, host: host}
+	t := &Target{Endpoint: e, URL: url, OfBackend: own, host: host}
 	if own {
 		t.URL = e.Scheme() + "://" + e.Host + url
 	}
