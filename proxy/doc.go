@@ -1,5 +1,5 @@
 // Package proxy is the public listener: it reads request heads strictly, hands
-// WebSocket handshakes on the configured paths to whoever Options names, and
+// WebSocket handshakes on the configured paths to the handler in Options, and
 // passes everything else to the backend and back as an exchange of raw bytes
 // (SPEC §7).
 //

@@ -168,7 +168,7 @@ func (a *demoApp) hook(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	case "pushcart.connected":
-		err = a.say(r.Context(), map[string]string{"note": user + " came in"})
+		err = a.say(r.Context(), map[string]string{"note": user + " joined"})
 	case "pushcart.message":
 		if err = a.say(r.Context(), map[string]string{"from": user, "text": string(body)}); err == nil {
 			w.Header().Set("Content-Type", "application/json")

@@ -81,7 +81,7 @@ function contrasts() {
 
 try {
   const a = await tab(), b = await tab()
-  await shows(a, 'guest-2 came in')
+  await shows(a, 'guest-2 joined')
   for (const [from, text] of [[a, 'hello from the first tab'], [b, '<b>hello</b> from the second']]) {
     await say(from, text)
     for (const page of [a, b]) await shows(page, text)

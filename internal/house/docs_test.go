@@ -91,3 +91,30 @@ func TestDocs_LinksLeadSomewhere(t *testing.T) {
 		}
 	}
 }
+
+// What people search the page for is what the log says. Numbers, names in capitals,
+// paths and what follows a colon come from elsewhere.
+func TestDocs_TroubleshootingQuotesTheCode(t *testing.T) {
+	var code strings.Builder
+	eachFile(t, func(path string, src []byte, _ *token.FileSet, _ *ast.File) {
+		if !strings.HasSuffix(path, "_test.go") {
+			code.Write(src)
+		}
+	})
+	varying := regexp.MustCompile(`[A-Z_]*_[A-Z_]+|\d+s?|/\S+|: |…`)
+	pieces := 0
+	for _, quoted := range firstCells(readDoc(t, "troubleshooting.md"), "`[^`]+ [^`]+ [^`]+`") {
+		for _, piece := range varying.Split(strings.Trim(quoted, "`"), -1) {
+			piece = strings.TrimSpace(piece)
+			if strings.Count(piece, " ") < 2 || piece == "address already in use" || piece == "no such file or directory" {
+				continue // a word or two, or the system's
+			}
+			if pieces++; !strings.Contains(code.String(), piece) {
+				t.Errorf("the code never says %q", piece)
+			}
+		}
+	}
+	if pieces < 20 {
+		t.Errorf("only %d quotations found", pieces)
+	}
+}

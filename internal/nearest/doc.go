@@ -1,3 +1,3 @@
-// Package nearest finds the word that was probably meant by one that is not known:
+// Package nearest finds the word that an unknown one was probably meant to be:
 // a key of the configuration, a flag, a command.
 package nearest

@@ -1,7 +1,7 @@
 // Package sockio reads and writes non-blocking sockets with less of Go's runtime
-// in between. A system call that cannot wait needs none of what the runtime does
-// for one that can: it hands the processor on, and a monitor that wakes every
-// 20 µs looks whether to. Without, a proxied request takes a tenth less CPU.
+// in between. Around a system call that may wait, the runtime hands the
+// processor on, and a monitor wakes every 20 µs to see whether to. One that cannot
+// wait needs none of this; without it a proxied request takes a tenth less CPU.
 //
 // The descriptors must be non-blocking, and stay open while a call lasts; the
 // functions may be called concurrently. Builds with the race detector take the
