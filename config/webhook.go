@@ -31,14 +31,14 @@ type Webhook struct {
 	MaxAnswer Size `yaml:"max_answer"`
 	// ForwardHeaders are the handshake's headers that go with events.
 	ForwardHeaders ForwardHeaders `yaml:"forward_headers"`
-	// Outbox bounds the told events that wait in memory for their delivery.
+	// Outbox bounds the notifications that wait in memory for their delivery.
 	Outbox WebhookOutbox `yaml:"outbox"`
 	// MaxInFlight bounds requests under way at once over all connections;
-	// connect, and all that is told, take at most half each. Default 256.
+	// connect, and the notifications, take at most half each. Default 256.
 	MaxInFlight int `yaml:"max_in_flight"`
 	// OnError says what happens when an asked event gets no answer.
 	OnError OnError `yaml:"on_error"`
-	// Retry paces the attempts of told events.
+	// Retry paces the attempts of notifications.
 	Retry Retry `yaml:"retry"`
 }
 
@@ -52,7 +52,7 @@ type ForwardHeaders struct {
 	Message []string `yaml:"message"`
 }
 
-// WebhookOutbox bounds told events that wait in memory; past it the oldest are
+// WebhookOutbox bounds notifications that wait in memory; past it the oldest are
 // counted and logged as lost.
 type WebhookOutbox struct {
 	// Messages is the number of events. Default 100000.
@@ -74,7 +74,7 @@ const (
 	Allow = "allow"
 )
 
-// Retry paces the attempts of told events: exponential with full jitter.
+// Retry paces the attempts of notifications: exponential with full jitter.
 type Retry struct {
 	// Min is the first pause. Default 500ms.
 	Min time.Duration `yaml:"min"`

@@ -34,6 +34,10 @@ func parseConnectAnswer(body []byte) (c ConnectAnswer, err error) {
 				return ConnectAnswer{}, fmt.Errorf("%s %w", member.name, err)
 			}
 		}
+		delete(all, member.name)
+	}
+	for name := range all {
+		c.unknown = max(c.unknown, name)
 	}
 	return c, nil
 }

@@ -68,6 +68,7 @@ type ConnectAnswer struct {
 	ExpiresAt   *time.Time      // nil: as before
 	Subprotocol string
 	Messages    []json.RawMessage
+	unknown     string // a field that is none of these
 }
 
 // ErrUnavailable: no usable answer came: no connection, timeout, 5xx, 3xx, or a

@@ -5,12 +5,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
+	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/internal/strictjson"
 )
 
@@ -48,6 +50,31 @@ func TestParseConnectAnswer(t *testing.T) {
 	} {
 		f(body, false)
 	}
+}
+
+// {"userId":"42"} let everybody in as nobody, without a word.
+func TestParseConnectAnswer_LogsAnUnknownField(t *testing.T) {
+	f := func(body string, want ...string) {
+		t.Helper()
+		var out journal
+		d := newDispatcher(t, testConfig("http://backend.test"))
+		d.rare = ratelog.New(slog.New(slog.NewTextHandler(&out, nil)))
+		for range 2 {
+			if _, err := d.ParseConnectAnswer(Answer{Status: 200, Body: []byte(body)}); err != nil {
+				t.Errorf("%s: %v", body, err)
+			}
+		}
+		if got := out.String(); (got == "") != (len(want) == 0) || strings.Count(got, "WARN") > 1 || strings.Contains(got, "SECRET") {
+			t.Errorf("%s: got %q", body, got)
+		}
+		for _, w := range want {
+			if !strings.Contains(out.String(), w) {
+				t.Errorf("%s: no %q in %q", body, w, out.String())
+			}
+		}
+	}
+	f(`{"user_id":"42","channels":["a"],"state":1,"expires_at":4102444800,"subprotocol":"x","messages":[]}`)
+	f(`{"userId":"SECRET"}`, "WARN", "field=userId", "user_id")
 }
 
 // TestParseConnectAnswer_TakesWhatBackendsWrite: PHP sends one value as a string,
