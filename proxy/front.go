@@ -27,8 +27,11 @@ func (c *clientConn) refuseHandshake(err error) {
 
 // foreignSetting is where to look when another protocol is spoken.
 func foreignSetting(f *http1.Error) string {
-	if f == http1.ErrTLS {
+	switch f {
+	case http1.ErrTLS:
 		return "tls"
+	case http1.ErrHTTP2:
+		return "listen"
 	}
 	return "trusted_proxies"
 }

@@ -38,7 +38,7 @@ func TestOtherProtocols_AreCalledByTheirNames(t *testing.T) {
 	f("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c\x7f\x00\x00\x01\x7f\x00\x00\x01\x00\x00\x00\x50"+get, "PROXY protocol (version 2)", "trusted_proxies")
 	f(clientHello+strings.Repeat("x", 40), "TLS", "tls")
 	f(clientHello+"\r\n\r\n", "TLS", "tls")
-	f("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "HTTP/2", "trusted_proxies")
+	f("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "HTTP/2", "listen")
 }
 
 func TestPlainProtocols_OnTheTLSPort(t *testing.T) {

@@ -3,7 +3,7 @@ package http1
 // What is spoken to a port of HTTP/1.1 by those that were set up for another one.
 var (
 	ErrTLS     = bad("this is TLS, but plain HTTP/1.1 is spoken here")
-	ErrHTTP2   = bad("this is HTTP/2, but only HTTP/1.1 is spoken here")
+	ErrHTTP2   = bad("this is HTTP/2, but only HTTP/1.1 is spoken here: a front has to use it towards pushcart")
 	ErrProxyV1 = bad("this is the PROXY protocol (version 1), which is not spoken here: let the front send X-Forwarded-For")
 	ErrProxyV2 = bad("this is the PROXY protocol (version 2), which is not spoken here: let the front send X-Forwarded-For")
 )
