@@ -18,7 +18,7 @@ func (s *sink) Send(messages []*Message) {
 		m.Done(Written)
 	}
 }
-func (s *sink) Close(int, string)        {}
+func (s *sink) End(*Cause)               {}
 func (s *sink) Info() Info               { return Info{} }
 func (s *sink) SetState(json.RawMessage) {}
 

@@ -23,9 +23,8 @@ type Conn interface {
 	// several go out in one write. The connection calls Done of each message exactly
 	// once, now or later, from any goroutine. It does not keep the slice.
 	Send(messages []*Message)
-	// Close ends the connection on the backend's behalf (SPEC §6.2 disconnect).
-	// Only the first cause of a connection's end counts.
-	Close(code int, reason string)
+	// End ends the connection and never blocks. Only the first cause counts.
+	End(cause *Cause)
 	// Info describes the connection for the API.
 	Info() Info
 	// SetState replaces the connection's state (SPEC §5 state).

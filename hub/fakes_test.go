@@ -47,11 +47,11 @@ func (c *fakeConn) Send(messages []*Message) {
 	}
 }
 
-func (c *fakeConn) Close(code int, reason string) {
+func (c *fakeConn) End(cause *Cause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.code == 0 {
-		c.code, c.reason, c.final = code, reason, len(c.got)
+		c.code, c.reason, c.final = cause.Code, cause.Reason, len(c.got)
 	}
 }
 

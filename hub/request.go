@@ -108,7 +108,7 @@ func (h *Hub) asked(topic string, q *request) []Conn {
 func (h *Hub) serveOne(q *request, c Conn, out *reply) {
 	switch q.Op {
 	case opDisconnect:
-		c.Close(q.Code, q.Reason)
+		c.End(&Cause{Why: Disconnected, Code: q.Code, Reason: q.Reason})
 	case opSetState:
 		c.SetState(q.State)
 	case opUnsubscribe:

@@ -22,7 +22,7 @@ func (s *sink) Send(messages []*hub.Message) {
 		m.Done(hub.Written)
 	}
 }
-func (s *sink) Close(int, string)        {}
+func (s *sink) End(*hub.Cause)           {}
 func (s *sink) Info() hub.Info           { return hub.Info{} }
 func (s *sink) SetState(json.RawMessage) {}
 

@@ -1,11 +1,8 @@
 package ws
 
 import (
-	"errors"
 	"sync"
 	"sync/atomic"
-
-	"github.com/pushcart/pushcart/webhook"
 )
 
 // asked are the messages that the backend has yet to answer. Past half of
@@ -20,32 +17,35 @@ type asked struct {
 	stalled map[*Conn]struct{}
 }
 
-// messageCost is what a message takes beside its payload until it is answered.
-const messageCost = 1 << 10
-
 func (a *asked) full() bool {
 	n := a.bytes.Load()
 	return n > 0 && n >= a.most
 }
 
-// ask puts a message to the backend.
-func (c *Conn) ask(ev *webhook.Event, body []byte) {
-	ev.Body = body
-	a, size := &c.srv.asked, int64(len(body)+messageCost)
-	a.bytes.Add(size)
-	c.srv.hooks.Ask(ev, func(answer webhook.Answer, err error) {
-		defer c.srv.guard.Recover("answer to a message", c.broken)
-		a.bytes.Add(-size)
-		a.relieve()
-		c.answered(answer, err)
-	})
+// Hold implements session.Transport.
+func (c *Conn) Hold(cost int) {
+	c.srv.asked.bytes.Add(int64(cost))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = c.ended == nil
+}
+
+// Resume implements session.Transport.
+func (c *Conn) Resume(cost int) {
+	a := &c.srv.asked
+	a.bytes.Add(-int64(cost))
+	a.relieve()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy = false
+	c.readOnLocked()
 }
 
 // stall says whether the connection may not begin a message now; then it is read on
 // when there is room.
 func (c *Conn) stall() bool {
 	a := &c.srv.asked
-	if !a.full() || !c.srv.wants(webhook.Message) {
+	if !a.full() || !c.srv.sessions.Asks() {
 		return false
 	}
 	if !c.stalls() {
@@ -124,19 +124,3 @@ func (s *Server) readSize() int {
 
 // leastRead is enough for control frames and the heads of others.
 const leastRead = 512
-
-// maxConnecting bounds the bytes of connect events that wait for their answer.
-const maxConnecting = 64 << 20
-
-var errCrowded = errors.New("too many handshakes wait for the backend")
-
-// mayAsk counts a connect event until leave is called; false: too many wait.
-func (s *Server) mayAsk(size int) (leave func(), ok bool) {
-	cost := int64(size + messageCost)
-	leave = func() { s.connecting.Add(-cost) }
-	if s.connecting.Add(cost) > maxConnecting {
-		leave()
-		return nil, false
-	}
-	return leave, true
-}

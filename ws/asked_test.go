@@ -72,7 +72,7 @@ func TestConn_MemoryIsBoundedAndNothingLostBehindABackendThatHangs(t *testing.T)
 
 func TestConn_StandsInLineWhereTooMuchIsAsked(t *testing.T) {
 	onEveryRoad(t, func(c *config.Config) { c.Webhook.Timeout = time.Minute }, func(t *testing.T, n *node) {
-		n.Server.asked.most = 2 * messageCost
+		n.Server.asked.most = 2 * (1 << 10)
 		var all []*client
 		for range 5 {
 			c, _ := n.connect(t, "", nil)
@@ -92,24 +92,4 @@ func TestConn_StandsInLineWhereTooMuchIsAsked(t *testing.T) {
 		}
 		eventually(t, "nobody stands in line", func() bool { return stalled() == 0 })
 	})
-}
-
-func TestServer_ConnectEventsThatWaitAreBounded(t *testing.T) {
-	s := &Server{}
-	first, ok := s.mayAsk(maxConnecting - 2*messageCost)
-	if !ok {
-		t.Fatal("the first may not ask")
-	}
-	if _, ok := s.mayAsk(messageCost); ok {
-		t.Error("one too many may ask")
-	}
-	second, ok := s.mayAsk(0)
-	if !ok {
-		t.Error("the refused one still counts")
-	}
-	first()
-	second()
-	if n := s.connecting.Load(); n != 0 {
-		t.Errorf("%d bytes are still counted", n)
-	}
 }

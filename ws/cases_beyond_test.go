@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/hub"
 )
 
 // declared is the head of a frame that says it is so long, in 2 or 8 bytes.
@@ -201,7 +202,7 @@ func TestCases_TheServersCloseIsAnsweredByTheClient(t *testing.T) {
 			onEveryRoad(t, nil, func(t *testing.T, n *node) {
 				c, _ := n.connect(t, "", nil)
 				began := time.Now()
-				n.only(t).Close(4100, "bye")
+				n.only(t).End(&hub.Cause{Why: hub.Disconnected, Code: 4100, Reason: "bye"})
 				c.hears(reply{finBit | opClose, "\x10\x04bye"})
 				c.write(join(ping("late"), say("late"), answer), oneWrite)
 				if rest, err := io.ReadAll(c.in); err != nil || len(rest) > 0 {
@@ -243,7 +244,7 @@ func TestCases_CloseWhileTheAppIsAsked(t *testing.T) {
 	})
 	f("the server closes: no answer comes any more", func(t *testing.T, n *node) {
 		c := held(t, n)
-		n.only(t).Close(4100, "")
+		n.only(t).End(&hub.Cause{Why: hub.Disconnected, Code: 4100})
 		c.hears(reply{finBit | opClose, "\x10\x04"})
 		n.release()
 		c.write(join(say("second"), closing(4100, "")), oneWrite)
@@ -364,7 +365,7 @@ func TestCases_EarlyDataOfAConnectionThatEndsAtOnce(t *testing.T) {
 				case <-done:
 					return
 				default:
-					n.any(func(c *Conn) bool { c.Close(4100, ""); return false })
+					n.any(func(c *Conn) bool { c.End(&hub.Cause{Why: hub.Disconnected, Code: 4100}); return false })
 				}
 			}
 		}()

@@ -93,11 +93,16 @@ type node struct {
 
 func newNode(t *testing.T, r road, change func(*config.Config)) *node {
 	t.Helper()
+	return newNodeOf(t, r, change, parts{})
+}
+
+func newNodeOf(t *testing.T, r road, change func(*config.Config), p parts) *node {
+	t.Helper()
 	n := &node{letGo: make(chan struct{}), ended: make(chan string, 64)}
 	n.release = sync.OnceFunc(func() { close(n.letGo) })
 	var cfg config.Config
 	app := httptest.NewServer(http.HandlerFunc(n.echo))
-	s, h := newTestServer(t, func(c *config.Config) {
+	s, h := newServerOf(t, func(c *config.Config) {
 		c.Backend.URL = app.URL
 		c.WebSocket.PingInterval = 24 * time.Hour // a ping of ours is in no case
 		c.Webhook.URL, c.Webhook.Events, c.Webhook.Unsigned = app.URL+"/hook", []string{"message"}, true
@@ -109,7 +114,7 @@ func newNode(t *testing.T, r road, change func(*config.Config)) *node {
 			change(c)
 		}
 		cfg = *c
-	}, nil)
+	}, nil, p)
 	n.Server = s
 	front, err := proxy.New(proxy.Options{
 		Config: cfg, Upgraded: s.Connections, Metrics: metrics.New("test", ""), Log: slog.New(slog.DiscardHandler),

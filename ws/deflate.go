@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/klauspost/compress/flate"
+
+	"github.com/pushcart/pushcart/hub"
 )
 
 // minDeflate is from how many bytes on messages are compressed; below, the frame
@@ -101,7 +103,7 @@ var readers = sync.Pool{New: func() any { return flate.NewReader(nil) }}
 
 // inflate decompresses a message of at most most bytes; more than that is never
 // held. data is its own to change.
-func inflate(data []byte, op byte, most int64) ([]byte, *ending) {
+func inflate(data []byte, op byte, most int64) ([]byte, *hub.Cause) {
 	from := bytes.NewReader(append(data, flushed...))
 	r := readers.Get().(io.ReadCloser)
 	defer readers.Put(r)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/protocol/raw"
 )
 
 // squeeze is a client's compressed payload, made by the standard library.
@@ -68,7 +69,7 @@ func noise(n int) []byte {
 func TestDeflatedFrame_IsWhatTheStandardLibraryReads(t *testing.T) {
 	for _, size := range []int{minDeflate, 200, 4096, 65535, 200_000} {
 		m := &hub.Message{Kind: hub.JSON, Data: text(size)}
-		first, p := payloadOf(t, newCodec(new(hub.Hub)).deflatedFrame(m))
+		first, p := payloadOf(t, newCodec(new(hub.Hub), raw.Protocol{}).deflatedFrame(m))
 		if first != finText|rsv1 {
 			t.Errorf("%d bytes: first byte %x", size, first)
 		}
@@ -80,7 +81,7 @@ func TestDeflatedFrame_IsWhatTheStandardLibraryReads(t *testing.T) {
 
 func TestDeflatedFrame_IsThePlainOneWhereThatIsSmaller(t *testing.T) {
 	m := &hub.Message{Kind: hub.Binary, Data: noise(5000)}
-	if first, p := payloadOf(t, newCodec(new(hub.Hub)).deflatedFrame(m)); first != finBinary || !bytes.Equal(p, m.Data) {
+	if first, p := payloadOf(t, newCodec(new(hub.Hub), raw.Protocol{}).deflatedFrame(m)); first != finBinary || !bytes.Equal(p, m.Data) {
 		t.Errorf("first byte %x, %d bytes", first, len(p))
 	}
 }
@@ -88,7 +89,7 @@ func TestDeflatedFrame_IsThePlainOneWhereThatIsSmaller(t *testing.T) {
 func TestFrameOf_KeepsToTheWindow(t *testing.T) {
 	f := func(window uint8, size int, compressed bool) {
 		t.Helper()
-		c := &Conn{srv: &Server{codec: newCodec(new(hub.Hub))}, window: window}
+		c := &Conn{srv: &Server{codecs: []*codec{newCodec(new(hub.Hub), raw.Protocol{})}}, window: window}
 		first, _ := payloadOf(t, c.frameOf(&hub.Message{Kind: hub.Text, Data: text(size)}))
 		if got := first&rsv1 != 0; got != compressed {
 			t.Errorf("window %d, %d bytes: compressed %v, want %v", window, size, got, compressed)
@@ -112,7 +113,7 @@ func TestInflate(t *testing.T) {
 		t.Helper()
 		got, fault := inflate(bytes.Clone(data), op, most)
 		switch want := want.(type) {
-		case *ending:
+		case *hub.Cause:
 			if fault != want {
 				t.Errorf("%s: got %d bytes and %v, want %v", name, len(got), fault, want)
 			}
@@ -144,7 +145,7 @@ func TestConn_ReservedBitIsForCompressedMessagesOnly(t *testing.T) {
 		c, _ := bareConn()
 		c.window = window
 		c.received(join(frames...))
-		if c.srv.inflater.work.Wait(); c.ended == nil || c.ended.code != want {
+		if c.srv.inflater.work.Wait(); endCode(c) != want {
 			t.Errorf("window %d, %x: ended %v, want %d", window, frames, c.ended, want)
 		}
 	}

@@ -13,7 +13,7 @@ const (
 )
 
 // BeginDrain refuses handshakes from now on.
-func (s *Server) BeginDrain() { s.draining.Store(true) }
+func (s *Server) BeginDrain() { s.sessions.Drain() }
 
 // Drain refuses new handshakes and closes the connections with 1012 in batches
 // spread over shutdown.drain, so that their reconnects do not fall on the other
@@ -24,7 +24,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	for _, l := range s.engine.loops() {
 		l.each(func(c *Conn) { all = append(all, c) })
 	}
-	batch := drainBatch(len(all), s.cfg.Shutdown.Drain)
+	batch := drainBatch(len(all), s.drainOver)
 	tick := time.NewTicker(drainStep)
 	defer tick.Stop()
 	for !errors.Is(ctx.Err(), context.Canceled) { // that is: at once, and Close says so

@@ -63,7 +63,7 @@ func TestConn_PushesThatAReplyPushesOutHaveTheirOutcome(t *testing.T) {
 			var a answer
 			defer func() { answered <- a }()
 			resp, err := http.Post(url+"/v1/push", "application/json",
-				strings.NewReader(`{"to":{"connections":["`+c.member.ID()+`"]},"text":"x","wait":"20s"}`))
+				strings.NewReader(`{"to":{"connections":["`+c.Member().ID()+`"]},"text":"x","wait":"20s"}`))
 			if err != nil {
 				return
 			}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,8 @@ import (
 	"github.com/pushcart/pushcart/internal/http1"
 	"github.com/pushcart/pushcart/internal/leak"
 	"github.com/pushcart/pushcart/metrics"
+	"github.com/pushcart/pushcart/protocol/raw"
+	"github.com/pushcart/pushcart/session"
 	"github.com/pushcart/pushcart/webhook"
 )
 
@@ -33,12 +36,32 @@ func TestMain(m *testing.M) { leak.Main(m) }
 // test runs in a bubble, which a poller's system call would never let idle.
 func newTestServer(t testing.TB, change func(*config.Config), e *engine) (*Server, *hub.Hub) {
 	t.Helper()
+	return newServerOf(t, change, e, parts{})
+}
+
+// newSeatedServer is the same with seats of the test's own.
+func newSeatedServer(t testing.TB, change func(*config.Config), e *engine, seats broker.Seats) (*Server, *hub.Hub) {
+	t.Helper()
+	return newServerOf(t, change, e, parts{seats: seats})
+}
+
+// parts are what a test brings itself.
+type parts struct {
+	seats broker.Seats
+	log   io.Writer
+}
+
+func newServerOf(t testing.TB, change func(*config.Config), e *engine, p parts) (*Server, *hub.Hub) {
+	t.Helper()
+	if p.log == nil {
+		p.log = io.Discard
+	}
 	cfg := config.Default()
 	cfg.Auth.Anonymous = true
 	if change != nil {
 		change(&cfg)
 	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.NewJSONHandler(p.log, nil))
 	m := metrics.New("test", "")
 	hub := hub.NewHub(broker.NewMemory(), hub.NewNodeID(), m, log)
 	if err := hub.Start(t.Context()); err != nil {
@@ -48,8 +71,11 @@ func newTestServer(t testing.TB, change func(*config.Config), e *engine) (*Serve
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Config: cfg, Hub: hub, Auth: a, Metrics: m, Log: log}
-	if cfg.Limits.ConnectionsPerUser > 0 {
+	o := session.Options{
+		Settings: session.NewSettings(cfg.WebSocket, cfg.Auth, cfg.Webhook, cfg.Limits),
+		Hub:      hub, Auth: a, Protocols: rawOnly, Metrics: m, Log: log,
+	}
+	if o.Seats = p.seats; cfg.Limits.ConnectionsPerUser > 0 {
 		o.Seats = broker.NewMemorySeats(cfg.Limits)
 	}
 	if cfg.Webhook.URL != "" {
@@ -62,7 +88,23 @@ func newTestServer(t testing.TB, change func(*config.Config), e *engine) (*Serve
 			t.Fatal(err)
 		}
 	}
-	return newServer(o, e), hub
+	s := newServer(Options{
+		Config: cfg.WebSocket, Drain: cfg.Shutdown.Drain, Sessions: session.NewEngine(o), Metrics: m, Log: log,
+	}, e)
+	hooksOf.Store(s, o.Webhooks)
+	t.Cleanup(func() { hooksOf.Delete(s) })
+	return s, hub
+}
+
+var rawOnly = []session.Named{{Name: raw.Name, Protocol: raw.Protocol{}}}
+
+// hooksOf are the dispatchers of the test servers, for tests that end them.
+var hooksOf sync.Map
+
+// hooks is the server's dispatcher, nil if it has none.
+func (s *Server) hooks() *webhook.Dispatcher {
+	d, _ := hooksOf.Load(s)
+	return d.(*webhook.Dispatcher)
 }
 
 func goEngine() *engine {
@@ -111,8 +153,8 @@ func closeServer(t testing.TB, s *Server, h *hub.Hub) {
 	if err := s.Close(ctx); err != nil {
 		t.Error(err)
 	}
-	if s.hooks != nil {
-		if err := s.hooks.Close(ctx); err != nil {
+	if d := s.hooks(); d != nil {
+		if err := d.Close(ctx); err != nil {
 			t.Error(err)
 		}
 	}
@@ -191,8 +233,8 @@ func TestGoroutinePath_ExpiryAndDrainCloseWithTheirCodes(t *testing.T) {
 			}
 		})
 		first.mu.Lock()
-		first.expires = first.loop.at(time.Now().Add(2 * time.Second))
-		first.loop.schedule(first, first.expires)
+		first.session.ExpireAt(time.Now().Add(2 * time.Second))
+		first.loop.schedule(first, first.loop.at(first.session.Expires()))
 		first.mu.Unlock()
 		if op, p := readFrame(t, in); op == opPing {
 			op, p = readFrame(t, in)
@@ -324,7 +366,7 @@ func TestServer_SheddingTakesTheLargest(t *testing.T) {
 		}
 		_, _ = io.WriteString(conn, "GET /_push HTTP/1.1\r\nHost: app\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-		if _, err := io.ReadFull(conn, make([]byte, len(switching([]byte("dGhlIHNhbXBsZSBub25jZQ=="), "", "", nil)))); err != nil {
+		if _, err := io.ReadFull(conn, make([]byte, len(switching([]byte("dGhlIHNhbXBsZSBub25jZQ=="), "", &session.Admission{})))); err != nil {
 			t.Fatal(err)
 		}
 		return conn

@@ -47,17 +47,17 @@ func (c *Conn) keepAliveLocked(now tick) []*hub.Message {
 	if c.ended != nil {
 		return nil
 	}
-	if c.held && now >= c.more.wakeAt {
+	if c.held && now >= c.wakeAt {
 		c.held = false
 		c.seen.Store(uint32(now))
 		c.resumeLocked()
 	}
 	beat := &c.srv.heartbeat
 	switch {
-	case c.expires != 0 && now >= c.expires:
+	case c.expired():
 		return c.endLocked(endExpired)
 	case now < c.pingAt:
-	case c.busy || c.held || c.stalled: // not read, so its pong could not be seen (SPEC §5)
+	case c.busy || c.inflating || c.held || c.stalled: // not read, so its pong could not be seen (SPEC §5)
 		c.pinged, c.pingAt = false, beat.next(now)
 	case !c.pinged:
 		c.pinged, c.pingSent, c.pingAt = true, now, beat.deadline(now)
@@ -77,3 +77,9 @@ func (c *Conn) keepAliveLocked(now tick) []*hub.Message {
 }
 
 var pingFrame = newFrame(opPing, nil)
+
+// expired says whether the session's time is over.
+func (c *Conn) expired() bool {
+	at := c.session.Expires()
+	return !at.IsZero() && !time.Now().Before(at)
+}

@@ -3,7 +3,10 @@ package ws
 import (
 	"bytes"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/pushcart/pushcart/hub"
 )
 
 func TestHeartbeat_KeepsTheIntervalAtFewMoments(t *testing.T) {
@@ -70,26 +73,31 @@ func TestHeartbeat_PingsAlsoWhileFramesWait(t *testing.T) {
 }
 
 func TestConn_IsAttendedAtWhateverComesFirst(t *testing.T) {
+	const second = tick(time.Second / tickLength)
 	f := func(ping, wake, expires, want tick) {
 		t.Helper()
-		c, _ := bareConn()
-		c.pingAt, c.expires = ping, expires
-		c.held, c.more = wake != 0, &extras{wakeAt: wake}
-		if got := c.dueLocked(); got != want {
-			t.Errorf("ping at %d, reading again at %d, expiry at %d: due at %d", ping, wake, expires, got)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			c, _ := bareConn()
+			c.pingAt, c.held, c.wakeAt = ping, wake != 0, wake
+			if expires != 0 {
+				c.session.ExpireAt(time.Now().Add(time.Duration(expires) * tickLength))
+			}
+			if got := c.dueLocked(); got != want {
+				t.Errorf("ping at %d, reading again at %d, expiry at %d: due at %d", ping, wake, expires, got)
+			}
+		})
 	}
-	f(9, 0, 0, 9)
-	f(9, 7, 0, 7)
-	f(9, 0, 5, 5)
-	f(9, 7, 5, 5)
-	f(3, 7, 5, 3)
+	f(90, 0, 0, 90)
+	f(90, 70, 0, 70)
+	f(90, 0, 2*second, 2*second+1)
+	f(90, 70, 2*second, 2*second+1)
+	f(30, 70, 2*second, 30)
 }
 
 // After a pause of the machine the deadlines of many pongs are over that lie in
 // their sockets: who is read later than others must not be closed for it.
 func TestHeartbeat_APongThatWasNotReadYetIsNoMissingOne(t *testing.T) {
-	f := func(input, choked bool, want *ending) {
+	f := func(input, choked bool, want *hub.Cause) {
 		t.Helper()
 		c, out := bareConn()
 		c.loop.began = time.Now().Add(-time.Hour)

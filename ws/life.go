@@ -1,11 +1,9 @@
 package ws
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/pushcart/pushcart/hub"
-	"github.com/pushcart/pushcart/webhook"
 )
 
 // open lets frames out: the 101 first, then what was pushed meanwhile.
@@ -57,7 +55,7 @@ func (c *Conn) attend() {
 	}
 	c.giveUp(d.given, d.ended)
 	if d.leave {
-		c.leave(d.ended)
+		c.srv.sessions.Ended(&c.session, c, d.ended)
 	}
 	if d.release {
 		c.release()
@@ -70,7 +68,7 @@ func (c *Conn) attend() {
 type dues struct {
 	alive   bool
 	given   []*hub.Message
-	ended   *ending
+	ended   *hub.Cause
 	leave   bool
 	release bool
 	next    tick
@@ -124,45 +122,12 @@ func (c *Conn) dueLocked() tick {
 		return due
 	}
 	if c.held {
-		due = min(due, c.more.wakeAt)
+		due = min(due, c.wakeAt)
 	}
-	if c.expires != 0 {
-		due = min(due, c.expires)
+	if at := c.session.Expires(); !at.IsZero() {
+		due = min(due, c.loop.at(at))
 	}
 	return due
-}
-
-// leave tells hub and backend that the connection ended.
-func (c *Conn) leave(e *ending) {
-	s := c.srv
-	s.hub.Leave(c)
-	s.users.leave(c.member.User(), &c.member)
-	s.metrics.Disconnects.WithLabelValues(string(e.cause)).Inc()
-	if e == endSlow {
-		s.metrics.SlowConsumers.Inc()
-	}
-	if !s.wants(webhook.Disconnected) {
-		return
-	}
-	body, err := json.Marshal(disconnected{
-		Code: e.code, Reason: e.reason, Cause: e.cause, DurationMS: time.Since(c.member.Since()).Milliseconds(),
-	})
-	if err != nil { // numbers and strings only: cannot happen
-		return
-	}
-	c.mu.Lock()
-	ev := c.eventLocked(webhook.Disconnected)
-	c.mu.Unlock()
-	ev.ContentType, ev.Body = contentJSON, body
-	s.hooks.Tell(ev)
-}
-
-// disconnected is the body of that event (SPEC §5).
-type disconnected struct {
-	Code       int    `json:"code"`
-	Reason     string `json:"reason"`
-	Cause      Cause  `json:"cause"`
-	DurationMS int64  `json:"duration_ms"`
 }
 
 // release gives everything back, each also if another panics. The loop calls it
@@ -174,7 +139,7 @@ func (c *Conn) release() {
 	c.giveUp(c.closed())
 }
 
-func (c *Conn) closed() (given []*hub.Message, e *ending) {
+func (c *Conn) closed() (given []*hub.Message, e *hub.Cause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.phase = phaseClosed

@@ -14,11 +14,10 @@ import (
 // until its first ping would have been due.
 func TestLife_EndedWithinItsHandshakeIsForcedLikeAnyOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, h := newTestServer(t, func(c *config.Config) {
+		s, h := newSeatedServer(t, func(c *config.Config) {
 			c.WebSocket.PingInterval = 24 * time.Hour
 			c.Auth.JWT.Secret = testSecret
-		}, goEngine())
-		s.users = newUserLimit(&hasty{left: make(chan string, 8)}, s.hub)
+		}, goEngine(), &hasty{left: make(chan string, 8)})
 		began := time.Now()
 		c := call(t, s, "192.0.2.1", tokenOf("ann"))
 		op, payload := readFrame(t, c.in)
@@ -43,13 +42,12 @@ func (*slow) Leave(string, string)       {}
 
 func TestDrain_ReachesConnectionsThatItFoundInTheirHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, h := newTestServer(t, func(c *config.Config) { c.Auth.JWT.Secret = testSecret }, goEngine())
 		seats := &slow{take: make(chan bool)}
-		s.users = newUserLimit(seats, s.hub)
+		s, h := newSeatedServer(t, func(c *config.Config) { c.Auth.JWT.Secret = testSecret }, goEngine(), seats)
 		let := make(chan *caller, 1)
 		go func() { let <- call(t, s, "192.0.2.1", tokenOf("ann")) }()
 		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), s.cfg.Shutdown.Drain)
+		ctx, cancel := context.WithTimeout(t.Context(), s.drainOver)
 		defer cancel()
 		drained := make(chan error, 1)
 		go func() { drained <- s.Drain(ctx) }()

@@ -108,10 +108,11 @@ func ours(input []byte) (o outcome) {
 	}
 	switch {
 	case c.ended == nil:
-	case c.ended.cause == CauseClient:
-		o.code = c.ended.code
+	case c.ended.Why.Label() == "client":
+		o.code = endCode(c)
 	default:
-		o.fault = fmt.Errorf("%d %s", c.ended.code, c.ended.reason)
+		code, reason := c.srv.sessions.Code(&c.session, c.ended)
+		o.fault = fmt.Errorf("%d %s", code, reason)
 	}
 	o.read(out.out)
 	return o

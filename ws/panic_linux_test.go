@@ -135,7 +135,7 @@ func TestPanic_InAHandshakeGivesBackWhatItHeld(t *testing.T) {
 			c := n.dial(t)
 			c.write([]byte(handshook+"\r\n"), oneWrite)
 			eventually(t, "the panic", n.panicked)
-			eventually(t, "it is gone", func() bool { return n.Connections() == 0 && n.hub.Connections() == 0 })
+			eventually(t, "it is gone", func() bool { return n.Connections() == 0 && n.sessions.Hub().Connections() == 0 })
 		})
 	}
 }

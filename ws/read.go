@@ -3,6 +3,8 @@ package ws
 import (
 	"math"
 	"unicode/utf8"
+
+	"github.com/pushcart/pushcart/hub"
 )
 
 // framesAtOnce is how many frames of one connection are taken before others have
@@ -79,7 +81,9 @@ func (c *Conn) halted() bool {
 	return true
 }
 
-func (c *Conn) haltedLocked() bool { return c.busy || c.held || c.choked || c.stalled }
+func (c *Conn) haltedLocked() bool {
+	return c.busy || c.inflating || c.held || c.choked || c.stalled
+}
 
 // takeRest says whether kept bytes may be parsed now.
 func (c *Conn) takeRest() bool {
@@ -94,10 +98,10 @@ func (c *Conn) takeRest() bool {
 
 // keep stores bytes that cannot be parsed yet.
 func (c *Conn) keep(b []byte) {
-	c.input().raw = append(c.in.raw[:0], b...)
+	c.unfinished().raw = append(c.in.raw[:0], b...)
 }
 
-func (c *Conn) input() *inbound {
+func (c *Conn) unfinished() *inbound {
 	if c.in == nil {
 		c.in = inbounds.Get().(*inbound)
 	}
@@ -139,7 +143,7 @@ func (c *Conn) dropInput() {
 
 // step takes one frame, or what is there of it, from the start of b, and returns
 // how many bytes it used; 0: more are needed.
-func (c *Conn) step(t *turn, b []byte) (int, *ending) {
+func (c *Conn) step(t *turn, b []byte) (int, *hub.Cause) {
 	if c.in != nil && c.in.busy {
 		return c.payload(t, b)
 	}
@@ -161,7 +165,7 @@ func (c *Conn) step(t *turn, b []byte) (int, *ending) {
 	t.frames++
 	rest := b[h.size:]
 	if int64(len(rest)) < h.length {
-		in := c.input()
+		in := c.unfinished()
 		in.head, in.got, in.busy = h, 0, true
 		in.begin(h)
 		return h.size, nil
@@ -181,7 +185,7 @@ func (c *Conn) missing() int {
 
 // check refuses a frame head that RFC 6455 §5 forbids, before any of its payload
 // is kept.
-func (c *Conn) check(h header) *ending {
+func (c *Conn) check(h header) *hub.Cause {
 	begun := c.in != nil && c.in.op != 0
 	switch {
 	case h.rsv != 0 && !c.mayCompress(h):
@@ -221,7 +225,7 @@ func (c *Conn) mayCompress(h header) bool {
 }
 
 // payload takes bytes of the frame that is arriving.
-func (c *Conn) payload(t *turn, b []byte) (int, *ending) {
+func (c *Conn) payload(t *turn, b []byte) (int, *hub.Cause) {
 	in := c.in
 	n := int(min(int64(len(b)), in.head.length-in.got))
 	p := b[:n]
@@ -242,7 +246,7 @@ func (c *Conn) payload(t *turn, b []byte) (int, *ending) {
 }
 
 // frame takes a whole frame.
-func (c *Conn) frame(t *turn, h header, p []byte) *ending {
+func (c *Conn) frame(t *turn, h header, p []byte) *hub.Cause {
 	switch {
 	case h.op >= opClose:
 		return c.control(t, h.op, p)
@@ -253,12 +257,12 @@ func (c *Conn) frame(t *turn, h header, p []byte) *ending {
 		c.message(t, h.op, p)
 		return nil
 	}
-	c.input().begin(h)
+	c.unfinished().begin(h)
 	return c.fragment(t, p, h.fin)
 }
 
 // fragment adds to the message that is arriving; last ends it.
-func (c *Conn) fragment(t *turn, p []byte, last bool) *ending {
+func (c *Conn) fragment(t *turn, p []byte, last bool) *hub.Cause {
 	in := c.in
 	text := in.op == opText && !in.compressed
 	if text && !in.text.feed(p) {
@@ -283,7 +287,7 @@ func (c *Conn) fragment(t *turn, p []byte, last bool) *ending {
 
 // control answers a control frame (RFC 6455 §5.5). A pong needs nothing: that
 // something came at all is the sign of life.
-func (c *Conn) control(t *turn, op byte, p []byte) *ending {
+func (c *Conn) control(t *turn, op byte, p []byte) *hub.Cause {
 	switch op {
 	case opPing:
 		t.pongs = appendFrame(t.pongs, opPong, p)
@@ -294,17 +298,17 @@ func (c *Conn) control(t *turn, op byte, p []byte) *ending {
 }
 
 // peerClose answers the peer's Close with the same code.
-func (c *Conn) peerClose(p []byte) *ending {
-	e := &ending{code: CodeNoStatus, cause: CauseClient, final: true}
+func (c *Conn) peerClose(p []byte) *hub.Cause {
+	e := &hub.Cause{Why: hub.PeerClosed, Code: codeNoStatus}
 	switch {
 	case len(p) == 1:
 		return protocolError("bad close frame")
 	case len(p) >= 2:
-		e.code, e.reason = int(p[0])<<8|int(p[1]), string(p[2:])
-		if !validPeerCode(e.code) {
+		e.Code, e.Reason = int(p[0])<<8|int(p[1]), string(p[2:])
+		if !validPeerCode(e.Code) {
 			return protocolError("bad close code")
 		}
-		if !utf8.ValidString(e.reason) {
+		if !utf8.ValidString(e.Reason) {
 			return endUTF8
 		}
 	}

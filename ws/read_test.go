@@ -10,6 +10,8 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/guard"
+	"github.com/pushcart/pushcart/protocol/raw"
+	"github.com/pushcart/pushcart/session"
 )
 
 // sink is a socket that takes everything.
@@ -49,12 +51,20 @@ func bareConn() (*Conn, *sink) {
 	s := &Server{
 		guard: guard.New(slog.New(slog.DiscardHandler), nil),
 		box:   d.Outbox, maxMessage: int64(d.MaxMessageSize), inboundTotal: int64(d.InboundTotal),
-		heartbeat: newHeartbeat(d.PingInterval, d.PongTimeout), engine: &engine{goLoop: newGoLoop()}, codec: newCodec(new(hub.Hub)),
+		heartbeat: newHeartbeat(d.PingInterval, d.PongTimeout), engine: &engine{goLoop: newGoLoop()}, codecs: []*codec{newCodec(new(hub.Hub), raw.Protocol{})}, sessions: quietSessions(),
 	}
 	out := &sink{}
-	c := &Conn{srv: s, loop: s.engine.goLoop.loop, sock: out, phase: phaseOpen}
+	c := &Conn{srv: s, loop: s.engine.goLoop.loop, sock: out, life: life{phase: phaseOpen}}
 	c.loop.add(c, never)
 	return c, out
+}
+
+// quietSessions ask and tell nobody.
+func quietSessions() *session.Engine {
+	return session.NewEngine(session.Options{
+		Settings:  session.NewSettings(config.WebSocket{}, config.Auth{}, config.Webhook{}, config.Limits{}),
+		Protocols: rawOnly, Log: slog.New(slog.DiscardHandler),
+	})
 }
 
 // masked is a client's frame.
@@ -78,11 +88,7 @@ func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
 // heard sums up what a connection made of its input.
 func heard(c *Conn, out *sink) string {
-	code := 0
-	if c.ended != nil {
-		code = c.ended.code
-	}
-	return fmt.Sprintf("messages=%d bytes=%d code=%d out=%x", c.inFrames.Load(), c.inBytes.Load(), code, out.out)
+	return fmt.Sprintf("messages=%d bytes=%d code=%d out=%x", c.inFrames.Load(), c.inBytes.Load(), endCode(c), out.out)
 }
 
 func TestConn_ReadsWhatRFC6455Allows(t *testing.T) {
@@ -124,7 +130,7 @@ func TestConn_RefusesWhatRFC6455Forbids(t *testing.T) {
 				c.feed(b[:n])
 				b = b[n:]
 			}
-			if c.ended == nil || c.ended.code != code {
+			if endCode(c) != code {
 				t.Errorf("%s in pieces of %d: got %+v, want code %d", name, chop, c.ended, code)
 			}
 		}
@@ -154,7 +160,7 @@ func TestConn_FindsBadUTF8BeforeTheFrameEnds(t *testing.T) {
 	c, _ := bareConn()
 	whole := masked(finText, "good so far \xf4\x90\x80\x80 and much more")
 	c.feed(bytes.Clone(whole[:6+12+2]))
-	if c.ended == nil || c.ended.code != CodeInvalidUTF8 {
+	if endCode(c) != CodeInvalidUTF8 {
 		t.Fatalf("after the second byte of a bad character: got %+v, want 1007", c.ended)
 	}
 }
@@ -170,8 +176,8 @@ func TestConn_AnswersPingAndClose(t *testing.T) {
 	if want := newFrame(opClose, []byte("\x0b\xb8bye")); !bytes.Equal(out.out, want) {
 		t.Fatalf("close: got %x, want %x", out.out, want)
 	}
-	if c.ended.cause != CauseClient {
-		t.Fatalf("cause: got %q, want client", c.ended.cause)
+	if c.ended.Why.Label() != "client" {
+		t.Fatalf("cause: got %q, want client", c.ended.Why.Label())
 	}
 }
 

@@ -7,68 +7,46 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
-	"github.com/pushcart/pushcart/auth"
-	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
-	"github.com/pushcart/pushcart/hub"
-	"github.com/pushcart/pushcart/internal/descriptors"
 	"github.com/pushcart/pushcart/internal/guard"
-	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
-	"github.com/pushcart/pushcart/webhook"
+	"github.com/pushcart/pushcart/session"
 )
 
 // Options are what a Server is built from.
 type Options struct {
-	// Config is read for WebSocket, Auth.Anonymous, Webhook, Limits and Shutdown.
-	Config config.Config
-	// Hub is this node's table of connections.
-	Hub *hub.Hub
-	// Auth verifies credentials.
-	Auth *auth.Authenticator
-	// Webhooks is nil where no webhook is configured.
-	Webhooks *webhook.Dispatcher
-	// Seats counts the connections of users; nil without
-	// limits.connections_per_user.
-	Seats broker.Seats
-	// Descriptors are shared with the public listener, which counts a connection until
-	// Serve returns; nil: no bound.
-	Descriptors *descriptors.Budget
-	Metrics     *metrics.Metrics
-	Log         *slog.Logger
+	Config config.WebSocket
+	// Drain is shutdown.drain.
+	Drain time.Duration
+	// Sessions decides who comes in, and takes what they say.
+	Sessions *session.Engine
+	Metrics  *metrics.Metrics
+	Log      *slog.Logger
 }
 
 // Server owns all WebSocket connections of a node.
 type Server struct {
-	cfg       config.Config
-	hub       *hub.Hub
-	auth      *auth.Authenticator
-	hooks     *webhook.Dispatcher
+	cfg       config.WebSocket
+	drainOver time.Duration
+	sessions  *session.Engine
 	metrics   *metrics.Metrics
-	log       *slog.Logger
 	guard     *guard.Guard
 	wrap      func(socket) socket // of tests; nil: none
-	quiet     *ratelog.Logger     // for what repeats
 	engine    *engine
-	admission *admission
-	users     *userLimit // nil: no limit
-	origins   origins
-	codec     *codec
+	codecs    []*codec // by protocol
 
 	box          config.Outbox
 	maxMessage   int64
 	inboundTotal int64
 	heartbeat    heartbeat
 
-	draining     atomic.Bool
 	closing      atomic.Bool
-	deaf         atomic.Bool   // it was logged that messages go nowhere
 	opened       atomic.Uint64 // connections ever begun; spreads them over pollers
 	outboxBytes  atomic.Int64
 	inboundBytes atomic.Int64
 	asked        asked
-	connecting   atomic.Int64 // bytes of connect events that wait for their answer
 	counts       counts
 	shedding     sync.Mutex // one search for the largest at a time
 	inflater     inflater
@@ -93,14 +71,15 @@ func New(o Options) (*Server, error) {
 }
 
 func newServer(o Options, e *engine) *Server {
-	ws := o.Config.WebSocket
+	c := o.Config
 	s := &Server{
-		cfg: o.Config, hub: o.Hub, auth: o.Auth, hooks: o.Webhooks, metrics: o.Metrics, log: o.Log,
-		guard: guard.New(o.Log, o.Metrics.Panics.Inc), quiet: ratelog.New(o.Log), engine: e,
-		admission: newAdmission(o.Config.Limits, o.Descriptors), users: newUserLimit(o.Seats, o.Hub), origins: newOrigins(ws.AllowedOrigins),
-		codec: newCodec(o.Hub),
-		box:   ws.Outbox, maxMessage: int64(ws.MaxMessageSize), inboundTotal: int64(ws.InboundTotal),
-		heartbeat: newHeartbeat(ws.PingInterval, ws.PongTimeout),
+		cfg: c, drainOver: o.Drain, sessions: o.Sessions, metrics: o.Metrics,
+		guard: guard.New(o.Log, o.Metrics.Panics.Inc), engine: e,
+		box: c.Outbox, maxMessage: int64(c.MaxMessageSize), inboundTotal: int64(c.InboundTotal),
+		heartbeat: newHeartbeat(c.PingInterval, c.PongTimeout),
+	}
+	for i := range o.Sessions.Protocols() {
+		s.codecs = append(s.codecs, newCodec(o.Sessions.Hub(), o.Sessions.Protocol(uint8(i))))
 	}
 	s.asked.most = s.inboundTotal / 2
 	s.show()
@@ -129,14 +108,12 @@ func (s *Server) show() {
 
 // Connections is how many WebSockets the node holds, those that are just being
 // let in included.
-func (s *Server) Connections() int { return s.admission.count() }
-
-func (s *Server) wants(event string) bool { return s.hooks != nil && s.hooks.Wants(event) }
+func (s *Server) Connections() int { return s.sessions.Sessions() }
 
 // forget is called when a connection's socket is gone.
 func (s *Server) forget(c *Conn) {
 	s.asked.forget(c)
-	s.admission.release(c.remoteIP())
+	s.sessions.Released(&c.session)
 }
 
 // relieve closes the connection with the largest outbox while all outboxes
@@ -189,7 +166,7 @@ func (s *Server) largest(size func(*Conn) int32) *Conn {
 // Close ends what is left with 1001, gives it a moment to answer, and waits for
 // the server's goroutines, at most until ctx ends.
 func (s *Server) Close(ctx context.Context) error {
-	s.draining.Store(true)
+	s.sessions.Drain()
 	s.closing.Store(true)
 	for _, l := range s.engine.loops() {
 		l.each((*Conn).hurry)

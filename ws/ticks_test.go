@@ -62,16 +62,3 @@ func TestHeartbeat_LongIntervalsDoNotWrap(t *testing.T) {
 		}
 	}
 }
-
-func TestBurst(t *testing.T) {
-	f := func(perSecond, seconds float64, want int) {
-		t.Helper()
-		if got := burst(perSecond, seconds); got != want {
-			t.Errorf("%v/s for %v s: got %d, want %d", perSecond, seconds, got, want)
-		}
-	}
-	f(0.1, 2, 1)
-	f(10, 2, 20)
-	f(1e300, 2, math.MaxInt32)
-	f(math.Inf(1), 10, math.MaxInt32)
-}

@@ -77,7 +77,7 @@ func (c *Conn) sendAll(batch []*hub.Message) {
 }
 
 // queueAll takes messages of a batch until one does not fit; full is why.
-func (c *Conn) queueAll(j *joiner, batch []*hub.Message) (sent int, given []*hub.Message, full *ending) {
+func (c *Conn) queueAll(j *joiner, batch []*hub.Message) (sent int, given []*hub.Message, full *hub.Cause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	idle := c.phase == phaseOpen && c.out == nil // nothing waits but what is queued here
@@ -100,7 +100,13 @@ func (c *Conn) queueAll(j *joiner, batch []*hub.Message) (sent int, given []*hub
 	return sent, given, full
 }
 
-// reply sends a frame that is no push, unless the connection is at its end.
+// Write implements session.Transport.
+func (c *Conn) Write(payload []byte, kind hub.Kind) {
+	defer c.srv.guard.Recover("write to a connection", c.broken)
+	c.reply(c.encode(opOf(kind), payload))
+}
+
+// reply sends a frame that is not a push, unless the connection is at its end.
 func (c *Conn) reply(frame []byte) {
 	s, given := c.own(item{frame: frame})
 	c.giveUp(given, endSlow)
@@ -288,12 +294,12 @@ func report(done []*hub.Message) {
 	}
 }
 
-func closeFrame(e *ending) []byte {
-	if e.code == CodeNoStatus {
+func closeFrame(code int, reason string) []byte {
+	if code == codeNoStatus {
 		return newFrame(opClose, nil)
 	}
-	p := append(make([]byte, 0, 2+len(e.reason)), byte(e.code>>8), byte(e.code))
-	return newFrame(opClose, append(p, cut(e.reason, maxControl-2)...))
+	p := append(make([]byte, 0, 2+len(reason)), byte(code>>8), byte(code))
+	return newFrame(opClose, append(p, cut(reason, maxControl-2)...))
 }
 
 // cut shortens s to at most n bytes without splitting a character.

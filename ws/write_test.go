@@ -66,7 +66,7 @@ func TestServer_OutboxTotalHoldsBesideALargeOneThatIsClosing(t *testing.T) {
 	full := &sink{full: true}
 	var others []*Conn
 	for range 2 {
-		c := &Conn{srv: s, loop: closing.loop, sock: full, phase: phaseOpen}
+		c := &Conn{srv: s, loop: closing.loop, sock: full, life: life{phase: phaseOpen}}
 		c.loop.add(c, never)
 		c.Send(textMessages(3, 100))
 		others = append(others, c)

@@ -17,8 +17,10 @@ import (
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/descriptors"
 	"github.com/pushcart/pushcart/metrics"
+	"github.com/pushcart/pushcart/protocol/raw"
 	"github.com/pushcart/pushcart/proxy"
 	"github.com/pushcart/pushcart/push"
+	"github.com/pushcart/pushcart/session"
 	"github.com/pushcart/pushcart/webhook"
 	"github.com/pushcart/pushcart/ws"
 )
@@ -33,10 +35,12 @@ type node struct {
 	hub     *hub.Hub
 	hooks   *webhook.Dispatcher // nil without webhook.url
 	auth    *auth.Authenticator
-	ws      *ws.Server
-	proxy   *proxy.Server
-	api     *push.API
-	admin   *admin.Server
+	// sessions decides who comes in, for all transports.
+	sessions *session.Engine
+	ws       *ws.Server
+	proxy    *proxy.Server
+	api      *push.API
+	admin    *admin.Server
 
 	public, pushListener, adminListener net.Listener
 }
@@ -80,9 +84,13 @@ func (n *node) build(id string) (err error) {
 		return err
 	}
 	n.auth.LimitForwards(fds.Forwards)
+	n.sessions = session.NewEngine(session.Options{
+		Settings: session.NewSettings(n.cfg.WebSocket, n.cfg.Auth, n.cfg.Webhook, n.cfg.Limits),
+		Hub:      n.hub, Auth: n.auth, Webhooks: n.hooks, Seats: seats, Descriptors: fds.Clients,
+		Protocols: []session.Named{{Name: raw.Name, Protocol: raw.Protocol{}}}, Metrics: m, Panics: m.Panics.Inc, Log: n.log,
+	})
 	n.ws, err = ws.New(ws.Options{
-		Config: n.cfg, Hub: n.hub, Auth: n.auth, Webhooks: n.hooks, Seats: seats,
-		Descriptors: fds.Clients, Metrics: m, Log: n.log,
+		Config: n.cfg.WebSocket, Drain: n.cfg.Shutdown.Drain, Sessions: n.sessions, Metrics: m, Log: n.log,
 	})
 	if err != nil {
 		return err

@@ -45,12 +45,12 @@ func (c *Conn) Send(messages []*hub.Message) {
 	}
 }
 
-// Close implements hub.Conn.
-func (c *Conn) Close(code int, reason string) {
+// End implements hub.Conn.
+func (c *Conn) End(cause *hub.Cause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.code == 0 {
-		c.code, c.reason = code, reason
+		c.code, c.reason = cause.Code, cause.Reason
 	}
 }
 

@@ -26,9 +26,11 @@ var allowed = map[string][]string{
 	"webhook":      {"broker", "config", "metrics"},
 	"hub":          {"broker", "config", "metrics"},
 	"push":         {"config", "hub", "metrics"},
-	"ws":           {"auth", "broker", "config", "hub", "metrics", "webhook"},
+	"session":      {"auth", "broker", "config", "hub", "metrics", "webhook"},
+	"protocol":     {"hub", "session"},
+	"ws":           {"config", "hub", "metrics", "session"},
 	"admin":        {"broker", "config", "metrics"},
-	"cmd/pushcart": {"admin", "auth", "broker", "config", "hub", "metrics", "proxy", "push", "webhook", "ws"},
+	"cmd/pushcart": {"admin", "auth", "broker", "config", "hub", "metrics", "protocol", "proxy", "push", "session", "webhook", "ws"},
 	"integration":  {},
 	"bench":        {"bench/internal/peers", "config", "metrics", "proxy"}, // a proxy alone, to measure it
 }

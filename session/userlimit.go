@@ -1,4 +1,4 @@
-package ws
+package session
 
 import (
 	"sync"
@@ -78,7 +78,7 @@ func (u *userLimit) evict(connection string) {
 		return
 	}
 	u.mu.Unlock()
-	if c, ok := u.hub.Connection(connection).(*Conn); ok { // else it left already
-		c.end(endReplaced)
+	if c := u.hub.Connection(connection); c != nil { // else it left already
+		c.End(&hub.Cause{Why: hub.Replaced})
 	}
 }

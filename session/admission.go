@@ -1,4 +1,4 @@
-package ws
+package session
 
 import (
 	"math"
@@ -17,10 +17,8 @@ import (
 // admission counts connections against the limits of SPEC §3 that are this node's
 // own. What is not limited is not counted, but for the total.
 type admission struct {
-	limits config.Limits
-	max    int64
-	total  atomic.Int64
-	fds    *descriptors.Budget
+	total atomic.Int64
+	fds   *descriptors.Budget
 
 	mu    sync.Mutex // guards all below
 	byIP  map[netip.Addr]*address
@@ -37,19 +35,20 @@ type address struct {
 // worth (SPEC §3).
 const burstSeconds = 10
 
-func newAdmission(l config.Limits, fds *descriptors.Budget) *admission {
-	a := &admission{limits: l, max: int64(l.Connections), fds: fds, byIP: map[netip.Addr]*address{}}
-	if a.max == 0 {
-		a.max = descriptors.Default()
-	}
-	return a
+func newAdmission(fds *descriptors.Budget) *admission {
+	return &admission{fds: fds, byIP: map[netip.Addr]*address{}}
 }
 
 func (a *admission) count() int { return int(a.total.Load()) }
 
-// enter counts a new connection; false: the node is full.
-func (a *admission) enter() bool {
-	if a.total.Add(1) > a.max || !a.fds.Take() {
+// enter counts a new connection; false: the node is full. most 0 is a share of the
+// file descriptors.
+func (a *admission) enter(most int) bool {
+	limit := int64(most)
+	if limit == 0 {
+		limit = descriptors.Default()
+	}
+	if a.total.Add(1) > limit || !a.fds.Take() {
 		a.total.Add(-1)
 		return false
 	}
@@ -57,10 +56,10 @@ func (a *admission) enter() bool {
 }
 
 // enterIP counts it for its address, after enter; else it returns the limit that the
-// address reached.
-func (a *admission) enterIP(ip netip.Addr) (limit string) {
-	if a.limits.ConnectionsPerIP == 0 && a.limits.ConnectRatePerIP == 0 {
-		return ""
+// address reached. Where addresses have no limit nothing is counted.
+func (a *admission) enterIP(ip netip.Addr, l *config.Limits) (limit string, counted bool) {
+	if l.ConnectionsPerIP == 0 && l.ConnectRatePerIP == 0 {
+		return "", false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -69,19 +68,19 @@ func (a *admission) enterIP(ip netip.Addr) (limit string) {
 	of := a.byIP[key]
 	if of == nil {
 		of = &address{}
-		if r := a.limits.ConnectRatePerIP; r > 0 {
-			of.rate = rate.NewLimiter(rate.Limit(r), burst(r, burstSeconds))
-		}
 		a.byIP[key] = of
 	}
-	if of.rate != nil && !of.rate.Allow() {
-		return "limits.connect_rate_per_ip"
+	if r := l.ConnectRatePerIP; r > 0 && of.rate == nil {
+		of.rate = rate.NewLimiter(rate.Limit(r), burst(r, burstSeconds))
 	}
-	if n := a.limits.ConnectionsPerIP; n > 0 && of.connections >= n {
-		return "limits.connections_per_ip"
+	if l.ConnectRatePerIP > 0 && !of.rate.Allow() {
+		return "limits.connect_rate_per_ip", false
+	}
+	if n := l.ConnectionsPerIP; n > 0 && of.connections >= n {
+		return "limits.connections_per_ip", false
 	}
 	of.connections++
-	return ""
+	return "", true
 }
 
 // burst is how many may come at once where so many per second may come.
@@ -104,16 +103,11 @@ func (a *admission) sweepLocked() {
 	}
 }
 
-// exit undoes enter.
-func (a *admission) exit() {
+// release undoes enter, and enterIP where that counted.
+func (a *admission) release(ip netip.Addr, counted bool) {
 	a.total.Add(-1)
 	a.fds.Give()
-}
-
-// release undoes enter and enterIP.
-func (a *admission) release(ip netip.Addr) {
-	a.exit()
-	if a.limits.ConnectionsPerIP == 0 && a.limits.ConnectRatePerIP == 0 {
+	if !counted {
 		return
 	}
 	a.mu.Lock()

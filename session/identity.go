@@ -1,4 +1,4 @@
-package ws
+package session
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/auth"
-	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/http1"
 	"github.com/pushcart/pushcart/internal/names"
@@ -26,38 +25,36 @@ type identity struct {
 	claims      json.RawMessage
 	state       json.RawMessage
 	subprotocol string   // what the connect answer selected
-	messages    [][]byte // to send first
+	messages    [][]byte // to send first, each JSON
 }
 
 // identify is step 4: JWT, then forward, then the connect webhook, those that are
 // configured; each may refuse, and a later one's user replaces an earlier one's.
-func (h *handshake) identify(ctx context.Context) (*identity, *refusal) {
-	s := h.srv
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.WebSocket.HandshakeTimeout)
-	defer cancel()
+func (w *admitting) identify(ctx context.Context) (*identity, *Refusal) {
+	e := w.engine
 	id := &identity{}
-	missing, r := h.credentials(ctx, id)
+	missing, r := w.credentials(ctx, id)
 	if r != nil {
 		return nil, r
 	}
-	asked := s.wants(webhook.Connect)
+	asked := e.wants(webhook.Connect)
 	if asked {
-		if r := h.connect(ctx, id); r != nil {
+		if r := w.connect(ctx, id); r != nil {
 			return nil, r
 		}
 	}
-	alone := asked && !s.auth.HasJWT() && !s.auth.HasForward()
+	alone := asked && !e.auth.HasJWT() && !e.auth.HasForward()
 	switch {
-	case id.user != "" || s.cfg.Auth.Anonymous || alone:
+	case id.user != "" || w.set.anonymous || alone:
 	case missing != nil:
 		return nil, missing.perhapsTheApps()
 	default:
-		return nil, refuse("unauthenticated", apierror.Unauthenticated,
+		return nil, Refuse("unauthenticated", apierror.Unauthenticated,
 			"nobody is let in: configure auth.jwt, auth.forward, a connect webhook or auth.anonymous").
 			look("auth").perhapsTheApps()
 	}
-	if n := len(id.channels); n > s.cfg.Limits.ChannelsPerConnection {
-		return nil, refuse("limit", apierror.RateLimited, "more channels than limits.channels_per_connection").
+	if n := len(id.channels); n > w.set.limits.ChannelsPerConnection {
+		return nil, Refuse("limit", apierror.RateLimited, "more channels than limits.channels_per_connection").
 			look("limits.channels_per_connection")
 	}
 	return id, nil
@@ -65,19 +62,19 @@ func (h *handshake) identify(ctx context.Context) (*identity, *refusal) {
 
 // credentials asks JWT and forward. missing is the refusal that holds unless
 // somebody else names a user; it has taken from id what earlier ways in gave.
-func (h *handshake) credentials(ctx context.Context, id *identity) (missing, final *refusal) {
-	a := h.srv.auth
+func (w *admitting) credentials(ctx context.Context, id *identity) (missing, final *Refusal) {
+	a := w.engine.auth
 	if !a.HasJWT() && !a.HasForward() {
 		return nil, nil
 	}
 	with := auth.Handshake{
-		Lines: h.lines, Query: string(h.head.Query), Protocols: h.offers,
-		Host: string(h.head.Host), URI: h.uri(), From: h.from,
+		Lines: w.lines, Query: string(w.head.Query), Protocols: w.offers,
+		Host: string(w.head.Host), URI: w.uri(), From: w.from,
 	}
 	if a.HasJWT() {
 		token, found := a.FindToken(with)
 		if !found {
-			missing = refuse("unauthenticated", apierror.Unauthenticated, "no token").look("auth.jwt.sources")
+			missing = Refuse("unauthenticated", apierror.Unauthenticated, "no token").look("auth.jwt.sources")
 		} else if got, err := a.Token(ctx, token); err != nil {
 			return nil, refuseAuth(err)
 		} else {
@@ -88,7 +85,7 @@ func (h *handshake) credentials(ctx context.Context, id *identity) (missing, fin
 		return missing, nil
 	}
 	got, err := a.Forward(ctx, with)
-	h.cookies = got.SetCookie
+	w.SetCookie = got.SetCookie
 	switch {
 	case err == nil:
 		id.take(got)
@@ -101,8 +98,8 @@ func (h *handshake) credentials(ctx context.Context, id *identity) (missing, fin
 }
 
 // lines are the values of a header, one for each of its lines.
-func (h *handshake) lines(name string) (values []string) {
-	for _, f := range h.head.Fields {
+func (w *admitting) lines(name string) (values []string) {
+	for _, f := range w.head.Fields {
 		if http1.EqualFold(f.Name, name) {
 			values = append(values, string(f.Value))
 		}
@@ -111,10 +108,10 @@ func (h *handshake) lines(name string) (values []string) {
 }
 
 // uri is the raw path with its query.
-func (h *handshake) uri() string {
-	uri := string(h.head.Path)
-	if h.head.HasQuery {
-		uri += "?" + string(h.head.Query)
+func (w *admitting) uri() string {
+	uri := string(w.head.Path)
+	if w.head.HasQuery {
+		uri += "?" + string(w.head.Query)
 	}
 	return uri
 }
@@ -145,10 +142,10 @@ func (id *identity) until(t time.Time) {
 	}
 }
 
-func refuseAuth(err error) *refusal {
+func refuseAuth(err error) *Refusal {
 	var why *auth.Refusal
 	if !errors.As(err, &why) {
-		return refuse("error", apierror.Internal, "the credentials could not be judged").because(err)
+		return Refuse("error", apierror.Internal, "the credentials could not be judged").Because(err)
 	}
 	result, code := "unauthenticated", apierror.Unauthenticated
 	switch {
@@ -157,7 +154,7 @@ func refuseAuth(err error) *refusal {
 	case errors.Is(err, auth.ErrUnavailable):
 		result, code = "error", apierror.Unavailable
 	}
-	r := refuse(result, code, why.Reason).look(why.Key)
+	r := Refuse(result, code, why.Reason).look(why.Key)
 	r.detail = why.Detail
 	if code == apierror.Unavailable {
 		r.after(1)
@@ -177,72 +174,71 @@ type connectBody struct {
 	Claims       json.RawMessage     `json:"claims,omitempty"`
 }
 
-func (h *handshake) connectEvent(id *identity) (*webhook.Event, error) {
-	query, _ := url.ParseQuery(string(h.head.Query)) // what cannot be read is left out
-	fields, _ := h.forwardHeaders(h.srv.cfg.Webhook.ForwardHeaders.Connect)
+func (w *admitting) connectEvent(id *identity) (*webhook.Event, error) {
+	query, _ := url.ParseQuery(string(w.head.Query)) // what cannot be read is left out
+	fields, _ := w.forwardHeaders(w.set.forConnect)
 	headers := map[string][]string{}
-	for _, f := range h.head.Fields {
+	for _, f := range w.head.Fields {
 		name := http.CanonicalHeaderKey(string(f.Name))
 		headers[name] = append(headers[name], string(f.Value))
 	}
 	body, err := json.Marshal(connectBody{
-		ConnectionID: h.member.ID(), Path: string(h.head.Path), Query: query, Headers: headers,
-		Subprotocols: append([]string{}, h.offers...), RemoteIP: h.from.IP.String(), UserID: id.user, Claims: id.claims,
+		ConnectionID: w.member.ID(), Path: string(w.head.Path), Query: query, Headers: headers,
+		Subprotocols: append([]string{}, w.offers...), RemoteIP: w.from.IP.String(), UserID: id.user, Claims: id.claims,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &webhook.Event{
 		Source: webhook.Source{
-			ConnectionID: h.member.ID(), UserID: id.user,
-			ForwardedFor: h.from.ForwardedFor, Proto: h.from.Proto, Host: h.from.Host,
-			RequestHost: string(h.head.Host), Header: fields,
+			ConnectionID: w.member.ID(), UserID: id.user,
+			ForwardedFor: w.from.ForwardedFor, Proto: w.from.Proto, Host: w.from.Host,
+			RequestHost: string(w.head.Host), Header: fields,
 		},
 		Name: webhook.Connect, Sequence: 1, ContentType: contentJSON, Body: body,
 	}, nil
 }
 
 // connect asks the backend. What it answers changes id.
-func (h *handshake) connect(ctx context.Context, id *identity) *refusal {
-	ev, err := h.connectEvent(id)
+func (w *admitting) connect(ctx context.Context, id *identity) *Refusal {
+	ev, err := w.connectEvent(id)
 	if err != nil {
-		return refuse("error", apierror.Internal, "the connect event could not be written")
+		return Refuse("error", apierror.Internal, "the connect event could not be written")
 	}
-	leave, ok := h.srv.mayAsk(len(ev.Body))
+	leave, ok := w.engine.mayAsk(len(ev.Body))
 	if !ok {
-		return h.noAnswer(errCrowded)
+		return w.noAnswer(errCrowded)
 	}
 	defer leave()
-	answer, err := h.srv.hooks.Connect(ctx, ev)
+	answer, err := w.engine.hooks.Connect(ctx, ev)
 	switch {
 	case err != nil:
-		return h.noAnswer(err)
+		return w.noAnswer(err)
 	case answer.Status/100 == 4:
-		return &refusal{
-			result: "rejected", status: answer.Status, contentType: answer.ContentType, body: answer.Body,
+		return &Refusal{
+			Result: "rejected", Status: answer.Status, ContentType: answer.ContentType, Body: answer.Body,
 			cause: "the connect webhook answered " + strconv.Itoa(answer.Status), key: "webhook.url",
 		}
 	case answer.Status != http.StatusOK:
 		return nil
 	}
-	got, err := h.srv.hooks.ParseConnectAnswer(answer)
+	got, err := w.engine.hooks.ParseConnectAnswer(answer)
 	if err == nil {
 		err = id.answer(got)
 	}
 	if err != nil {
-		return h.noAnswer(err)
+		return w.noAnswer(err)
 	}
 	return nil
 }
 
 // noAnswer is webhook.on_error.connect.
-func (h *handshake) noAnswer(err error) *refusal {
-	s := h.srv
-	if s.cfg.Webhook.OnError.Connect == config.Allow && s.cfg.Auth.Anonymous {
+func (w *admitting) noAnswer(err error) *Refusal {
+	if w.set.allowOnError {
 		return nil
 	}
-	return refuse("error", apierror.Unavailable, "the backend cannot say who may come in").
-		because(err).look("webhook.url, webhook.on_error.connect").after(1)
+	return Refuse("error", apierror.Unavailable, "the backend cannot say who may come in").
+		Because(err).look("webhook.url, webhook.on_error.connect").after(1)
 }
 
 // answer takes what a 200 says.
@@ -264,17 +260,7 @@ func (id *identity) answer(got webhook.ConnectAnswer) error {
 	}
 	id.state, id.subprotocol = got.State, got.Subprotocol
 	for _, m := range got.Messages {
-		id.messages = append(id.messages, rawText(m))
+		id.messages = append(id.messages, m)
 	}
 	return nil
-}
-
-// rawText is a JSON value as a raw client gets it: a string's own text, anything
-// else as it is written.
-func rawText(m json.RawMessage) []byte {
-	var s string
-	if json.Unmarshal(m, &s) == nil && len(m) > 0 && m[0] == '"' {
-		return []byte(s)
-	}
-	return m
 }

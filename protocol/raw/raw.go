@@ -1,0 +1,78 @@
+package raw
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/protocol"
+	"github.com/pushcart/pushcart/session"
+)
+
+// Name is the subprotocol that asks for it; so does offering none.
+const Name = "pushcart.raw.v1"
+
+// Protocol implements session.Protocol.
+type Protocol struct{}
+
+var _ session.Protocol = Protocol{}
+
+// Open writes the first messages: a JSON string as its own text, anything else as it
+// is written.
+func (Protocol) Open(_ *session.Engine, _ *session.Session, t session.Transport, first [][]byte) {
+	for _, m := range first {
+		t.Write(text(m), hub.Text)
+	}
+}
+
+func text(m []byte) []byte {
+	var s string
+	if len(m) > 0 && m[0] == '"' && json.Unmarshal(m, &s) == nil {
+		return []byte(s)
+	}
+	return m
+}
+
+// Input asks the backend, and does what it answers.
+func (Protocol) Input(e *session.Engine, s *session.Session, t session.Transport, kind hub.Kind, p []byte) {
+	e.Ask(s, t, kind, p, func(a session.Answer, err error) {
+		switch {
+		case err != nil:
+			t.End(&hub.Cause{Why: hub.NoAnswer})
+		case a.Status == http.StatusGone:
+			t.End(&hub.Cause{Why: hub.Dismissed})
+		case a.Status == http.StatusOK && len(a.Body) > 0:
+			t.Write(a.Body, kindOf(&a))
+		}
+	})
+}
+
+// Payload is the message as it was pushed.
+func (Protocol) Payload(m *hub.Message) ([]byte, hub.Kind) { return m.Data, m.Kind }
+
+// Code is that of the native protocols.
+func (Protocol) Code(c *hub.Cause) (code int, reason string) { return protocol.Code(c) }
+
+func kindOf(a *session.Answer) hub.Kind {
+	if isText(a.ContentType) && utf8.Valid(a.Body) {
+		return hub.Text
+	}
+	return hub.Binary
+}
+
+// isText says which kind of message a reply of this Content-Type is; without one
+// it is text, as what a REST app says usually is.
+func isText(contentType string) bool {
+	t, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+	t = strings.TrimSpace(t)
+	switch {
+	case t == "", strings.HasPrefix(t, "text/"):
+		return true
+	case strings.HasSuffix(t, "+json"), strings.HasSuffix(t, "+xml"):
+		return true
+	}
+	return t == "application/json" || t == "application/xml" || t == "application/javascript" ||
+		t == "application/x-www-form-urlencoded"
+}

@@ -1,0 +1,105 @@
+package session
+
+import (
+	"bytes"
+	"errors"
+	"time"
+
+	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/webhook"
+)
+
+// Content types of events.
+const (
+	contentJSON   = "application/json"
+	contentText   = "text/plain; charset=utf-8"
+	contentBinary = "application/octet-stream"
+)
+
+// messageCost is what a message takes beside its payload until it is answered.
+const messageCost = 1 << 10
+
+// ErrUnavailable: the backend gave no usable answer.
+var ErrUnavailable = errors.New("session: no usable answer of the backend")
+
+// Answer is what the backend said to a message.
+type Answer struct {
+	// Status is 2xx or 4xx.
+	Status      int
+	ContentType string
+	Body        []byte
+}
+
+// Asks says whether the backend is asked about messages.
+func (e *Engine) Asks() bool { return e.wants(webhook.Message) }
+
+// Input hands a message of the client to its protocol; p is not kept.
+func (e *Engine) Input(s *Session, t Transport, kind hub.Kind, p []byte) {
+	e.protocols[s.protocol].Input(e, s, t, kind, p)
+}
+
+// Throttle counts a message against limits.message_rate and returns how long nothing
+// more is to be taken from the client.
+func (e *Engine) Throttle(s *Session) time.Duration {
+	m := s.more.Load()
+	if m == nil || m.limiter == nil {
+		return 0
+	}
+	return m.limiter.Reserve().Delay()
+}
+
+// Ask puts a message to the backend; nothing more is read of the client until it is
+// answered (SPEC §5 Order and back-pressure). done is called once, from another
+// goroutine, with the answer or [ErrUnavailable]. Where the backend is not asked
+// about messages, the message only counts, and done is not called. p is not kept.
+func (e *Engine) Ask(s *Session, t Transport, kind hub.Kind, p []byte, done func(Answer, error)) {
+	if !e.Asks() {
+		s.sequence.Add(1)
+		e.reportUnheard()
+		return
+	}
+	ev := s.event(webhook.Message)
+	ev.Body, ev.ContentType = bytes.Clone(p), contentText
+	if kind == hub.Binary {
+		ev.ContentType = contentBinary
+	}
+	cost := len(p) + messageCost
+	t.Hold(cost)
+	e.hooks.Ask(ev, func(a webhook.Answer, err error) {
+		defer e.guard.Recover("answer of the backend", func() { t.End(&hub.Cause{Why: hub.Failed}) })
+		defer t.Resume(cost)
+		if err != nil {
+			done(Answer{}, ErrUnavailable)
+			return
+		}
+		if a.State != nil && a.Status/100 == 2 {
+			s.SetState(a.State)
+		}
+		done(Answer{Status: a.Status, ContentType: a.ContentType, Body: a.Body}, nil)
+	})
+}
+
+// reportUnheard logs the first message that the backend is not asked about.
+func (e *Engine) reportUnheard() {
+	if e.unheard.Load() || !e.unheard.CompareAndSwap(false, true) {
+		return
+	}
+	e.rare.Warn("unheard", "a client sent a message, but the backend is not asked: webhook.events does not name message",
+		"setting", "webhook.url, webhook.events")
+}
+
+// maxConnecting bounds the bytes of connect events that wait for their answer.
+const maxConnecting = 64 << 20
+
+var errCrowded = errors.New("too many handshakes wait for the backend")
+
+// mayAsk counts a connect event until leave is called; false: too many wait.
+func (e *Engine) mayAsk(size int) (leave func(), ok bool) {
+	cost := int64(size + messageCost)
+	leave = func() { e.connecting.Add(-cost) }
+	if e.connecting.Add(cost) > maxConnecting {
+		leave()
+		return nil, false
+	}
+	return leave, true
+}

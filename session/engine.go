@@ -1,0 +1,97 @@
+package session
+
+import (
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/pushcart/pushcart/auth"
+	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/descriptors"
+	"github.com/pushcart/pushcart/internal/guard"
+	"github.com/pushcart/pushcart/internal/ratelog"
+	"github.com/pushcart/pushcart/metrics"
+	"github.com/pushcart/pushcart/webhook"
+)
+
+// Options are what an Engine is built from.
+type Options struct {
+	Settings *Settings
+	// Hub is this node's table of connections.
+	Hub *hub.Hub
+	// Auth verifies credentials.
+	Auth *auth.Authenticator
+	// Webhooks is nil where no webhook is configured.
+	Webhooks *webhook.Dispatcher
+	// Seats counts the connections of users; nil without
+	// limits.connections_per_user.
+	Seats broker.Seats
+	// Descriptors are shared with the public listener; nil: no bound.
+	Descriptors *descriptors.Budget
+	// Protocols are what clients may speak. The first is that of clients that ask
+	// for none.
+	Protocols []Named
+	Metrics   *metrics.Metrics
+	// Panics counts panics; nil: nobody does.
+	Panics func()
+	Log    *slog.Logger
+}
+
+// Named is a protocol with the subprotocol name that asks for it.
+type Named struct {
+	Name string
+	Protocol
+}
+
+// Engine decides about the sessions of one node.
+type Engine struct {
+	settings  atomic.Pointer[Settings]
+	hub       *hub.Hub
+	auth      *auth.Authenticator
+	hooks     *webhook.Dispatcher // nil: no webhook
+	protocols []Named
+	admission *admission
+	users     *userLimit // nil: no limit
+	metrics   *metrics.Metrics
+	log       *slog.Logger
+	rare      *ratelog.Logger // for what repeats
+	guard     *guard.Guard
+
+	draining   atomic.Bool
+	unheard    atomic.Bool  // it was logged that messages go nowhere
+	connecting atomic.Int64 // bytes of connect events that wait for their answer
+}
+
+// NewEngine returns the engine of a node.
+func NewEngine(o Options) *Engine {
+	e := &Engine{
+		hub: o.Hub, auth: o.Auth, hooks: o.Webhooks, protocols: o.Protocols, metrics: o.Metrics,
+		log: o.Log, rare: ratelog.New(o.Log), guard: guard.New(o.Log, o.Panics),
+		admission: newAdmission(o.Descriptors), users: newUserLimit(o.Seats, o.Hub),
+	}
+	e.settings.Store(o.Settings)
+	return e
+}
+
+// Apply changes the settings. Handshakes under way go on with those they began with.
+func (e *Engine) Apply(s *Settings) { e.settings.Store(s) }
+
+// Hub is the node's.
+func (e *Engine) Hub() *hub.Hub { return e.hub }
+
+// Protocol is what a session speaks; index is [Session.ProtocolIndex].
+func (e *Engine) Protocol(index uint8) Protocol { return e.protocols[index].Protocol }
+
+// Protocols counts the protocols.
+func (e *Engine) Protocols() int { return len(e.protocols) }
+
+// Sessions counts those that are let in, and those that are just being let in.
+func (e *Engine) Sessions() int { return e.admission.count() }
+
+// Drain refuses handshakes from now on.
+func (e *Engine) Drain() { e.draining.Store(true) }
+
+// Draining says whether they are refused.
+func (e *Engine) Draining() bool { return e.draining.Load() }
+
+func (e *Engine) wants(event string) bool { return e.hooks != nil && e.hooks.Wants(event) }

@@ -1,0 +1,74 @@
+package session
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/pushcart/pushcart/auth"
+	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/clientaddr"
+	"github.com/pushcart/pushcart/internal/http1"
+	"github.com/pushcart/pushcart/internal/leak"
+	"github.com/pushcart/pushcart/metrics"
+	"github.com/pushcart/pushcart/webhook"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
+
+// newTestEngine is an engine over a hub in memory, with the ways in of the
+// configuration. It ends with the test.
+func newTestEngine(t *testing.T, change func(*config.Config)) *Engine {
+	t.Helper()
+	cfg := config.Default()
+	change(&cfg)
+	log, m := slog.New(slog.DiscardHandler), metrics.New("test", "")
+	h := hub.NewHub(broker.NewMemory(), hub.NewNodeID(), m, log)
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a, err := auth.New(cfg.Auth, cfg.Backend, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{
+		Settings: NewSettings(cfg.WebSocket, cfg.Auth, cfg.Webhook, cfg.Limits), Hub: h, Auth: a,
+		Protocols: []Named{{Name: "plain", Protocol: plain{}}}, Metrics: m, Log: log,
+	}
+	if cfg.Webhook.URL != "" {
+		if o.Webhooks, err = webhook.New(cfg.Webhook, cfg.Backend, h.NodeID(), m, log); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cfg.Limits.ConnectionsPerUser > 0 {
+		o.Seats = broker.NewMemorySeats(cfg.Limits)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		a.Close()
+		if o.Webhooks != nil {
+			_ = o.Webhooks.Close(ctx)
+		}
+		_ = h.Close()
+	})
+	return NewEngine(o)
+}
+
+// handshakeWith is a request with further header lines.
+func handshakeWith(t *testing.T, headers string) Handshake {
+	t.Helper()
+	head := &http1.Request{}
+	if err := http1.ParseRequest([]byte("GET /_push HTTP/1.1\r\nHost: app\r\n"+headers+"\r\n"), head); err != nil {
+		t.Fatal(err)
+	}
+	ip := netip.MustParseAddr("10.0.0.1")
+	return Handshake{
+		Head: head, Timeout: 20 * time.Second,
+		From: clientaddr.Origin{IP: ip, ForwardedFor: ip.String(), Proto: "http", Host: "app"},
+	}
+}

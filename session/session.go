@@ -1,0 +1,128 @@
+package session
+
+import (
+	"encoding/json"
+	"math"
+	"net/netip"
+	"sync/atomic"
+	"time"
+	"unique"
+
+	"golang.org/x/time/rate"
+
+	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/webhook"
+)
+
+// Session is one client's, embedded by value in the transport's connection so that
+// it costs no allocation of its own. It comes from [Admission.Session]; its methods
+// may be called from any goroutine.
+type Session struct {
+	member   hub.Member
+	remote   [16]byte             // IPv4 as mapped; a netip.Addr is 8 bytes more
+	host     unique.Handle[hosts] // few hosts, many connections
+	sequence atomic.Uint64        // of the last event (ce-sequence)
+	more     atomic.Pointer[extra]
+	secure   bool
+	counted  bool  // among those of its address
+	protocol uint8 // index in Engine.protocols
+	// expires is in Unix seconds, 0 for never.
+	expires atomic.Uint32
+}
+
+// hosts are the names that a handshake asked for: as X-Forwarded-Host says it to
+// the backend, and as its Host header did.
+type hosts struct{ asked, sent string }
+
+// extra is what only some sessions have. It does not change but for the limiter,
+// which locks itself: whoever changes something stores a new one.
+type extra struct {
+	forwardedFor string          // where it is more than the remote address
+	header       []webhook.Field // kept for message events
+	limiter      *rate.Limiter   // with limits.message_rate
+	state        json.RawMessage
+}
+
+// Expires is when the session ends, zero for never.
+func (s *Session) Expires() time.Time {
+	if at := s.expires.Load(); at != 0 {
+		return time.Unix(int64(at), 0)
+	}
+	return time.Time{}
+}
+
+// ExpireAt sets when the session ends, to the second after; zero is never, and so is
+// what a uint32 of seconds does not reach (2106).
+func (s *Session) ExpireAt(t time.Time) {
+	at := t.Add(time.Second - 1).Unix()
+	if t.IsZero() || at > math.MaxUint32 {
+		at = 0
+	}
+	s.expires.Store(uint32(max(at, 0)))
+}
+
+// ProtocolIndex names what the session speaks; see [Engine.Protocol].
+func (s *Session) ProtocolIndex() uint8 { return s.protocol }
+
+// Member is the hub's record.
+func (s *Session) Member() *hub.Member { return &s.member }
+
+// RemoteIP is the client's address.
+func (s *Session) RemoteIP() netip.Addr { return netip.AddrFrom16(s.remote).Unmap() }
+
+// Describe is the session as the API shows it, without what its transport counts.
+func (e *Engine) Describe(s *Session) hub.Info {
+	return hub.Info{
+		ConnectionID: s.member.ID(), UserID: s.member.User(), NodeID: e.hub.NodeID(), Since: s.member.Since(),
+		RemoteIP: s.RemoteIP().String(), Channels: s.member.Channels(), State: s.State(),
+	}
+}
+
+// State is what the backend attached to the connection, nil for nothing (SPEC §5).
+func (s *Session) State() json.RawMessage {
+	if m := s.more.Load(); m != nil {
+		return m.state
+	}
+	return nil
+}
+
+// SetState replaces it.
+func (s *Session) SetState(state json.RawMessage) {
+	for {
+		old := s.more.Load()
+		changed := extra{}
+		if old != nil {
+			changed = *old
+		}
+		changed.state = state
+		if s.more.CompareAndSwap(old, &changed) {
+			return
+		}
+	}
+}
+
+// event is the connection's next event.
+func (s *Session) event(name string) *webhook.Event {
+	host := s.host.Value()
+	ev := &webhook.Event{
+		Source: webhook.Source{
+			ConnectionID: s.member.ID(), UserID: s.member.User(),
+			ForwardedFor: s.RemoteIP().String(), Proto: "http",
+			Host: host.asked, RequestHost: host.sent,
+		},
+		Name: name, Sequence: s.sequence.Add(1),
+	}
+	if s.secure {
+		ev.Proto = "https"
+	}
+	if m := s.more.Load(); m != nil {
+		ev.State = m.state
+		if m.forwardedFor != "" {
+			ev.ForwardedFor = m.forwardedFor
+		}
+		if name == webhook.Message {
+			ev.Header = m.header
+		}
+	}
+	return ev
+}

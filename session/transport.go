@@ -1,0 +1,34 @@
+package session
+
+import "github.com/pushcart/pushcart/hub"
+
+// Transport is one client's connection, as the engine and protocols see it. It is
+// passed to them and never kept, but for answers that are under way. Its methods may
+// be called from any goroutine and never block.
+type Transport interface {
+	hub.Conn
+	// Write sends a payload as one message of its kind. It is dropped if the
+	// connection is at its end.
+	Write(payload []byte, kind hub.Kind)
+	// Hold stops the reading of input until Resume: a message is with the backend,
+	// and cost bytes wait with it. Called in the input's own goroutine.
+	Hold(cost int)
+	// Resume ends a Hold of the same cost.
+	Resume(cost int)
+}
+
+// Protocol turns bytes of clients into calls of the engine, and messages into bytes.
+// There is one value for all connections that speak it; it keeps nothing of them.
+type Protocol interface {
+	// Open is called when the client was let in, before anything else is written;
+	// first are the messages of the connect answer, each a JSON value.
+	Open(e *Engine, s *Session, t Transport, first [][]byte)
+	// Input takes one message of the client, which it does not keep.
+	Input(e *Engine, s *Session, t Transport, kind hub.Kind, p []byte)
+	// Payload is a message of the hub as clients of this protocol get it. It is
+	// called once for each encoding of the message.
+	Payload(m *hub.Message) (p []byte, kind hub.Kind)
+	// Code is what ends a connection, as this protocol's clients see it: a close
+	// code and a reason.
+	Code(c *hub.Cause) (code int, reason string)
+}
