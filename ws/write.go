@@ -168,10 +168,13 @@ func (c *Conn) queueLocked(it item) sent {
 }
 
 // fullLocked says whether the outbox has no room for a frame. A frame that finds
-// it empty always has, and so has the Close frame.
+// nothing there but what is being written always has, and so has the Close frame.
 func (c *Conn) fullLocked(it item) bool {
 	o, box := c.out, &c.srv.box
-	return o != nil && c.ended == nil && (o.len() >= box.Messages || o.bytes+it.size() > int(box.Bytes))
+	if o == nil || c.ended != nil || o.len() == o.pinned {
+		return false
+	}
+	return o.len() >= box.Messages || o.bytes+it.size() > int(box.Bytes)
 }
 
 // writeLocked writes a frame past an empty outbox; what the socket does not take
