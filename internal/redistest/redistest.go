@@ -7,28 +7,44 @@ import (
 	"math/rand/v2"
 	"net"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // Server is a running redis-server.
 type Server struct {
 	// Addr is its host:port, the same after a restart.
-	Addr string
-	cmd  *exec.Cmd
+	Addr    string
+	cmd     *exec.Cmd
+	cluster bool
 }
 
 // Start starts a server that ends with the test. Without redis-server on the
 // machine the test is skipped; make test installs it.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	return start(t, &Server{})
+}
+
+// StartCluster starts a server in cluster mode that owns all slots: it refuses
+// commands and scripts that touch more than one.
+func StartCluster(t testing.TB) *Server {
+	t.Helper()
+	return start(t, &Server{cluster: true})
+}
+
+func start(t testing.TB, s *Server) *Server {
+	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("redis-server is not installed (make test installs it)")
 	}
-	s := &Server{Addr: FreeAddr(t)}
+	s.Addr = FreeAddr(t)
 	s.Restart(t)
 	t.Cleanup(s.Kill)
 	return s
@@ -54,20 +70,26 @@ func FreeAddr(t testing.TB) string {
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(s.Addr)
-	s.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-		"--dir", t.TempDir()) // a replica writes what it fetched
+	args := []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+		"--dir", t.TempDir()} // a replica writes what it fetched
+	if s.cluster {
+		_, bus, _ := net.SplitHostPort(FreeAddr(t))
+		args = append(args, "--cluster-enabled", "yes", "--cluster-port", bus)
+	}
+	s.cmd = exec.Command("redis-server", args...)
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	testkit.Eventually(t, "redis-server listens", func() bool {
 		conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
 		if err == nil {
 			_ = conn.Close()
-			return
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("redis-server does not listen: %v", err)
-		}
+		return err == nil
+	})
+	if s.cluster {
+		s.Do(t, "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+		testkit.Eventually(t, "the cluster is ok", func() bool { return strings.Contains(s.Do(t, "CLUSTER", "INFO"), "cluster_state:ok") })
 	}
 }
 

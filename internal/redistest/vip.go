@@ -19,6 +19,7 @@ type VIP struct {
 	mu     sync.Mutex // guards all below
 	target string
 	open   map[net.Conn]struct{}
+	held   chan struct{} // closed: bytes pass
 }
 
 // NewVIP starts one that ends with the test.
@@ -28,7 +29,8 @@ func NewVIP(t testing.TB, target string) *VIP {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &VIP{Addr: ln.Addr().String(), listener: ln, target: target, open: map[net.Conn]struct{}{}}
+	v := &VIP{Addr: ln.Addr().String(), listener: ln, target: target, open: map[net.Conn]struct{}{}, held: make(chan struct{})}
+	close(v.held)
 	v.work.Go(v.accept)
 	t.Cleanup(v.close)
 	return v
@@ -39,6 +41,30 @@ func (v *VIP) Point(target string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.target = target
+}
+
+// Hold keeps back all bytes, of open connections and those to come, until release is
+// called, as a network does that drops packets: nobody is told.
+func (v *VIP) Hold() (release func()) {
+	held := make(chan struct{})
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.held = held
+	return sync.OnceFunc(func() { close(held) })
+}
+
+// heldWriter writes when bytes pass.
+type heldWriter struct {
+	v  *VIP
+	to net.Conn
+}
+
+func (w heldWriter) Write(p []byte) (int, error) {
+	w.v.mu.Lock()
+	held := w.v.held
+	w.v.mu.Unlock()
+	<-held
+	return w.to.Write(p)
 }
 
 func (v *VIP) accept() {
@@ -65,7 +91,7 @@ func (v *VIP) carry(to, from net.Conn) {
 	v.mu.Lock()
 	v.open[to] = struct{}{}
 	v.mu.Unlock()
-	_, _ = io.Copy(to, from)
+	_, _ = io.Copy(heldWriter{v, to}, from)
 	_, _ = to.Close(), from.Close()
 	v.mu.Lock()
 	delete(v.open, to)
