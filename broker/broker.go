@@ -20,6 +20,8 @@ var (
 	ErrUnavailable = errors.New("broker: unavailable")
 	// ErrConflict: the ID was used for other content within DuplicateWindow.
 	ErrConflict = errors.New("broker: id was used for other content")
+	// ErrLayout, of Start: what Redis holds under our prefix is another version's.
+	ErrLayout = errors.New("broker: another layout of keys")
 	// ErrClosed: Close was called.
 	ErrClosed = errors.New("broker: closed")
 )
@@ -51,8 +53,9 @@ type Receiver func(topic string, payload []byte)
 
 // Broker is the contract of the memory and the Redis broker.
 type Broker interface {
-	// Start begins to receive. It returns without waiting for Redis, which is
-	// retried until Close. Call it once, before everything else.
+	// Start begins to receive. Where Redis is away it does not fail, and Redis is
+	// tried until Close; it waits for it no longer than a second. Call it once, before
+	// everything else.
 	Start(receive Receiver) error
 	// Publish takes batch in order, waits until every one is confirmed, failed or
 	// ctx ended, and fills in the outcomes. Never longer than 3 s.

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -52,64 +51,15 @@ func judge(err error) verdict {
 	return verdicts[firstWord(answer)]
 }
 
+// refusesWrites: err is the answer of a server that carries messages all the same.
+func refusesWrites(err error) bool {
+	v := judge(err)
+	return v == unwritable || v == cutOff
+}
+
 func firstWord(err error) string {
 	word, _, _ := strings.Cut(err.Error(), " ")
 	return word
-}
-
-// Health is nil while Redis delivers and can be written. The error says what Redis
-// answered, or why there was no answer.
-func (b *Redis) Health() error {
-	b.health.mu.Lock()
-	defer b.health.mu.Unlock()
-	if b.health.down != nil {
-		return b.health.down
-	}
-	return b.health.refusal
-}
-
-// setUp notes that a probe came back, and what was known to be wrong is over.
-func (b *Redis) setUp() {
-	h := &b.health
-	h.mu.Lock()
-	was := h.down == nil
-	h.down = nil
-	b.up.Store(true)
-	b.showLocked()
-	h.mu.Unlock()
-	if !was {
-		b.log.Info("redis is up")
-	}
-}
-
-// setDown notes why nothing can be delivered. Probes under way prove nothing any
-// more.
-func (b *Redis) setDown(why error) {
-	h := &b.health
-	h.mu.Lock()
-	h.down = why
-	h.void = b.probes.Load()
-	b.up.Store(false)
-	b.showLocked()
-	h.mu.Unlock()
-	b.rate.Warn("redis is away "+cause(why), "redis is away; it is tried again", "key", "redis", "err", fmt.Sprint(why))
-}
-
-// wrote notes what a write was answered, nil if it was taken.
-func (b *Redis) wrote(refusal error) {
-	h := &b.health
-	h.mu.Lock()
-	was := h.refusal
-	h.refusal = refusal
-	b.showLocked()
-	h.mu.Unlock()
-	switch {
-	case refusal != nil:
-		b.rate.Warn("redis refuses writes "+cause(refusal), "redis refuses writes: pushes with an id are answered 503",
-			"key", "redis", "err", refusal.Error())
-	case was != nil:
-		b.log.Info("redis takes writes")
-	}
 }
 
 // cause tells answers of Redis apart for the log. Network errors are one cause, as
@@ -120,13 +70,4 @@ func cause(err error) string {
 		return firstWord(answer)
 	}
 	return "unreachable"
-}
-
-// showLocked sets the gauge.
-func (b *Redis) showLocked() {
-	up := 0.0
-	if b.health.down == nil && b.health.refusal == nil {
-		up = 1
-	}
-	b.metrics.RedisUp.Set(up)
 }

@@ -76,7 +76,7 @@ func TestRedis_ADemotedMasterIsLeft(t *testing.T) {
 
 	p := broker.Publication{Topic: "user:x", Payload: []byte("m")}
 	brokertest.Eventually(t, "nobody is at the old master", func() bool {
-		return strings.Contains(old.Do(t, "PUBSUB", "NUMSUB", "pc:0:user:x"), " 0")
+		return strings.Contains(old.Do(t, "PUBSUB", "NUMSUB", broker.ChannelKey("pc", 0, "user:x")), " 0")
 	})
 	brokertest.Eventually(t, "both nodes are at the new master", func() bool {
 		batch := []broker.Publication{p}

@@ -3,23 +3,16 @@ package broker
 import (
 	"context"
 	"errors"
-	"strconv"
+	"fmt"
+	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
-// The canary is a message through Redis and back to this node, on the connections
-// that publications and subscriptions use: it proves that what is published is
-// delivered, which no PING does (SPEC §8). A write goes before it: a replica takes a
-// PUBLISH too, and delivers it to few.
 const (
 	probeEvery = 5 * time.Second
 	probeWait  = 3 * time.Second
 	// probeDown is how often it is tried while Redis is away.
 	probeDown = 250 * time.Millisecond
-	// proofKept is how long the key lives that is written to prove that it can be.
-	proofKept = time.Minute
 )
 
 var (
@@ -28,64 +21,84 @@ var (
 	errApart    = errors.New("the subscription is at another server than what is published")
 )
 
+// canary sends messages through Redis and back to this node, on the connections
+// that publications and subscriptions use: it proves that what is published is
+// delivered, which no PING does (SPEC §8).
+type canary struct {
+	link       *link
+	publisher  *publisher
+	subscriber *subscriber
+	topic      string
+	sent       atomic.Int64  // number of the last probe
+	heard      atomic.Int64  // and of the last that came back
+	now        chan struct{} // asks for a probe: this node listens again
+}
+
+// newCanary returns one that listens on the last of the subscriber's topics, so
+// that its return proves all of them.
+func newCanary(l *link, p *publisher, s *subscriber) *canary {
+	c := &canary{link: l, publisher: p, subscriber: s, topic: canaryTopic(l.node), now: make(chan struct{}, 1)}
+	s.listen(c.topic, listener{channel: l.keys.channel(c.topic), take: c.probed, confirmed: c.nudge})
+	return c
+}
+
+func (c *canary) nudge() {
+	select {
+	case c.now <- struct{}{}:
+	default:
+	}
+}
+
 // watch sends the probes and judges their return.
-func (b *Redis) watch() {
+func (c *canary) watch() {
 	t := time.NewTicker(probeDown)
 	defer t.Stop()
 	var sent time.Time
 	for {
 		select {
-		case <-b.ctx.Done():
+		case <-c.link.ctx.Done():
 			return
 		case <-t.C:
-		case <-b.probeNow:
+		case <-c.now:
 		}
-		back := b.heard.Load() == b.probes.Load()
+		back, up := c.heard.Load() == c.sent.Load(), c.link.health.isUp()
 		switch {
-		case !back && time.Since(sent) < probeWait && b.Up():
+		case !back && up && time.Since(sent) < probeWait:
 			continue
-		case !back && b.Up():
-			b.setDown(errOverdue)
-			b.subscriber.interrupt()
-		case back && b.Up() && time.Since(sent) < probeEvery:
+		case !back && up:
+			c.link.leave(errOverdue)
+		case up && time.Since(sent) < probeEvery:
+			continue
+		case !up && c.subscriber.table.listening(c.topic) == 0: // it could not come back
 			continue
 		}
 		sent = time.Now()
-		b.probe()
+		c.probe()
 	}
 }
 
 // probe publishes the next probe. Redis says how many hear it: if it is nobody, the
 // subscription is not at the server that this node publishes to.
-func (b *Redis) probe() {
-	ctx, cancel := context.WithTimeout(b.ctx, probeWait)
+func (c *canary) probe() {
+	ctx, cancel := context.WithTimeout(c.link.ctx, probeWait)
 	defer cancel()
-	session := b.subscriber.listening(b.canary)
-	p := []Publication{{Topic: b.canary, Payload: strconv.AppendInt(nil, b.probes.Add(1), 10)}}
-	b.publish(ctx, p)
-	if p[0].Err == nil && p[0].Nodes == 0 && session > 0 && session == b.subscriber.listening(b.canary) {
-		b.setDown(errApart)
-		b.subscriber.interrupt()
+	session := c.subscriber.table.listening(c.topic)
+	falls := c.link.health.fallen()
+	p := []Publication{{Topic: c.topic, Payload: fmt.Appendf(nil, "%d %d", c.sent.Add(1), falls)}}
+	c.publisher.publish(ctx, p)
+	if p[0].Err == nil && p[0].Nodes == 0 && session > 0 && session == c.subscriber.table.listening(c.topic) {
+		c.link.leave(errApart)
 	}
 }
 
-// probed is called when a probe comes back.
-func (b *Redis) probed(payload string) {
-	n, err := strconv.ParseInt(payload, 10, 64)
-	if err != nil {
+// probed is called when a probe comes back. One that was sent before Redis was last
+// found to be away proves nothing.
+func (c *canary) probed(payload string) {
+	var number, falls int64
+	if _, err := fmt.Sscan(payload, &number, &falls); err != nil {
 		return
 	}
-	b.health.mu.Lock()
-	void := n <= b.health.void
-	b.health.mu.Unlock()
-	if void {
-		return
+	if c.link.health.rise(falls) {
+		c.heard.Store(number)
 	}
-	b.heard.Store(n)
-	b.setUp()
-}
-
-// prove adds a write to what goes to Redis.
-func (b *Redis) prove(ctx context.Context, to redis.Cmdable) *redis.StatusCmd {
-	return to.Set(ctx, b.keys+"probe:"+b.node, "", proofKept)
 }

@@ -17,7 +17,7 @@ func unstarted(t *testing.T, addr string) *Redis {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(b.cancel)
+	t.Cleanup(func() { _ = b.Close() })
 	return b
 }
 
@@ -25,21 +25,21 @@ func unstarted(t *testing.T, addr string) *Redis {
 // were told that it failed, and may have tried again.
 func TestRedis_RepeatsNothingForCallersThatAreGone(t *testing.T) {
 	server := redistest.Start(t)
-	b := unstarted(t, server.Addr)
-	b.reconnect()
-	defer b.publisher.client.Close()
+	p := unstarted(t, server.Addr).publisher
+	p.reconnect()
+	defer p.client.Close()
 	entryOf := func(id string, givenUp bool) *entry {
 		c := &call{left: 1, givenUp: givenUp, done: make(chan struct{})}
 		return &entry{Publication: Publication{Topic: "user:a", ID: id}, call: c}
 	}
-	b.send([]*entry{entryOf("", false)}) // connects, and loads the script
+	p.send([]*entry{entryOf("", false)}) // connects, and loads the script
 	server.Do(t, "SCRIPT", "FLUSH")
 	waits, gone := entryOf("waits", false), entryOf("gone", true)
-	b.send([]*entry{waits, gone})
+	p.send([]*entry{waits, gone})
 	if waits.Err != nil || !errors.Is(gone.Err, ErrUnavailable) {
 		t.Errorf("got %v and %v, want none and ErrUnavailable", waits.Err, gone.Err)
 	}
-	if got := server.Do(t, "EXISTS", b.seenKey("user:a", "waits"), b.seenKey("user:a", "gone")); got != "1" {
+	if got := server.Do(t, "EXISTS", p.link.keys.seen("user:a", "waits"), p.link.keys.seen("user:a", "gone")); got != "1" {
 		t.Errorf("%s of two ids are recorded, want 1", got)
 	}
 }

@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"context"
-	"log/slog"
 	"strconv"
 	"testing"
 
@@ -13,7 +11,7 @@ import (
 // connections of its own. Redis went on counting those for as long as the node
 // lived.
 func TestRedisSeats_WhoIsReplacedWhileTooMuchWaitsDoesNotKeepASeatInRedis(t *testing.T) {
-	s := NewRedisSeats(&Redis{ctx: context.Background(), log: slog.New(slog.DiscardHandler)}, "node", config.Limits{
+	s := unstarted(t, "127.0.0.1:1").NewSeats(config.Limits{
 		ConnectionsPerUser: 1, PerUserPolicy: config.PolicyReplace,
 	})
 	var evicted []string

@@ -29,8 +29,11 @@ func TestMemorySeats(t *testing.T) {
 	})
 }
 
-func TestRedisSeats(t *testing.T) {
-	server := redistest.Start(t)
+func TestRedisSeats(t *testing.T) { seatsSuite(t, redistest.Start(t)) }
+
+func TestRedisSeats_InOneSlotEach(t *testing.T) { seatsSuite(t, redistest.StartCluster(t)) }
+
+func seatsSuite(t *testing.T, server *redistest.Server) {
 	brokertest.RunSeats(t, func(t *testing.T, l config.Limits, evict []func(string)) (all []broker.Seats) {
 		prefix := fmt.Sprint("test", time.Now().UnixNano())
 		for i := range evict {
@@ -46,7 +49,7 @@ func TestRedisSeats(t *testing.T) {
 func startSeats(t testing.TB, addr, prefix string, i int, l config.Limits, evict func(string)) (*broker.Redis, broker.Seats) {
 	t.Helper()
 	b := newRedis(t, addr, prefix, i)
-	s := broker.NewRedisSeats(b, fmt.Sprint("node", i), l)
+	s := b.NewSeats(l)
 	s.Start(evict)
 	if err := b.Start(func(string, []byte) {}); err != nil {
 		t.Fatal(err)
@@ -66,15 +69,16 @@ func client(t testing.TB, addr string) *redis.Client {
 func awaitNodes(t *testing.T, c *redis.Client, prefix string, n int) {
 	t.Helper()
 	brokertest.Eventually(t, "Redis counts the nodes", func() bool {
-		return c.ZCard(context.Background(), prefix+":seats:{0}:nodes").Val() == int64(n)
+		return c.ZCard(context.Background(), broker.LeasesKey(prefix)).Val() == int64(n)
 	})
 }
 
 // seatsOf is how many a user has; those of names that nodes gave up do not count.
 func seatsOf(c *redis.Client, user string) (n int) {
 	ctx := context.Background()
-	nodes := c.ZRange(ctx, "pc:seats:{0}:nodes", 0, -1).Val()
-	for _, seat := range c.ZRange(ctx, "pc:seats:{0}:user:"+user, 0, -1).Val() {
+	nodesKey, seatsKey := broker.SeatsKeys("pc", user)
+	nodes := c.ZRange(ctx, nodesKey, 0, -1).Val()
+	for _, seat := range c.ZRange(ctx, seatsKey, 0, -1).Val() {
 		if name, _, _ := strings.Cut(seat, "/"); slices.Contains(nodes, name) {
 			n++
 		}
@@ -129,7 +133,7 @@ func TestRedisSeats_EmptiedRedisIsWrittenAnewWithin2s(t *testing.T) {
 				return false
 			}
 		}
-		return look.DBSize(context.Background()).Val() >= users+1
+		return look.DBSize(context.Background()).Val() >= users+64+1 // the nodes' names in all partitions, and their leases
 	})
 	if d := time.Since(began); d > 2*time.Second {
 		t.Errorf("written anew after %v, want 2 s", d)
@@ -236,23 +240,72 @@ func TestRedisSeats_AClosedNodeGivesAllBackAtOnce(t *testing.T) {
 // TestRedisSeats_ASilentNodeStartsOver: what a node wrote before it was silent is
 // void, as others may have given its seats away.
 func TestRedisSeats_ASilentNodeStartsOver(t *testing.T) {
-	_, look, all, _ := pair(t, config.PolicyReject)
-	count(all[0], "ann", "a", 2)
-	nodes := look.ZRangeWithScores(t.Context(), "pc:seats:{0}:nodes", 0, -1).Val()
-	for _, n := range nodes {
-		if strings.HasPrefix(n.Member.(string), "node0:") {
-			n.Score -= 6e6 // as if its last beat were six seconds ago
-			look.ZAdd(t.Context(), "pc:seats:{0}:nodes", n)
-		}
-	}
-	in := count(all[1], "ann", "b", 3)
-	if in != 3 {
+	t.Parallel() // for its waits
+	server := redistest.Start(t)
+	look, vip := client(t, server.Addr), redistest.NewVIP(t, server.Addr)
+	l := config.Limits{ConnectionsPerUser: 3, PerUserPolicy: config.PolicyReject}
+	_, silent := startSeats(t, vip.Addr, "pc", 0, l, func(string) {})
+	_, other := startSeats(t, server.Addr, "pc", 1, l, func(string) {})
+	awaitNodes(t, look, "pc", 2)
+	count(silent, "ann", "a", 2)
+	release := vip.Hold()
+	defer release()
+	age(t, look, "node0:")
+	brokertest.Eventually(t, "its seats are void", func() bool { return seatsOf(look, "ann") == 0 })
+	if in := count(other, "ann", "b", 3); in != 3 {
 		t.Errorf("%d are in, want 3: a silent node is not counted", in)
 	}
+	release()
 	brokertest.Eventually(t, "it is counted again", func() bool { return seatsOf(look, "ann") == 5 })
-	if all[1].Take("ann", "late") || all[0].Take("ann", "late") {
+	if other.Take("ann", "late") || silent.Take("ann", "late") {
 		t.Error("a sixth one was let in")
 	}
+}
+
+// age lets a lease look as if its node's last beat were six seconds ago.
+func age(t *testing.T, look *redis.Client, node string) {
+	t.Helper()
+	key := broker.LeasesKey("pc")
+	for _, n := range look.ZRangeWithScores(t.Context(), key, 0, -1).Val() {
+		if strings.HasPrefix(n.Member.(string), node) {
+			n.Score -= 6e6
+			look.ZAdd(t.Context(), key, n)
+		}
+	}
+}
+
+// A node that nobody buried, because it is the only one, finds out by itself; and one
+// whose beat comes late is refused even before others know.
+func TestRedisSeats_ANodeThatWasSilentItselfStartsOver(t *testing.T) {
+	server := redistest.Start(t)
+	look := client(t, server.Addr)
+	_, s := startSeats(t, server.Addr, "pc", 0, config.Limits{ConnectionsPerUser: 3, PerUserPolicy: config.PolicyReject}, func(string) {})
+	awaitNodes(t, look, "pc", 1)
+	count(s, "ann", "a", 2)
+	age(t, look, "node0:1")
+	brokertest.Eventually(t, "it has another name", func() bool {
+		names := look.ZRange(context.Background(), broker.LeasesKey("pc"), 0, -1).Val()
+		return len(names) == 1 && names[0] == "node0:2" && seatsOf(look, "ann") == 2
+	})
+	nodes, _ := broker.SeatsKeys("pc", "ann")
+	if names := look.ZRange(t.Context(), nodes, 0, -1).Val(); !slices.Equal(names, []string{"node0:2"}) {
+		t.Errorf("seats of %q count", names)
+	}
+}
+
+// A partition that was lost alone, as in a cluster, is noticed by what is written
+// there, and the node counts on under another name.
+func TestRedisSeats_ALostPartitionIsWrittenAgain(t *testing.T) {
+	_, look, all, _ := pair(t, config.PolicyReject)
+	count(all[0], "ann", "a", 2)
+	nodes, seats := broker.SeatsKeys("pc", "ann")
+	look.ZRem(t.Context(), nodes, "node0:1")
+	look.Del(t.Context(), seats)
+	if !all[0].Take("ann", "b") {
+		t.Error("the third one was refused")
+	}
+	brokertest.Eventually(t, "all three are counted", func() bool { return seatsOf(look, "ann") == 3 })
+	brokertest.Eventually(t, "also by the other node", func() bool { return !all[1].Take("ann", "late") })
 }
 
 // Seats are written, so that a node learns with its next beat that the master is one no
@@ -279,31 +332,32 @@ func TestRedisSeats_LeavesNothingForEver(t *testing.T) {
 	count(all[1], "ann", "b", 3)
 	brokertest.Eventually(t, "the old ones are evicted", func() bool { return evicted.Load() == 3 })
 	for _, key := range look.Keys(t.Context(), "*").Val() {
+		if key == "pc:layout" {
+			continue // says what all others mean
+		}
 		if ttl := look.PTTL(t.Context(), key).Val(); ttl <= 0 || ttl > time.Hour {
 			t.Errorf("%s lives for %v", key, ttl)
 		}
-		if strings.HasPrefix(key, "pc:probe:") {
-			continue // the broker's
-		}
-		if strings.Count(key, "{0}") != 1 || !strings.HasPrefix(key, "pc:seats:{0}:") {
-			t.Errorf("%s: not under the one hash tag", key)
+		if strings.Count(key, "{") != 1 || strings.Count(key, "}") != 1 || !strings.HasPrefix(key, "pc:{") {
+			t.Errorf("%s: not under one hash tag", key)
 		}
 	}
 	// The expiry of what lives is put off in time, also while others come and go.
-	look.PExpire(t.Context(), "pc:seats:{0}:user:ann", time.Minute)
+	_, ann := broker.SeatsKeys("pc", "ann")
+	look.PExpire(t.Context(), ann, time.Minute)
 	n := 0
 	brokertest.Eventually(t, "the seats are renewed", func() bool {
 		n++
 		all[0].Take("bob", fmt.Sprint("b", n))
 		all[1].Take("bob", fmt.Sprint("b", n))
-		return look.PTTL(context.Background(), "pc:seats:{0}:user:ann").Val() > 10*time.Minute
+		return look.PTTL(context.Background(), ann).Val() > 10*time.Minute
 	})
 }
 
 func BenchmarkRedisSeats_TakeAndLeave(b *testing.B) {
 	server := redistest.Start(b)
 	_, s := startSeats(b, server.Addr, "pc", 0, config.Limits{ConnectionsPerUser: 3, PerUserPolicy: config.PolicyReject}, func(string) {})
-	for client(b, server.Addr).ZCard(context.Background(), "pc:seats:{0}:nodes").Val() == 0 {
+	for client(b, server.Addr).ZCard(context.Background(), broker.LeasesKey("pc")).Val() == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	var next atomic.Int64

@@ -171,16 +171,22 @@ func oneOrder(t *testing.T, cluster Cluster) {
 					t.Errorf("node %d saw another order than node 0", i+1)
 				}
 			}
-			last := map[string]int{}
-			for _, m := range first {
-				p, number, _ := strings.Cut(m, " ")
-				i, _ := strconv.Atoi(number)
-				if i != last[p] {
-					t.Fatalf("publisher %s: got %d, want %d", p, i, last[p])
-				}
-				last[p]++
-			}
+			eachInOrder(t, first)
 		})
+	}
+}
+
+// eachInOrder wants the numbers of every publisher in order.
+func eachInOrder(t *testing.T, messages []string) {
+	t.Helper()
+	last := map[string]int{}
+	for _, m := range messages {
+		p, number, _ := strings.Cut(m, " ")
+		i, _ := strconv.Atoi(number)
+		if i != last[p] {
+			t.Fatalf("publisher %s: got %d, want %d", p, i, last[p])
+		}
+		last[p]++
 	}
 }
 

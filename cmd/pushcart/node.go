@@ -154,7 +154,7 @@ func (n *node) connect(id string, m *metrics.Metrics) (redis func() error, seats
 	m.ShowRedis()
 	n.broker = r
 	if limited {
-		seats = broker.NewRedisSeats(r, id, n.cfg.Limits)
+		seats = r.NewSeats(n.cfg.Limits)
 	}
 	return r.Health, seats, nil
 }
