@@ -51,21 +51,9 @@ func (p *process) pushCommand() *cobra.Command {
 		if wait != 0 {
 			body.Wait = wait.String()
 		}
-		if address == "" || token == "" {
-			cfg, err := settings(file, "push.listen", "push.tokens")
-			if err != nil {
-				return err
-			}
-			if address == "" {
-				address = cfg.Push.Listen
-			}
-			if token == "" && len(cfg.Push.Tokens) > 0 {
-				token = string(cfg.Push.Tokens[0])
-			}
-		}
-		client, err := push.NewClient(reachable(address), token)
+		client, err := pushClient(file, address, token)
 		if err != nil {
-			return usageError(err.Error())
+			return err
 		}
 		answer, err := client.Push(c.Context(), &body)
 		if err != nil {
@@ -75,4 +63,25 @@ func (p *process) pushCommand() *cobra.Command {
 		return nil
 	}
 	return c
+}
+
+// pushClient takes from the configuration what the command line leaves out.
+func pushClient(file, address, token string) (*push.Client, error) {
+	if address == "" || token == "" {
+		cfg, err := settings(file, "push.listen", "push.tokens")
+		if err != nil {
+			return nil, err
+		}
+		if address == "" {
+			address = cfg.Push.Listen
+		}
+		if token == "" && len(cfg.Push.Tokens) > 0 {
+			token = string(cfg.Push.Tokens[0])
+		}
+	}
+	client, err := push.NewClient(reachable(address), token)
+	if err != nil {
+		return nil, usageError(err.Error())
+	}
+	return client, nil
 }

@@ -40,52 +40,8 @@ const (
 
 // kindOf looks at the length first: most names are decided by it.
 func kindOf(name []byte) Kind {
-	var is string
-	var kind Kind
-	switch len(name) {
-	case 2:
-		is, kind = "te", TE
-	case 4:
-		is, kind = "host", Host
-	case 6:
-		is, kind = "expect", Expect
-	case 7:
-		is, kind = "upgrade", Upgrade
-	case 10:
-		if lower(name[0]) == 'k' {
-			is, kind = "keep-alive", KeepAlive
-		} else {
-			is, kind = "connection", Connection
-		}
-	case 13:
-		is, kind = "authorization", Authorization
-	case 14:
-		is, kind = "content-length", ContentLength
-	case 15:
-		is, kind = "x-forwarded-for", XForwardedFor
-	case 16:
-		switch lower(name[0]) {
-		case 'p':
-			is, kind = "proxy-connection", ProxyConnection
-		case 'w':
-			is, kind = "www-authenticate", WWWAuthenticate
-		default:
-			is, kind = "x-forwarded-host", XForwardedHost
-		}
-	case 17:
-		switch lower(name[0]) {
-		case 't':
-			is, kind = "transfer-encoding", TransferEncoding
-		case 's':
-			is, kind = "sec-websocket-key", WebSocketKey
-		default:
-			is, kind = "x-forwarded-proto", XForwardedProto
-		}
-	case 18:
-		is, kind = "proxy-authenticate", ProxyAuthenticate
-	case 19:
-		is, kind = "proxy-authorization", ProxyAuthorization
-	default:
+	is, kind := candidate(name)
+	if kind == Ordinary {
 		return Ordinary
 	}
 	switch {
@@ -99,6 +55,53 @@ func kindOf(name []byte) Kind {
 		return kind
 	}
 	return Ordinary
+}
+
+// candidate is the only name of ours that a name may be, by its length and first
+// letter; "" for none.
+func candidate(name []byte) (is string, kind Kind) {
+	switch len(name) {
+	case 2:
+		return "te", TE
+	case 4:
+		return "host", Host
+	case 6:
+		return "expect", Expect
+	case 7:
+		return "upgrade", Upgrade
+	case 10:
+		if lower(name[0]) == 'k' {
+			return "keep-alive", KeepAlive
+		}
+		return "connection", Connection
+	case 13:
+		return "authorization", Authorization
+	case 14:
+		return "content-length", ContentLength
+	case 15:
+		return "x-forwarded-for", XForwardedFor
+	case 16:
+		switch lower(name[0]) {
+		case 'p':
+			return "proxy-connection", ProxyConnection
+		case 'w':
+			return "www-authenticate", WWWAuthenticate
+		}
+		return "x-forwarded-host", XForwardedHost
+	case 17:
+		switch lower(name[0]) {
+		case 't':
+			return "transfer-encoding", TransferEncoding
+		case 's':
+			return "sec-websocket-key", WebSocketKey
+		}
+		return "x-forwarded-proto", XForwardedProto
+	case 18:
+		return "proxy-authenticate", ProxyAuthenticate
+	case 19:
+		return "proxy-authorization", ProxyAuthorization
+	}
+	return "", Ordinary
 }
 
 // equalLoosely is EqualFold for which "_" is "-", as for CGI and its heirs.
