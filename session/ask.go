@@ -33,11 +33,6 @@ type Answer struct {
 // Asks says whether the backend is asked about messages.
 func (e *Engine) Asks() bool { return e.wants(webhook.Message) }
 
-// Input hands a message of the client to its protocol; p is not kept.
-func (e *Engine) Input(s *Session, t Transport, kind hub.Kind, p []byte) {
-	e.protocols[s.protocol].Input(e, s, t, kind, p)
-}
-
 // Throttle counts a message against limits.message_rate and returns how long nothing
 // more is to be taken from the client.
 func (e *Engine) Throttle(s *Session) time.Duration {

@@ -19,11 +19,6 @@ func (e *Engine) Opened(s *Session) {
 	e.hooks.Tell(ev)
 }
 
-// Code is what a connection's end is to its client.
-func (e *Engine) Code(s *Session, c *hub.Cause) (code int, reason string) {
-	return e.protocols[s.protocol].Code(c)
-}
-
 // Ended forgets a connection whose socket is at its end, and tells the backend. The
 // transport calls it once.
 func (e *Engine) Ended(s *Session, t Transport, c *hub.Cause) {
@@ -36,7 +31,7 @@ func (e *Engine) Ended(s *Session, t Transport, c *hub.Cause) {
 	if !e.wants(webhook.Disconnected) {
 		return
 	}
-	code, reason := e.Code(s, c)
+	code, reason := e.protocols[s.protocol].Code(c)
 	body, err := json.Marshal(disconnected{
 		Code: code, Reason: reason, Cause: c.Why.Label(), DurationMS: time.Since(s.member.Since()).Milliseconds(),
 	})

@@ -36,12 +36,14 @@ func (c *tape) Write(payload []byte, _ hub.Kind) { c.write(string(payload)) }
 func (c *tape) Hold(int)                         { c.hold(1) }
 func (c *tape) Resume(int)                       { c.hold(-1) }
 func (c *tape) say(kind hub.Kind, message string) {
-	c.engine.Input(&c.session, c, kind, []byte(message))
+	c.protocol().Input(c.engine, &c.session, c, kind, []byte(message))
 }
+
+func (c *tape) protocol() Protocol { return c.engine.Protocol(c.session.ProtocolIndex()) }
 
 func (c *tape) Send(batch []*hub.Message) {
 	for _, m := range batch {
-		p, _ := c.engine.Protocol(c.session.ProtocolIndex()).Payload(m)
+		p, _ := c.protocol().Payload(m)
 		c.write(string(p))
 		m.Done(hub.Written)
 	}

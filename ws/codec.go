@@ -44,11 +44,14 @@ func opOf(k hub.Kind) byte {
 	return opText
 }
 
+// codec is that of the protocol that the client speaks.
+func (c *Conn) codec() *codec { return c.srv.codecs[c.session.ProtocolIndex()] }
+
 // frameOf is a message's frame in this connection's encoding. A client that asked
 // for a small window gets what fits into it compressed, as no distance can then
 // reach farther back, and the rest as it is (RFC 7692 §6).
 func (c *Conn) frameOf(m *hub.Message) []byte {
-	codec := c.srv.codecs[c.session.ProtocolIndex()]
+	codec := c.codec()
 	plain := m.Encoded(codec.plain, codec.asPlain)
 	if c.window == 0 || !c.deflates(payloadSize(plain)) {
 		return plain

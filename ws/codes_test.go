@@ -22,6 +22,6 @@ func endCode(c *Conn) int {
 	if c.ended == nil {
 		return 0
 	}
-	code, _ := c.srv.sessions.Code(&c.session, c.ended)
+	code, _ := c.codec().protocol.Code(c.ended)
 	return code
 }

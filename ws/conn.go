@@ -145,7 +145,7 @@ func (c *Conn) endLocked(e *hub.Cause) (given []*hub.Message) {
 	}
 	if e.Why == hub.PeerReset {
 		c.gone = true
-	} else if code, reason := c.srv.sessions.Code(&c.session, e); code != codeAbnormal {
+	} else if code, reason := c.codec().protocol.Code(e); code != codeAbnormal {
 		c.queueLocked(item{frame: closeFrame(code, reason)})
 	}
 	c.loop.post(c)

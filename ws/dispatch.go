@@ -6,7 +6,7 @@ import (
 	"github.com/pushcart/pushcart/hub"
 )
 
-// message hands a whole message of the client to the session; where that asks the
+// message hands a whole message of the client to its protocol; where that asks the
 // backend, nothing more is read until the answer (SPEC §5 Order and back-pressure).
 // p is not kept.
 func (c *Conn) message(t *turn, op byte, p []byte) {
@@ -14,7 +14,7 @@ func (c *Conn) message(t *turn, op byte, p []byte) {
 		c.pong(t)
 	}
 	if c.takes(len(p)) {
-		c.srv.sessions.Input(&c.session, c, kindOf(op), p)
+		c.codec().protocol.Input(c.srv.sessions, &c.session, c, kindOf(op), p)
 	}
 }
 

@@ -111,7 +111,7 @@ func ours(input []byte) (o outcome) {
 	case c.ended.Why.Label() == "client":
 		o.code = endCode(c)
 	default:
-		code, reason := c.srv.sessions.Code(&c.session, c.ended)
+		code, reason := c.codec().protocol.Code(c.ended)
 		o.fault = fmt.Errorf("%d %s", code, reason)
 	}
 	o.read(out.out)
