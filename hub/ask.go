@@ -126,7 +126,7 @@ func (h *Hub) askOne(ctx context.Context, q request) (Info, error) {
 // gather asks all nodes of a topic and returns what they say within the timeout;
 // complete: all of them did.
 func (h *Hub) gather(ctx context.Context, topic string, q request) (replies []reply, complete bool, err error) {
-	w := h.answers.begin()
+	w := h.waiters.begin()
 	defer w.end()
 	deadline := time.Now().Add(gatherTimeout)
 	q.Number, q.From = w.number, h.node

@@ -7,15 +7,15 @@ import (
 )
 
 // channels is who of this node is subscribed to what. A shard's lock comes before
-// that of a member's seats; no two of either are held at once.
+// that of a member's places; no two of either are held at once.
 type channels struct {
 	seed   maphash.Seed
 	shards [shards]channelShard
-	seats  [shards]sync.Mutex // guard Member.seats, by Member.id
+	places [shards]sync.Mutex // guard Member.places, by Member.id
 }
 
 type channelShard struct {
-	mu sync.RWMutex // guards m, every channel in it, and the index of every seat in them
+	mu sync.RWMutex // guards m, every channel in it, and the index of every place in them
 	m  map[string]*channel
 }
 
@@ -36,9 +36,9 @@ func (t *channels) shard(name string) *channelShard {
 	return &t.shards[maphash.String(t.seed, name)%shards]
 }
 
-// seatsOf locks the seats of m.
+// seatsOf locks the places of m.
 func (t *channels) seatsOf(m *Member) *sync.Mutex {
-	mu := &t.seats[m.id%shards]
+	mu := &t.places[m.id%shards]
 	mu.Lock()
 	return mu
 }
@@ -59,31 +59,31 @@ func (t *channels) add(name string, c Conn, most int) (added, full bool) {
 	return added, full
 }
 
-// sit gives m a seat at the end of ch.
+// sit gives m a place at the end of ch.
 func (t *channels) sit(m *Member, ch *channel, most int) (added, full bool) {
 	defer t.seatsOf(m).Unlock()
-	if m.seat(ch.name) >= 0 {
+	if m.place(ch.name) >= 0 {
 		return false, false
 	}
-	var held []seat
-	if m.seats != nil {
-		held = *m.seats
+	var held []place
+	if m.places != nil {
+		held = *m.places
 	}
 	if len(held) >= most {
 		return false, true
 	}
-	held = append(held, seat{in: ch, index: len(ch.conns)})
-	m.seats = &held
+	held = append(held, place{in: ch, index: len(ch.conns)})
+	m.places = &held
 	return true, false
 }
 
-// seat is the index of m's seat in a channel, -1 if it has none. Its seats are
+// place is the index of m's place in a channel, -1 if it has none. Its places are
 // locked.
-func (m *Member) seat(name string) int {
-	if m.seats == nil {
+func (m *Member) place(name string) int {
+	if m.places == nil {
 		return -1
 	}
-	return slices.IndexFunc(*m.seats, func(s seat) bool { return s.in.name == name })
+	return slices.IndexFunc(*m.places, func(s place) bool { return s.in.name == name })
 }
 
 // remove ends one subscription. If it was the channel's last here, vacant is
@@ -96,7 +96,7 @@ func (t *channels) remove(name string, c Conn, vacant func(name string)) {
 	if !ok {
 		return
 	}
-	// The channel's last connection moves to the empty seat.
+	// The channel's last connection moves to the empty place.
 	ch := gone.in
 	last := len(ch.conns) - 1
 	moved := ch.conns[last]
@@ -114,24 +114,24 @@ func (t *channels) remove(name string, c Conn, vacant func(name string)) {
 	}
 }
 
-// standUp takes m's seat in a channel away.
-func (t *channels) standUp(m *Member, name string) (gone seat, ok bool) {
+// standUp takes m's place in a channel away.
+func (t *channels) standUp(m *Member, name string) (gone place, ok bool) {
 	defer t.seatsOf(m).Unlock()
-	i := m.seat(name)
+	i := m.place(name)
 	if i < 0 {
-		return seat{}, false
+		return place{}, false
 	}
-	gone = (*m.seats)[i]
-	if *m.seats = slices.Delete(*m.seats, i, i+1); len(*m.seats) == 0 {
-		m.seats = nil
+	gone = (*m.places)[i]
+	if *m.places = slices.Delete(*m.places, i, i+1); len(*m.places) == 0 {
+		m.places = nil
 	}
 	return gone, true
 }
 
 func (t *channels) move(m *Member, ch *channel, index int) {
 	defer t.seatsOf(m).Unlock()
-	if i := m.seat(ch.name); i >= 0 {
-		(*m.seats)[i].index = index
+	if i := m.place(ch.name); i >= 0 {
+		(*m.places)[i].index = index
 	}
 }
 
@@ -166,16 +166,16 @@ func (t *channels) appendTo(dst []Conn, name string) []Conn {
 // anyOf says whether m is subscribed to a channel that is among the first n names.
 func (t *channels) anyOf(m *Member, names *nameSet, n int) bool {
 	defer t.seatsOf(m).Unlock()
-	return m.seats != nil && slices.ContainsFunc(*m.seats, func(s seat) bool { return names.among(s.in.name, n) })
+	return m.places != nil && slices.ContainsFunc(*m.places, func(s place) bool { return names.among(s.in.name, n) })
 }
 
 func (t *channels) of(m *Member) []string {
 	defer t.seatsOf(m).Unlock()
-	if m.seats == nil {
+	if m.places == nil {
 		return []string{}
 	}
-	names := make([]string, 0, len(*m.seats))
-	for _, s := range *m.seats {
+	names := make([]string, 0, len(*m.places))
+	for _, s := range *m.places {
 		names = append(names, s.in.name)
 	}
 	return names

@@ -45,9 +45,9 @@ func (h *Hub) receive(topic string, payload []byte) {
 			h.unreadable(topic, err)
 			return
 		}
-		h.answers.receipt(n)
+		h.waiters.receipt(n)
 	case envelopeReply:
-		if !h.answers.reply(payload[2:]) {
+		if !h.waiters.reply(payload[2:]) {
 			h.unreadable(topic, errEnvelope)
 		}
 	default:

@@ -32,7 +32,7 @@ type Hub struct {
 	channels *channels
 
 	lanes    *lanes
-	answers  *answers
+	waiters  *waiters
 	outgoing *outgoing
 	receipts receipts
 	// encodings is how many were given out.
@@ -57,7 +57,7 @@ func NewHub(b broker.Broker, nodeID string, m *metrics.Metrics, log *slog.Logger
 	h := &Hub{
 		node: nodeID, about: about{started: time.Now()}, broker: b, alone: alone,
 		metrics: m, pushes: newPushCounters(m), log: log, rate: ratelog.New(log), guard: guard.New(log, m.Panics.Inc), bulkFrom: defaultBulkFrom,
-		numbers: newNumbers(), table: newTable(), users: newUsers(), channels: newChannels(), answers: newAnswers(),
+		numbers: newNumbers(), table: newTable(), users: newUsers(), channels: newChannels(), waiters: newWaiters(),
 	}
 	h.lanes, h.outgoing = newLanes(h), newOutgoing(h)
 	m.Gauge("pushcart_users", "Users connected to this node.", func() float64 { return float64(h.Users()) })

@@ -192,7 +192,7 @@ func TestHub_RacesOfJoinAndLeave(t *testing.T) {
 	}
 }
 
-// The member's seats and the channels' lists stay in step when connections leave
+// The member's places and the channels' lists stay in step when connections leave
 // in any order.
 func TestChannels_SeatsStayInStep(t *testing.T) {
 	h := alone(t)
@@ -220,9 +220,9 @@ func TestChannels_SeatsStayInStep(t *testing.T) {
 		s := h.channels.shard(name)
 		for i, c := range s.m[name].conns {
 			m := c.Member()
-			at := m.seat(name)
-			if at < 0 || (*m.seats)[at].index != i {
-				t.Errorf("%s[%d]: seat %d", name, i, at)
+			at := m.place(name)
+			if at < 0 || (*m.places)[at].index != i {
+				t.Errorf("%s[%d]: place %d", name, i, at)
 			}
 		}
 	}

@@ -6,15 +6,15 @@ import "time"
 // connection itself so that membership costs no allocation of its own. It comes
 // from Hub.NewMember; its methods may be called from any goroutine once Join was.
 type Member struct {
-	hub   *Hub
-	id    uint64
-	since int64   // Unix milliseconds
-	user  string  // set by Join
-	seats *[]seat // nil without channels; guarded as channels says
+	hub    *Hub
+	id     uint64
+	since  int64    // Unix milliseconds
+	user   string   // set by Join
+	places *[]place // nil without channels; guarded as channels says
 }
 
-// seat is a connection's place in a channel.
-type seat struct {
+// place is a connection's place in a channel.
+type place struct {
 	in    *channel
 	index int // of the connection in in.conns
 }

@@ -16,34 +16,34 @@ type outgoing struct {
 	work sync.WaitGroup
 
 	mu      sync.Mutex // guards all below
-	queue   []answer
+	queue   []report
 	running bool
 }
 
-// answer is one receipt, or a reply that is written already, for a node.
-type answer struct {
+// report is one receipt, or a reply that is written already, for a node.
+type report struct {
 	to    string
 	note  receiptNote
 	reply []byte
 }
 
 const (
-	// maxAnswers bounds what waits; past it answers are lost, and who waits for
+	// maxReports bounds what waits; past it answers are lost, and who waits for
 	// them says that his own is incomplete.
-	maxAnswers = 1 << 14
-	// answersAtOnce bounds one batch.
-	answersAtOnce = 512
-	// answerTimeout bounds the publishing of a batch.
-	answerTimeout = time.Second
+	maxReports = 1 << 14
+	// reportsAtOnce bounds one batch.
+	reportsAtOnce = 512
+	// reportTimeout bounds the publishing of a batch.
+	reportTimeout = time.Second
 )
 
 func newOutgoing(h *Hub) *outgoing { return &outgoing{hub: h} }
 
 // add queues an answer and never waits.
-func (o *outgoing) add(a answer) {
+func (o *outgoing) add(a report) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.queue) >= maxAnswers {
+	if len(o.queue) >= maxReports {
 		o.hub.metrics.FanoutDropped.Inc()
 		return
 	}
@@ -56,16 +56,16 @@ func (o *outgoing) add(a answer) {
 
 func (o *outgoing) run() {
 	for batch := o.take(); batch != nil; batch = o.take() {
-		ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), reportTimeout)
 		o.hub.guard.Run("answers to nodes", func() { o.publish(ctx, merge(batch)) })
 		cancel()
 	}
 }
 
-func (o *outgoing) take() []answer {
+func (o *outgoing) take() []report {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n := min(len(o.queue), answersAtOnce)
+	n := min(len(o.queue), reportsAtOnce)
 	if n == 0 {
 		o.queue, o.running = nil, false
 		return nil
@@ -77,7 +77,7 @@ func (o *outgoing) take() []answer {
 
 // merge makes one receipt of all that one request gets: a push to a thousand users
 // is reported on in one message.
-func merge(batch []answer) []answer {
+func merge(batch []report) []report {
 	type key struct {
 		to      string
 		request uint64
@@ -102,7 +102,7 @@ func merge(batch []answer) []answer {
 	return out
 }
 
-func (o *outgoing) publish(ctx context.Context, batch []answer) {
+func (o *outgoing) publish(ctx context.Context, batch []report) {
 	pubs := make([]broker.Publication, len(batch))
 	for i := range batch {
 		payload := batch[i].reply
@@ -123,8 +123,8 @@ func (o *outgoing) publish(ctx context.Context, batch []answer) {
 func (h *Hub) receipt(to returnAddress, n receiptNote) {
 	n.request, n.node, n.messages = to.request, h.node, 1
 	if to.node == h.node {
-		h.answers.receipt(n)
+		h.waiters.receipt(n)
 		return
 	}
-	h.outgoing.add(answer{to: to.node, note: n})
+	h.outgoing.add(report{to: to.node, note: n})
 }

@@ -49,7 +49,7 @@ func (h *Hub) plan(p *Push, now time.Time, pubs []broker.Publication) (plan, []b
 	}
 	count, remote := h.reach(&p.To)
 	if p.Wait > 0 || !h.alone && (count > 1 || remote) {
-		out.waiter = h.answers.begin()
+		out.waiter = h.waiters.begin()
 	}
 	g := planning{hub: h, push: p, pubs: pubs, env: envelope{
 		kind: p.Kind, accepted: now.UnixNano(), id: out.id, event: p.Event, payload: p.Data,

@@ -160,10 +160,10 @@ func (h *Hub) replyTo(q *request, out *reply) {
 		return
 	}
 	if q.From == h.node {
-		h.answers.reply(b[2:])
+		h.waiters.reply(b[2:])
 		return
 	}
-	h.outgoing.add(answer{to: q.From, reply: b})
+	h.outgoing.add(report{to: q.From, reply: b})
 }
 
 // order tells all nodes of a topic and returns how many there are.

@@ -126,10 +126,10 @@ func (w *admitting) enter() *Refusal {
 	if e.draining.Load() {
 		return goingAway()
 	}
-	if w.held.total = e.admission.enter(w.set.limits.Connections); !w.held.total {
+	if w.held.total = e.occupancy.enter(w.set.limits.Connections); !w.held.total {
 		return Refuse("limit", apierror.Unavailable, "the node is full").look("limits.connections").after(5)
 	}
-	limit, counted := e.admission.enterIP(w.from.IP, &w.set.limits)
+	limit, counted := e.occupancy.enterIP(w.from.IP, &w.set.limits)
 	if limit != "" {
 		return Refuse("rate", apierror.RateLimited, "too many connections from this address").
 			look(w.orProxies(limit)).after(1)
@@ -234,7 +234,7 @@ func (a *Admission) Cancel() {
 		a.engine.users.leave(a.identity.user, &a.member)
 	}
 	if a.held.total {
-		a.engine.admission.release(a.from.IP, a.held.ip)
+		a.engine.occupancy.release(a.from.IP, a.held.ip)
 	}
 	a.held = held{}
 }
@@ -267,4 +267,4 @@ func (a *Admission) Open(s *Session, t Transport) {
 }
 
 // Released gives back what a session holds of the limits, when its socket is closed.
-func (e *Engine) Released(s *Session) { e.admission.release(s.RemoteIP(), s.counted) }
+func (e *Engine) Released(s *Session) { e.occupancy.release(s.RemoteIP(), s.counted) }

@@ -50,7 +50,7 @@ type Engine struct {
 	auth      *auth.Authenticator
 	hooks     *webhook.Dispatcher // nil: no webhook
 	protocols []Named
-	admission *admission
+	occupancy *occupancy
 	users     *userLimit // nil: no limit
 	metrics   *metrics.Metrics
 	log       *slog.Logger
@@ -67,7 +67,7 @@ func NewEngine(o Options) *Engine {
 	e := &Engine{
 		hub: o.Hub, auth: o.Auth, hooks: o.Webhooks, protocols: o.Protocols, metrics: o.Metrics,
 		log: o.Log, rare: ratelog.New(o.Log), guard: guard.New(o.Log, o.Panics),
-		admission: newAdmission(o.Descriptors), users: newUserLimit(o.Seats, o.Hub),
+		occupancy: newOccupancy(o.Descriptors), users: newUserLimit(o.Seats, o.Hub),
 	}
 	e.settings.Store(o.Settings)
 	return e
@@ -86,7 +86,7 @@ func (e *Engine) Protocol(index uint8) Protocol { return e.protocols[index].Prot
 func (e *Engine) Protocols() int { return len(e.protocols) }
 
 // Sessions counts those that are let in, and those that are just being let in.
-func (e *Engine) Sessions() int { return e.admission.count() }
+func (e *Engine) Sessions() int { return e.occupancy.count() }
 
 // Drain refuses handshakes from now on.
 func (e *Engine) Drain() { e.draining.Store(true) }

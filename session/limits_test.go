@@ -10,8 +10,8 @@ import (
 	"github.com/pushcart/pushcart/config"
 )
 
-func TestAdmission_ForgetsAddressesThatHaveNothing(t *testing.T) {
-	a, l := newAdmission(nil), &config.Limits{ConnectionsPerIP: 1}
+func TestOccupancy_ForgetsAddressesThatHaveNothing(t *testing.T) {
+	a, l := newOccupancy(nil), &config.Limits{ConnectionsPerIP: 1}
 	ip := netip.MustParseAddr("2001:db8::1")
 	enter := func() (limit string, counted bool) {
 		if !a.enter(0) {
@@ -34,8 +34,8 @@ func TestAdmission_ForgetsAddressesThatHaveNothing(t *testing.T) {
 }
 
 // A reload that sets a limit must not take what came before it for counted.
-func TestAdmission_CountsOnlyWhatItCounted(t *testing.T) {
-	a, ip := newAdmission(nil), netip.MustParseAddr("192.0.2.1")
+func TestOccupancy_CountsOnlyWhatItCounted(t *testing.T) {
+	a, ip := newOccupancy(nil), netip.MustParseAddr("192.0.2.1")
 	a.enter(0)
 	_, before := a.enterIP(ip, &config.Limits{})
 	a.enter(0)
@@ -82,9 +82,9 @@ func TestBurst(t *testing.T) {
 	f(math.Inf(1), 10, math.MaxInt32)
 }
 
-func TestAdmission_ForgetsAddressesThatAreQuiet(t *testing.T) {
+func TestOccupancy_ForgetsAddressesThatAreQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, l := newAdmission(nil), &config.Limits{ConnectRatePerIP: 2}
+		a, l := newOccupancy(nil), &config.Limits{ConnectRatePerIP: 2}
 		for i := range byte(5) {
 			ip := netip.AddrFrom4([4]byte{192, 0, 2, i})
 			a.enter(0)

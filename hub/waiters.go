@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// answers are what this node waits to hear from others.
-type answers struct {
+// waiters are for what this node waits to hear from others.
+type waiters struct {
 	mu   sync.Mutex // guards all below, and the fields of every waiter
 	last uint64
 	open map[uint64]*waiter
@@ -17,7 +17,7 @@ type answers struct {
 
 // waiter collects what nodes say to one push or request.
 type waiter struct {
-	of     *answers
+	of     *waiters
 	number uint64
 	want   int64 // answers to come; -1: not known yet
 	got    int64
@@ -33,10 +33,10 @@ type tally struct {
 	delivered, slow uint64
 }
 
-func newAnswers() *answers { return &answers{open: map[uint64]*waiter{}} }
+func newWaiters() *waiters { return &waiters{open: map[uint64]*waiter{}} }
 
 // begin makes a waiter; the caller must end it.
-func (a *answers) begin() *waiter {
+func (a *waiters) begin() *waiter {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.last++
@@ -88,7 +88,7 @@ func (w *waiter) wait(ctx context.Context, deadline time.Time) bool {
 	return false
 }
 
-func (a *answers) receipt(n receiptNote) {
+func (a *waiters) receipt(n receiptNote) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	w := a.open[n.request]
@@ -108,7 +108,7 @@ func (a *answers) receipt(n receiptNote) {
 }
 
 // reply takes the JSON of a node's answer; false: it is not readable.
-func (a *answers) reply(b []byte) bool {
+func (a *waiters) reply(b []byte) bool {
 	var r reply
 	if json.Unmarshal(b, &r) != nil {
 		return false // of another version; who asked says that it is incomplete

@@ -14,9 +14,9 @@ import (
 	"github.com/pushcart/pushcart/internal/descriptors"
 )
 
-// admission counts connections against the limits of SPEC §3 that are this node's
+// occupancy counts connections against the limits of SPEC §3 that are this node's
 // own. What is not limited is not counted, but for the total.
-type admission struct {
+type occupancy struct {
 	total atomic.Int64
 	fds   *descriptors.Budget
 
@@ -35,15 +35,15 @@ type address struct {
 // worth (SPEC §3).
 const burstSeconds = 10
 
-func newAdmission(fds *descriptors.Budget) *admission {
-	return &admission{fds: fds, byIP: map[netip.Addr]*address{}}
+func newOccupancy(fds *descriptors.Budget) *occupancy {
+	return &occupancy{fds: fds, byIP: map[netip.Addr]*address{}}
 }
 
-func (a *admission) count() int { return int(a.total.Load()) }
+func (a *occupancy) count() int { return int(a.total.Load()) }
 
 // enter counts a new connection; false: the node is full. most 0 is a share of the
 // file descriptors.
-func (a *admission) enter(most int) bool {
+func (a *occupancy) enter(most int) bool {
 	limit := int64(most)
 	if limit == 0 {
 		limit = descriptors.Default()
@@ -57,7 +57,7 @@ func (a *admission) enter(most int) bool {
 
 // enterIP counts it for its address, after enter; else it returns the limit that the
 // address reached. Where addresses have no limit nothing is counted.
-func (a *admission) enterIP(ip netip.Addr, l *config.Limits) (limit string, counted bool) {
+func (a *occupancy) enterIP(ip netip.Addr, l *config.Limits) (limit string, counted bool) {
 	if l.ConnectionsPerIP == 0 && l.ConnectRatePerIP == 0 {
 		return "", false
 	}
@@ -90,7 +90,7 @@ func burst(perSecond, seconds float64) int {
 
 // sweepLocked forgets, once a minute, addresses that have no connection and whose
 // rate is not used up.
-func (a *admission) sweepLocked() {
+func (a *occupancy) sweepLocked() {
 	now := time.Now()
 	if now.Sub(a.swept) < time.Minute {
 		return
@@ -104,7 +104,7 @@ func (a *admission) sweepLocked() {
 }
 
 // release undoes enter, and enterIP where that counted.
-func (a *admission) release(ip netip.Addr, counted bool) {
+func (a *occupancy) release(ip netip.Addr, counted bool) {
 	a.total.Add(-1)
 	a.fds.Give()
 	if !counted {
