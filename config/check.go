@@ -235,48 +235,9 @@ func (c *Config) checkWebhookUse(p *Problems) {
 	if strings.Contains(w.URL, "?") {
 		p.add("webhook.url", "has a query, which no wall can protect; set webhook.public_path: true to allow it")
 	}
-	if c.WebhookWall() == "/" {
+	if c.Webhook.Wall() == "/" {
 		p.add("webhook.url", "would close the whole public listener; give it a path of its own, or set webhook.public_path: true")
 	}
-}
-
-// WebhookWall is the path of webhook.url up to {event}: it, and what is below, is
-// not reachable through the public listener (SPEC §7). "" where there is no wall.
-func (c *Config) WebhookWall() string {
-	if c.Webhook.URL == "" || c.Webhook.PublicPath {
-		return ""
-	}
-	before, _, _ := strings.Cut(c.Webhook.URL, "{event}")
-	u, err := url.Parse(before)
-	if err != nil {
-		return "/"
-	}
-	path := strings.TrimRight(u.EscapedPath(), "/")
-	if leadsToRoot(path) {
-		return "/"
-	}
-	return path
-}
-
-// leadsToRoot says whether a path is "/" for a backend that decodes it, merges
-// slashes and resolves dots.
-func leadsToRoot(path string) bool {
-	for range 3 { // as often as the wall decodes
-		if decoded, err := url.PathUnescape(path); err == nil {
-			path = decoded
-		}
-	}
-	depth := 0
-	for segment := range strings.SplitSeq(strings.ReplaceAll(path, `\`, "/"), "/") {
-		switch segment, _, _ = strings.Cut(segment, ";"); segment {
-		case "", ".":
-		case "..":
-			depth = max(0, depth-1)
-		default:
-			depth++
-		}
-	}
-	return depth == 0
 }
 
 func (c *Config) checkRedis(p *Problems) {

@@ -107,8 +107,8 @@ func TestParse_TakesAPathForTheBackendItself(t *testing.T) {
 	c, err := Parse([]byte("backend: {url: 'unix:/run/app.sock'}\n"+
 		"webhook: {url: '/hooks/push/{event}', unsigned: true, events: [message], host: preserve}\n"+
 		"auth: {forward: {url: '/me?full=1', user: /id, host: 'app.example:8443'}}"), noEnv)
-	if err != nil || c.WebhookWall() != "/hooks/push" {
-		t.Errorf("got the wall %q, %v", c.WebhookWall(), err)
+	if err != nil || c.Webhook.Wall() != "/hooks/push" {
+		t.Errorf("got the wall %q, %v", c.Webhook.Wall(), err)
 	}
 }
 

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"net/url"
+	"strings"
+	"time"
+)
 
 // Webhook is where events go (SPEC §5).
 type Webhook struct {
@@ -83,4 +87,43 @@ type Retry struct {
 	// GiveUpAfter is the age at which an event is dropped, counted and logged.
 	// Default 24h.
 	GiveUpAfter time.Duration `yaml:"give_up_after"`
+}
+
+// Wall is the path of webhook.url up to {event}. It, and everything below, is not
+// reachable through the public listener (SPEC §7). "" means no wall.
+func (w *Webhook) Wall() string {
+	if w.URL == "" || w.PublicPath {
+		return ""
+	}
+	before, _, _ := strings.Cut(w.URL, "{event}")
+	u, err := url.Parse(before)
+	if err != nil {
+		return "/"
+	}
+	path := strings.TrimRight(u.EscapedPath(), "/")
+	if leadsToRoot(path) {
+		return "/"
+	}
+	return path
+}
+
+// leadsToRoot says whether a path is "/" for a backend that decodes it, merges
+// slashes and resolves dots.
+func leadsToRoot(path string) bool {
+	for range 3 { // as often as the wall decodes
+		if decoded, err := url.PathUnescape(path); err == nil {
+			path = decoded
+		}
+	}
+	depth := 0
+	for segment := range strings.SplitSeq(strings.ReplaceAll(path, `\`, "/"), "/") {
+		switch segment, _, _ = strings.Cut(segment, ";"); segment {
+		case "", ".":
+		case "..":
+			depth = max(0, depth-1)
+		default:
+			depth++
+		}
+	}
+	return depth == 0
 }

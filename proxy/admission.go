@@ -13,15 +13,15 @@ const (
 	streaming
 )
 
-// enter makes it a request that waits, after up to connect_timeout.
-func (a *admission) enter(u *upstream) error {
+// enter makes it a request that waits, within connect_timeout.
+func (a *admission) enter(u *upstream, within time.Duration) error {
 	select {
 	case u.slots <- struct{}{}:
 		*a = waiting
 		return nil
 	default:
 	}
-	t := time.NewTimer(u.cfg.ConnectTimeout)
+	t := time.NewTimer(within)
 	defer t.Stop()
 	select {
 	case u.slots <- struct{}{}:
@@ -37,7 +37,7 @@ func (a *admission) stream(u *upstream) error {
 	if *a == streaming {
 		return nil
 	}
-	if n := u.streams.Add(1); u.cfg.MaxStreams > 0 && n > int64(u.cfg.MaxStreams) {
+	if n := u.streams.Add(1); u.maxStreams > 0 && n > u.maxStreams {
 		u.streams.Add(-1)
 		return errStreams
 	}

@@ -52,7 +52,7 @@ func (s *Server) report(a *errorAnswer, peer netip.Addr) {
 	what := "request refused"
 	if a.backend != nil {
 		what = "request failed"
-		args = append(args, "backend", s.cfg.Backend.URL, "err", a.backend)
+		args = append(args, "backend", s.backend.URL, "err", a.backend)
 	}
 	if a.setting != "" {
 		args = append(args, "setting", a.setting)

@@ -24,8 +24,9 @@ import (
 // Its goroutine runs serve.
 type clientConn struct {
 	s         *Server
-	sock      net.Conn // as accepted
-	conn      net.Conn // over sock: direct, or TLS
+	set       *Settings // of the request under way
+	sock      net.Conn  // as accepted
+	conn      net.Conn  // over sock: direct, or TLS
 	peer      netip.Addr
 	trusted   bool              // a proxy of ours
 	suspected bool              // to be one that is not configured
@@ -74,10 +75,11 @@ func (c *clientConn) work() (quiet bool) {
 func (c *clientConn) begin() bool {
 	c.watched = c.s.watch.add(c.sock)
 	c.onGone = c.gone
+	c.adopt()
 	c.conn = sockio.Wrap(c.sock)
 	if c.s.tls != nil {
 		t := tls.Server(takeover.Wrap(c.sock), c.s.tls)
-		c.s.watch.arm(c.watched, c.s.cfg.Client.HeadTimeout)
+		c.s.watch.arm(c.watched, c.set.client.head)
 		if err := t.Handshake(); err != nil {
 			c.refuseHandshake(err)
 			return false
@@ -85,8 +87,7 @@ func (c *clientConn) begin() bool {
 		c.conn = t
 	}
 	c.src = newSource(c.conn, &small)
-	idle := c.s.cfg.Client.IdleTimeout
-	c.parks = canPark && c.src.raw != nil && (idle == 0 || idle > parkAfter)
+	c.parks = canPark && c.src.raw != nil
 	return true
 }
 
@@ -166,7 +167,7 @@ func (c *clientConn) await() bool {
 
 // rest marks the time between two requests; false: there will be no other.
 func (c *clientConn) rest() bool {
-	c.s.watch.arm(c.watched, c.s.cfg.Client.IdleTimeout)
+	c.s.watch.arm(c.watched, c.s.settings.Load().client.idle)
 	if c.parks {
 		c.s.watch.doze(c.watched, parkAfter)
 	}
@@ -202,8 +203,9 @@ func (c *clientConn) plain() bool {
 func (c *clientConn) next() bool {
 	e := c.ready
 	c.ready = nil
+	c.adopt()
 	if e == nil {
-		c.s.watch.arm(c.watched, c.s.cfg.Client.HeadTimeout)
+		c.s.watch.arm(c.watched, c.set.client.head)
 		if !c.skipEmptyLines() {
 			return false
 		}
@@ -286,13 +288,13 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 	if r.WebSocketKey && wants == toWebSocket {
 		e.handshake = logged(r.Path)
 	}
-	if s.routes.wall.hides(r.Path) {
+	if c.set.wall.hides(r.Path) {
 		c.src.take(len(head))
 		return c.answer(&errorAnswer{code: apierror.NotFound, message: "no such path", close: e.ends(), head: e.isHead,
 			setting: "webhook.url, webhook.public_path"})
 	}
-	rewritten := requestHead{req: r, head: head, from: origin, tunnel: e.tunnel, via: s.cfg.Backend.Via}
-	if !s.cfg.Backend.PreserveHost || r.Host == nil {
+	rewritten := requestHead{req: r, head: head, from: origin, tunnel: e.tunnel, via: s.backend.Via}
+	if !s.backend.PreserveHost || r.Host == nil {
 		rewritten.host = s.up.at.Host
 	}
 	e.out = rewritten.append(e.out[:0])
@@ -317,7 +319,7 @@ func (c *clientConn) origin(r *http1.Request) clientaddr.Origin {
 			For: r.Joined("X-Forwarded-For"), Proto: r.Joined("X-Forwarded-Proto"), Host: r.Joined("X-Forwarded-Host"),
 		}
 	}
-	c.from = c.s.trusted.Resolve(c.peer, proto, string(r.Host), came)
+	c.from = c.set.trusted.Resolve(c.peer, proto, string(r.Host), came)
 	return c.from
 }
 
@@ -384,7 +386,7 @@ func (c *clientConn) cut() {
 
 // write sends to the client within send_timeout.
 func (c *clientConn) write(b []byte) error {
-	c.s.watch.armSend(c.watched, c.s.cfg.Client.SendTimeout)
+	c.s.watch.armSend(c.watched, c.set.client.send)
 	err := writeAny(c.conn, b)
 	c.s.watch.armSend(c.watched, 0)
 	return err

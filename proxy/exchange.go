@@ -99,7 +99,7 @@ var errClientGone = errors.New("client went away")
 // back. False: the client's connection ends.
 func (c *clientConn) exchange(e *exchange) bool {
 	up := c.s.up
-	if err := e.counts.enter(up); err != nil {
+	if err := e.counts.enter(up, c.set.backend.connect); err != nil {
 		return c.fail(e, err)
 	}
 	defer e.counts.leave(up)
@@ -121,7 +121,7 @@ func (c *clientConn) exchange(e *exchange) bool {
 		// in which a request is sent twice (SPEC §7).
 		c.detach()
 		up.discard(b)
-		if b, err = up.get(true); err != nil {
+		if b, err = up.get(true, c.set.backend.connect); err != nil {
 			return c.fail(e, err)
 		}
 		c.attach(e, b)
@@ -150,7 +150,7 @@ func (c *clientConn) send(e *exchange) (*backendConn, error) {
 		return nil, err
 	}
 	c.attach(e, b)
-	c.s.watch.arm(b.watched, c.s.cfg.Backend.ResponseTimeout)
+	c.s.watch.arm(b.watched, c.set.backend.response)
 	if e.hasBody() {
 		_, err = b.conn.Write(e.out)
 	} else {
@@ -194,7 +194,7 @@ var errPartial = errors.New("backend broke off")
 func (c *clientConn) readResponse(e *exchange, b *backendConn) error {
 	for interim := false; ; interim = true {
 		if e.up == nil { // else the upload says from when on the backend is waited for
-			c.s.watch.arm(b.watched, c.s.cfg.Backend.ResponseTimeout)
+			c.s.watch.arm(b.watched, c.set.backend.response)
 		}
 		head, err := b.src.head()
 		if err != nil {

@@ -12,7 +12,7 @@ func (c *clientConn) borrow() (*backendConn, error) {
 			return b, nil
 		}
 	}
-	return c.s.up.get(false)
+	return c.s.up.get(false, c.set.backend.connect)
 }
 
 // giveBack keeps a backend connection for the next request that may use it.

@@ -165,7 +165,7 @@ func (c *clientConn) settle(e *exchange, b *backendConn, err error, keep, backen
 	case errors.Is(err, errClientGone), c.away.Load():
 		return false
 	case err != nil:
-		c.s.quiet.Warn("response broke off", "response broke off", "backend", c.s.cfg.Backend.URL, "err", err, "setting", "backend.url")
+		c.s.quiet.Warn("response broke off", "response broke off", "backend", c.s.backend.URL, "err", err, "setting", "backend.url")
 		return false
 	case !whole || !keep:
 		c.revive()

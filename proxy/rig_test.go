@@ -97,7 +97,9 @@ func newRigAt(t *testing.T, backend net.Listener, url string, change ...func(*co
 	}
 	var err error
 	r.server, err = proxy.New(proxy.Options{
-		Config: cfg, Upgrade: r.upgrade, Upgraded: func() int { return 0 }, Metrics: r.metrics,
+		Settings: proxy.NewSettings(cfg.Backend, cfg.Client, cfg.TrustedProxies, cfg.Webhook),
+		Backend:  cfg.Backend, TLS: cfg.TLS, Paths: cfg.WebSocket.Paths, MaxConnections: cfg.Client.MaxConnections,
+		Upgrade: r.upgrade, Upgraded: func() int { return 0 }, Metrics: r.metrics,
 		Log: slog.New(r.log),
 	})
 	if err != nil {

@@ -4,20 +4,18 @@ import (
 	"bytes"
 	"strings"
 
-	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/http1"
 )
 
-// routes decides by the raw path where a request goes.
+// routes decides by the raw path which requests end here.
 type routes struct {
 	exact    map[string]bool
 	prefixes []string // "/rt/*" is the prefix "/rt/"
-	wall     wall
 }
 
-func newRoutes(cfg *config.Config) *routes {
-	r := &routes{exact: map[string]bool{}, wall: newWall(cfg)}
-	for _, p := range cfg.WebSocket.Paths {
+func newRoutes(paths []string) *routes {
+	r := &routes{exact: map[string]bool{}}
+	for _, p := range paths {
 		if prefix, ok := strings.CutSuffix(p, "*"); ok {
 			r.prefixes = append(r.prefixes, prefix)
 		} else {

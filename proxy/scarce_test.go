@@ -10,23 +10,26 @@ import (
 	"github.com/pushcart/pushcart/internal/descriptors"
 )
 
+// long is more than any of these tests takes.
+const long = 20 * time.Second
+
 // scarce is a backend that takes every connection, and an upstream that may have
 // four.
-func scarce(t *testing.T, patience time.Duration) *upstream {
+func scarce(t *testing.T) *upstream {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := config.Default().Backend
-	cfg.URL, cfg.ConnectTimeout = "http://"+ln.Addr().String(), patience
+	cfg.URL = "http://" + ln.Addr().String()
 	w := newWatcher()
 	u, err := newUpstream(cfg, w, descriptors.NewBudget(4))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		u.expire(true)
+		u.expire(forever)
 		w.close()
 		_ = ln.Close()
 	})
@@ -36,7 +39,7 @@ func scarce(t *testing.T, patience time.Duration) *upstream {
 func (u *upstream) four(t *testing.T) (out []*backendConn) {
 	t.Helper()
 	for range 4 {
-		b, err := u.get(true)
+		b, err := u.get(true, long)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,11 +49,11 @@ func (u *upstream) four(t *testing.T) (out []*backendConn) {
 }
 
 func TestUpstream_WithoutDescriptorsTakesWhatAnotherRequestIsDoneWith(t *testing.T) {
-	u := scarce(t, 20*time.Second)
+	u := scarce(t)
 	all := u.four(t)
 	got := make(chan *backendConn)
 	go func() {
-		b, err := u.get(false)
+		b, err := u.get(false, long)
 		if err != nil {
 			t.Error(err)
 		}
@@ -61,7 +64,7 @@ func TestUpstream_WithoutDescriptorsTakesWhatAnotherRequestIsDoneWith(t *testing
 		t.Errorf("got another connection")
 	}
 	go func() {
-		b, err := u.get(true)
+		b, err := u.get(true, long)
 		if err != nil {
 			t.Error(err)
 		}
@@ -89,9 +92,9 @@ func TestUpstream_WithoutDescriptorsTakesWhatAnotherRequestIsDoneWith(t *testing
 }
 
 func TestUpstream_WithoutDescriptorsGivesUpAfterConnectTimeout(t *testing.T) {
-	u := scarce(t, 50*time.Millisecond)
+	u := scarce(t)
 	all := u.four(t)
-	if _, err := u.get(false); !errors.Is(err, errNoConnection) {
+	if _, err := u.get(false, 50*time.Millisecond); !errors.Is(err, errNoConnection) {
 		t.Errorf("got %v", err)
 	}
 	for _, b := range all {

@@ -26,9 +26,13 @@ import (
 
 // Options are what a Server is built from.
 type Options struct {
-	// Config is read for TLS, Backend, Client, TrustedProxies, WebSocket.Paths and
-	// the webhook's wall.
-	Config config.Config
+	Settings *Settings
+	Backend  config.Backend
+	TLS      config.TLS
+	// Paths are websocket.paths.
+	Paths []string
+	// MaxConnections is client.max_connections.
+	MaxConnections int
 	// Upgrade takes over a connection whose request asks for a WebSocket on one of
 	// the paths. It is called in the connection's goroutine; what head and early
 	// point to is valid until it returns. Its context ends when the client goes away
@@ -48,12 +52,12 @@ type Server struct {
 	guard    *guard.Guard
 	o        Options
 	quiet    *ratelog.Logger // for what repeats
-	cfg      config.Config
+	settings atomic.Pointer[Settings]
+	backend  config.Backend
 	up       *upstream
 	watch    *watcher
 	lot      *lot
 	routes   *routes
-	trusted  clientaddr.Proxies
 	tls      *tls.Config
 	max      int64
 	codes    [1000]atomic.Pointer[prometheus.Counter]
@@ -76,22 +80,22 @@ type Server struct {
 // New returns a server; Serve makes it listen.
 func New(o Options) (*Server, error) {
 	w := newWatcher()
-	up, err := newUpstream(o.Config.Backend, w, o.Descriptors)
+	up, err := newUpstream(o.Backend, w, o.Descriptors)
 	if err != nil {
 		w.close()
 		return nil, err
 	}
 	s := &Server{
-		o: o, guard: guard.New(o.Log, o.Metrics.Panics.Inc), quiet: ratelog.New(o.Log), cfg: o.Config, up: up, watch: w,
-		routes:  newRoutes(&o.Config),
-		trusted: o.Config.TrustedProxies, max: int64(o.Config.Client.MaxConnections),
+		o: o, guard: guard.New(o.Log, o.Metrics.Panics.Inc), quiet: ratelog.New(o.Log), backend: o.Backend, up: up, watch: w,
+		routes: newRoutes(o.Paths), max: int64(o.MaxConnections),
 		conns: map[*clientConn]struct{}{}, expiring: make(chan struct{}),
 	}
+	s.settings.Store(o.Settings)
 	s.upgrades, s.endUpgrades = context.WithCancel(context.Background())
 	if s.max == 0 {
 		s.max = descriptors.Default()
 	}
-	if s.tls, err = serverTLS(o.Config.TLS, s.quiet); err == nil {
+	if s.tls, err = serverTLS(o.TLS, s.quiet); err == nil {
 		s.lot, err = newLot(s.resume, s.left)
 	}
 	if err != nil {
@@ -180,7 +184,6 @@ func (s *Server) enlist(conn net.Conn) *clientConn {
 	c := &clientConn{s: s, sock: conn, conn: conn}
 	if ap, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 		c.peer = ap.Addr().Unmap()
-		c.trusted = s.trusted.Trusts(c.peer)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,11 +216,11 @@ func (s *Server) expire() {
 	for {
 		select {
 		case <-t.C:
-			s.up.expire(false)
+			s.up.expire(s.watch.now.Load() - s.settings.Load().backend.idle.Milliseconds())
 			s.watch.tell() // who is parked is not under watch
 			s.lot.expire(s.watch.now.Load())
 		case <-s.expiring:
-			s.up.expire(true)
+			s.up.expire(forever)
 			return
 		}
 	}

@@ -109,7 +109,7 @@ func (u *upload) goOn(c *clientConn, e *exchange, b *backendConn) {
 }
 
 func (u *upload) clientsTurn(c *clientConn, e *exchange, b *backendConn) {
-	c.s.watch.arm(c.watched, c.s.cfg.Client.BodyTimeout)
+	c.s.watch.arm(c.watched, c.set.client.body)
 	u.expect(e, b, c.s.watch, 0)
 }
 
@@ -119,7 +119,7 @@ func (u *upload) awaitBackend(c *clientConn, e *exchange, b *backendConn) {
 	defer u.mu.Unlock()
 	u.holds = false
 	c.s.watch.arm(c.watched, 0) // a slow backend is not the client's fault
-	u.expect(e, b, c.s.watch, c.s.cfg.Backend.ResponseTimeout)
+	u.expect(e, b, c.s.watch, c.set.backend.response)
 }
 
 // held says whether the client still waits for a 100.

@@ -29,13 +29,13 @@ var (
 // upstream is the backend: where it is, its idle connections, and how many
 // requests wait for it.
 type upstream struct {
-	cfg   config.Backend
 	at    *dial.Endpoint
 	watch *watcher
 	fds   *descriptors.Budget
 
-	slots   chan struct{} // one for each request without a response head
-	streams atomic.Int64
+	slots      chan struct{} // one for each request without a response head
+	streams    atomic.Int64
+	maxStreams int64 // 0: no bound
 
 	mu   sync.Mutex // guards idle
 	idle []*backendConn
@@ -59,18 +59,20 @@ func newUpstream(cfg config.Backend, w *watcher, fds *descriptors.Budget) (*upst
 	if err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
-	return &upstream{cfg: cfg, at: at, watch: w, fds: fds, slots: make(chan struct{}, cfg.MaxConnections)}, nil
+	return &upstream{
+		at: at, watch: w, fds: fds, slots: make(chan struct{}, cfg.MaxConnections), maxStreams: int64(cfg.MaxStreams),
+	}, nil
 }
 
 // get returns an idle connection that is alive, the last one used first, or a new
-// one.
-func (u *upstream) get(fresh bool) (*backendConn, error) {
+// one, within connect_timeout.
+func (u *upstream) get(fresh bool, within time.Duration) (*backendConn, error) {
 	if !fresh {
 		if b := u.kept(); b != nil {
 			return b, nil
 		}
 	}
-	return u.open(fresh)
+	return u.open(fresh, within)
 }
 
 // kept returns an idle connection that is alive; nil: there is none.
@@ -103,16 +105,16 @@ func (u *upstream) reuse(b *backendConn) bool {
 	return false
 }
 
-// open returns a new connection, within connect_timeout. Where descriptors are
-// scarce it waits for one, or for a connection that another request is done with.
-func (u *upstream) open(fresh bool) (b *backendConn, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), u.cfg.ConnectTimeout)
+// open returns a new connection. Where descriptors are scarce it waits for one, or
+// for a connection that another request is done with.
+func (u *upstream) open(fresh bool, within time.Duration) (b *backendConn, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	ready := u.fds.Take() || u.fds.Wait(ctx, func() bool {
 		if !fresh {
 			b = u.kept()
 		}
-		return b != nil || u.fds.Take() || u.evict() && u.fds.Take()
+		return b != nil || u.fds.Take() || fresh && u.evict() && u.fds.Take() // else the next look keeps what was put back
 	})
 	if !ready {
 		return nil, errNoConnection
@@ -195,7 +197,7 @@ func (u *upstream) put(b *backendConn) {
 	u.rest(b)
 	b.since = u.watch.now.Load()
 	u.mu.Lock()
-	full := len(u.idle) >= u.cfg.MaxConnections
+	full := len(u.idle) >= cap(u.slots)
 	if !full {
 		u.idle = append(u.idle, b)
 	}
@@ -239,12 +241,11 @@ func (u *upstream) discard(b *backendConn) {
 	_ = b.conn.Close()
 }
 
-// expire closes connections that were idle too long.
-func (u *upstream) expire(all bool) {
-	limit := u.watch.now.Load() - u.cfg.IdleTimeout.Milliseconds()
+// expire closes the connections that are idle since a moment before the limit.
+func (u *upstream) expire(limit int64) {
 	u.mu.Lock()
 	n := 0 // the oldest are first
-	for n < len(u.idle) && (all || u.idle[n].since < limit) {
+	for n < len(u.idle) && u.idle[n].since < limit {
 		n++
 	}
 	old := slices.Clone(u.idle[:n])

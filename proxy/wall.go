@@ -19,12 +19,12 @@ type wall struct {
 	partial  bool     // {event} is within a segment: the last one is a prefix
 }
 
-func newWall(cfg *config.Config) wall {
-	path := cfg.WebhookWall()
+func newWall(hooks config.Webhook) wall {
+	path := hooks.Wall()
 	if path == "" {
 		return wall{}
 	}
-	before, _, varies := strings.Cut(cfg.Webhook.URL, "{event}")
+	before, _, varies := strings.Cut(hooks.URL, "{event}")
 	w := wall{partial: varies && !strings.HasSuffix(before, "/")}
 	w.segments = strings.Split(withoutDots(fold(decode(path)))[1:], "/")
 	for i := range w.segments {

@@ -154,7 +154,7 @@ var pathPieces = []string{
 }
 
 func walled() *wall {
-	w := newWall(&config.Config{Webhook: config.Webhook{URL: "http://app/hooks/push"}})
+	w := newWall(config.Webhook{URL: "http://app/hooks/push"})
 	return &w
 }
 

@@ -117,7 +117,8 @@ func newNodeOf(t *testing.T, r road, change func(*config.Config), p parts) *node
 	}, nil, p)
 	n.Server = s
 	front, err := proxy.New(proxy.Options{
-		Config: cfg, Upgraded: s.Connections, Metrics: metrics.New("test", ""), Log: slog.New(slog.DiscardHandler),
+		Settings: proxy.NewSettings(cfg.Backend, cfg.Client, cfg.TrustedProxies, cfg.Webhook),
+		Backend:  cfg.Backend, TLS: cfg.TLS, Paths: cfg.WebSocket.Paths, Upgraded: s.Connections, Metrics: metrics.New("test", ""), Log: slog.New(slog.DiscardHandler),
 		Upgrade: func(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
 			if r.hide != nil {
 				conn = r.hide(conn)

@@ -96,7 +96,9 @@ func (n *node) build(id string) (err error) {
 		return err
 	}
 	n.proxy, err = proxy.New(proxy.Options{
-		Config: n.cfg, Upgrade: n.ws.Serve, Upgraded: n.ws.Connections,
+		Settings: proxy.NewSettings(n.cfg.Backend, n.cfg.Client, n.cfg.TrustedProxies, n.cfg.Webhook),
+		Backend:  n.cfg.Backend, TLS: n.cfg.TLS, Paths: n.cfg.WebSocket.Paths, MaxConnections: n.cfg.Client.MaxConnections,
+		Upgrade: n.ws.Serve, Upgraded: n.ws.Connections,
 		Descriptors: fds.Clients, Metrics: m, Log: n.log,
 	})
 	if err != nil {
