@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pushcart/pushcart/internal/epoll"
 )
 
 // handshake returns the descriptor of a connection that was let in, and the bytes
@@ -37,9 +39,8 @@ func handshake(addr, header string, receive int) (fd int, early []byte, err erro
 		return 0, nil, err
 	}
 	early, _ = r.Peek(r.Buffered())
-	var dupErr error
-	err = raw.Control(func(old uintptr) { fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
-	return fd, early, errors.Join(err, dupErr)
+	fd, err = epoll.Duplicate(raw)
+	return fd, early, err
 }
 
 const extensions = "Sec-WebSocket-Extensions"

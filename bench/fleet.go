@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pushcart/pushcart/internal/epoll"
 )
 
 // fleet is many WebSocket clients in one epoll loop, so that they cost little
 // beside the server that is measured. It answers pings and Close frames.
 type fleet struct {
-	epfd   int
+	set    *epoll.Set
 	frames atomic.Int64 // data frames received
 	pings  atomic.Int64
 	lost   atomic.Int64 // connections that the server ended
@@ -48,11 +50,11 @@ type client struct {
 const noClose = 1006
 
 func newFleet(onFrame func(id int, payload []byte)) (*fleet, error) {
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	set, err := epoll.New(512)
 	if err != nil {
 		return nil, err
 	}
-	f := &fleet{epfd: epfd, onFrame: onFrame, byFD: map[int]*client{}, byID: map[int]*client{}}
+	f := &fleet{set: set, onFrame: onFrame, byFD: map[int]*client{}, byID: map[int]*client{}}
 	f.done.Go(f.run)
 	return f, nil
 }
@@ -98,22 +100,29 @@ func (f *fleet) open(addr string, id int, header string) error {
 		f.onOpen(id)
 	}
 	c.rest = append([]byte(nil), f.take(c, early)...)
-	return f.watch(c, unix.EPOLL_CTL_ADD)
+	return f.watch(c)
 }
 
-func (f *fleet) watch(c *client, op int) error {
+func (f *fleet) watch(c *client) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if c.fd < 0 {
 		return nil
 	}
-	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(c.fd)}
-	return unix.EpollCtl(f.epfd, op, c.fd, &ev)
+	return f.set.Add(c.fd, unix.EPOLLIN, uint64(c.fd))
 }
 
 // pause stops the reading of a client's newest connection, resume undoes it.
-func (f *fleet) pause(id int)  { _ = f.watch(f.newest(id), unix.EPOLL_CTL_DEL) }
-func (f *fleet) resume(id int) { _ = f.watch(f.newest(id), unix.EPOLL_CTL_ADD) }
+func (f *fleet) pause(id int) {
+	c := f.newest(id)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c.fd >= 0 {
+		f.set.Remove(c.fd)
+	}
+}
+
+func (f *fleet) resume(id int) { _ = f.watch(f.newest(id)) }
 
 func (f *fleet) newest(id int) *client {
 	f.mu.Lock()
@@ -155,13 +164,12 @@ func (f *fleet) connections() int {
 }
 
 func (f *fleet) run() {
-	events := make([]unix.EpollEvent, 512)
 	buf := make([]byte, 256<<10)
 	for !f.stopped.Load() {
-		n, _ := unix.EpollWait(f.epfd, events, 100)
-		for i := range max(n, 0) {
+		events := f.set.Wait(100)
+		for i := range events {
 			f.mu.Lock()
-			c := f.byFD[int(events[i].Fd)]
+			c := f.byFD[int(epoll.Data(&events[i]))]
 			f.mu.Unlock()
 			if c != nil {
 				f.read(c, buf)
@@ -251,7 +259,7 @@ func (f *fleet) close() {
 	for fd := range f.byFD {
 		_ = unix.Close(fd)
 	}
-	_ = unix.Close(f.epfd)
+	f.set.Close()
 }
 
 // awaitFrames returns when the fleet has read n data frames since it had before.

@@ -1,14 +1,13 @@
 package proxy
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pushcart/pushcart/internal/epoll"
 	"github.com/pushcart/pushcart/internal/sockio"
 )
 
@@ -18,8 +17,7 @@ import (
 type lot struct {
 	resume func(conn net.Conn) // serves a connection; runs in a goroutine of its own
 	gone   func()              // a connection ended here
-	epfd   int
-	wakefd int
+	set    *epoll.Set
 	done   sync.WaitGroup
 
 	mu     sync.Mutex // guards all below, and is held while a parked descriptor is used
@@ -39,19 +37,11 @@ const canPark = true
 const eventsAtOnce = 128
 
 func newLot(resume func(net.Conn), gone func()) (*lot, error) {
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	set, err := epoll.New(eventsAtOnce)
 	if err != nil {
-		return nil, fmt.Errorf("epoll_create: %w", err)
+		return nil, err
 	}
-	wakefd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-	if err == nil {
-		err = unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, wakefd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wakefd)})
-	}
-	if err != nil {
-		_ = unix.Close(epfd)
-		return nil, fmt.Errorf("eventfd: %w", err)
-	}
-	l := &lot{resume: resume, gone: gone, epfd: epfd, wakefd: wakefd}
+	l := &lot{resume: resume, gone: gone, set: set}
 	l.done.Go(l.run)
 	return l, nil
 }
@@ -60,15 +50,13 @@ func newLot(resume func(net.Conn), gone func()) (*lot, error) {
 // the end of the peer come, or the deadline. False: it was not taken. Else the
 // caller has to close its own descriptor.
 func (l *lot) park(src *source, deadline int64) bool {
-	fd := -1
-	err := src.raw.Control(func(old uintptr) { fd, _ = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
-	if err != nil || fd < 0 {
+	fd, err := epoll.Duplicate(src.raw)
+	if err != nil {
 		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
-	if l.closed || unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, fd, &ev) != nil {
+	if l.closed || l.set.Add(fd, unix.EPOLLIN, uint64(fd)) != nil {
 		_ = unix.Close(fd)
 		return false
 	}
@@ -80,19 +68,18 @@ func (l *lot) park(src *source, deadline int64) bool {
 }
 
 func (l *lot) run() {
-	events := make([]unix.EpollEvent, eventsAtOnce)
-	for {
-		n, err := unix.EpollWait(l.epfd, events, -1)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			panic("proxy: epoll_wait: " + err.Error()) // cannot happen with a valid descriptor
-		}
-		for _, ev := range events[:max(n, 0)] {
-			if int(ev.Fd) == l.wakefd {
-				return
-			}
-			l.event(int(ev.Fd))
+	for !l.over() {
+		events := l.set.Wait(-1)
+		for i := range events {
+			l.event(int(epoll.Data(&events[i])))
 		}
 	}
+}
+
+func (l *lot) over() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
 }
 
 // event looks after a descriptor that has something to read. What the kernel said
@@ -117,7 +104,7 @@ func (l *lot) event(fd int) {
 
 func (l *lot) removeLocked(fd int) {
 	l.places[fd] = place{}
-	_ = unix.EpollCtl(l.epfd, unix.EPOLL_CTL_DEL, fd, nil)
+	l.set.Remove(fd)
 }
 
 func (l *lot) endLocked(fd int) {
@@ -157,8 +144,7 @@ func (l *lot) expire(now int64) {
 
 // close waits for all that the lot began. It must have expired for good.
 func (l *lot) close() {
-	_, _ = unix.Write(l.wakefd, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+	l.set.Wake()
 	l.done.Wait()
-	_ = unix.Close(l.wakefd)
-	_ = unix.Close(l.epfd)
+	l.set.Close()
 }

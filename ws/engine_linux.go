@@ -2,7 +2,6 @@ package ws
 
 import (
 	"fmt"
-	"log/slog"
 	"net"
 	"runtime"
 	"sync"
@@ -15,13 +14,13 @@ type engine struct {
 	running sync.WaitGroup
 }
 
-func newEngine(log *slog.Logger) (*engine, error) {
+func newEngine() (*engine, error) {
 	e := &engine{goLoop: newGoLoop()}
 	for range runtime.GOMAXPROCS(0) {
-		p, err := newPoller(log)
+		p, err := newPoller()
 		if err != nil {
 			for _, made := range e.pollers {
-				made.free()
+				made.set.Close()
 			}
 			return nil, fmt.Errorf("start poller: %w", err)
 		}

@@ -3,7 +3,6 @@
 package ws
 
 import (
-	"log/slog"
 	"net"
 	"sync"
 )
@@ -14,7 +13,7 @@ type engine struct {
 	running sync.WaitGroup
 }
 
-func newEngine(*slog.Logger) (*engine, error) {
+func newEngine() (*engine, error) {
 	e := &engine{goLoop: newGoLoop()}
 	e.running.Go(e.goLoop.run)
 	return e, nil

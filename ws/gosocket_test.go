@@ -84,7 +84,7 @@ func newServerOf(t testing.TB, change func(*config.Config), e *engine, p parts) 
 		}
 	}
 	if e == nil {
-		if e, err = newEngine(log); err != nil {
+		if e, err = newEngine(); err != nil {
 			t.Fatal(err)
 		}
 	}

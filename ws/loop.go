@@ -38,7 +38,7 @@ type loop struct {
 	began time.Time
 	wake  func() // ends the wait of the goroutine that runs the loop; see wakeLocked
 
-	mu    sync.Mutex // guards all below; nothing else is locked under it
+	mu    sync.Mutex // guards all below; under it only wake may lock something
 	slots []slot
 	free  []uint32
 	tasks []*Conn
@@ -143,8 +143,7 @@ func (l *loop) rouseLocked() {
 	}
 }
 
-// wakeLocked wakes the loop. It does so under the lock because the descriptor that
-// wakes a poller is closed at its end, and its number given to somebody else.
+// wakeLocked wakes the loop, under the lock, so that none is woken that is over.
 func (l *loop) wakeLocked() {
 	if !l.over {
 		l.wake()

@@ -2,8 +2,7 @@ package ws
 
 import "testing"
 
-// A poller's wake descriptor is closed at its end. Written later, the eight bytes
-// could go to whoever got its number: another client's connection.
+// What wakes a poller is closed at its end.
 func TestLoop_IsNeverWokenAfterItsEnd(t *testing.T) {
 	l := newLoop()
 	over, woken := false, 0

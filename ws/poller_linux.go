@@ -1,9 +1,7 @@
 package ws
 
 import (
-	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"time"
@@ -11,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/epoll"
 	"github.com/pushcart/pushcart/internal/sockio"
 )
 
@@ -18,7 +17,6 @@ const (
 	sendBuffer   = 64 << 10
 	eventsAtOnce = 256
 	attendAtOnce = 64 // connections; then those that have something to say come first
-	wakeSlot     = -1
 	// floodPause is how long a poller sleeps after a round in which a connection used up
 	// its turn. A poller that never waits keeps its core from the goroutines that carry
 	// messages to the app, and from Go's netpoller, which brings the answers: both then
@@ -32,63 +30,42 @@ const (
 // have 40 times the p99 when all cores are busy.
 type poller struct {
 	*loop
-	log    *slog.Logger
-	epfd   int
-	wakefd int
-	buf    []byte         // what is read, parsed in place
-	join   []byte         // frames joined for one write
-	done   []*hub.Message // written by one flush
-	due    []*Conn
-	flood  bool // a connection used up its turn
+	set   *epoll.Set
+	buf   []byte         // what is read, parsed in place
+	join  []byte         // frames joined for one write
+	done  []*hub.Message // written by one flush
+	due   []*Conn
+	flood bool // a connection used up its turn
 }
 
-func newPoller(log *slog.Logger) (*poller, error) {
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+func newPoller() (*poller, error) {
+	set, err := epoll.New(eventsAtOnce)
 	if err != nil {
-		return nil, fmt.Errorf("epoll_create: %w", err)
+		return nil, err
 	}
-	wakefd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-	if err != nil {
-		_ = unix.Close(epfd)
-		return nil, fmt.Errorf("eventfd: %w", err)
-	}
-	p := &poller{
-		loop: newLoop(), log: log, epfd: epfd, wakefd: wakefd,
-		buf: make([]byte, readBuffer), join: make([]byte, 0, readBuffer),
-	}
-	p.wake = func() { _, _ = unix.Write(wakefd, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
-	ev := unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeSlot}
-	if err := unix.EpollCtl(epfd, unix.EPOLL_CTL_ADD, wakefd, &ev); err != nil {
-		p.free()
-		return nil, fmt.Errorf("epoll_ctl: %w", err)
-	}
+	p := &poller{loop: newLoop(), set: set, buf: make([]byte, readBuffer), join: make([]byte, 0, readBuffer)}
+	p.wake = set.Wake
 	return p, nil
-}
-
-func (p *poller) free() {
-	_ = unix.Close(p.epfd)
-	_ = unix.Close(p.wakefd)
 }
 
 // run is the poller's goroutine; it returns when the loop is stopped and holds
 // no connection.
 func (p *poller) run() {
-	defer p.free()
-	events := make([]unix.EpollEvent, eventsAtOnce)
+	defer p.set.Close()
 	for {
 		due, wait, end := p.take(p.due[:0])
 		for i, c := range due {
 			p.guard(c, p.attend)
 			due[i] = nil
 			if i%attendAtOnce == attendAtOnce-1 {
-				p.poll(events, 0)
+				p.poll(0)
 			}
 		}
 		p.due = due
 		if end {
 			return
 		}
-		p.poll(events, waitMillis(wait))
+		p.poll(waitMillis(wait))
 		if p.flood {
 			p.flood = false
 			time.Sleep(floodPause)
@@ -100,13 +77,10 @@ func (p *poller) run() {
 func (p *poller) took(frames int) { p.flood = p.flood || frames >= framesAtOnce }
 
 // poll waits for events and takes them.
-func (p *poller) poll(events []unix.EpollEvent, millis int) {
-	n, err := unix.EpollWait(p.epfd, events, millis)
+func (p *poller) poll(millis int) {
+	events := p.set.Wait(millis)
 	p.woken()
-	if err != nil && !errors.Is(err, unix.EINTR) {
-		panic("ws: epoll_wait: " + err.Error()) // cannot happen with a valid descriptor
-	}
-	for i := range max(n, 0) {
+	for i := range events {
 		p.event(&events[i])
 	}
 }
@@ -119,12 +93,8 @@ func waitMillis(d time.Duration) int {
 }
 
 func (p *poller) event(ev *unix.EpollEvent) {
-	if ev.Fd == wakeSlot {
-		var count [8]byte
-		_, _ = unix.Read(p.wakefd, count[:])
-		return
-	}
-	c := p.lookup(uint32(ev.Fd), uint32(ev.Pad))
+	place := epoll.Data(ev)
+	c := p.lookup(uint32(place), uint32(place>>32))
 	if c == nil {
 		return
 	}
@@ -187,11 +157,8 @@ func newFDSocket(c *Conn, p *poller, conn *net.TCPConn) (*fdSocket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("take over socket: %w", err)
 	}
-	fd, dupErr := -1, error(nil)
-	err = raw.Control(func(old uintptr) {
-		fd, dupErr = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
-	})
-	if err = errors.Join(err, dupErr); err != nil {
+	fd, err := epoll.Duplicate(raw)
+	if err != nil {
 		return nil, fmt.Errorf("take over socket: %w", err)
 	}
 	_ = conn.Close()
@@ -246,34 +213,41 @@ func (s *fdSocket) write(b []byte) (int, error) {
 func (s *fdSocket) wantWrite(on bool) {
 	if s.writing != on {
 		s.writing = on
-		s.watch(unix.EPOLL_CTL_MOD)
+		s.watch()
 	}
 }
 
 func (s *fdSocket) wantRead(on bool) {
 	if s.reading != on {
 		s.reading = on
-		s.watch(unix.EPOLL_CTL_MOD)
+		s.watch()
 	}
 }
 
-// watch tells epoll what to report. A reset is reported always; a FIN waits behind
-// what came before it.
-func (s *fdSocket) watch(op int) {
+// watch tells epoll what to report now.
+func (s *fdSocket) watch() {
 	if s.fd < 0 || !s.started {
 		return
 	}
-	ev := unix.EpollEvent{Fd: int32(s.c.slot), Pad: int32(s.c.gen)}
-	if s.reading {
-		ev.Events |= unix.EPOLLIN
-	}
-	if s.writing {
-		ev.Events |= unix.EPOLLOUT
-	}
-	if err := unix.EpollCtl(s.poller.epfd, op, s.fd, &ev); err != nil {
+	if err := s.poller.set.Modify(s.fd, s.events(), s.place()); err != nil {
 		s.c.deadLocked()
 	}
 }
+
+// events are what epoll is to report. A reset is reported always; a FIN waits behind
+// what came before it.
+func (s *fdSocket) events() (events uint32) {
+	if s.reading {
+		events |= unix.EPOLLIN
+	}
+	if s.writing {
+		events |= unix.EPOLLOUT
+	}
+	return events
+}
+
+// place is where poller.event finds the connection.
+func (s *fdSocket) place() uint64 { return uint64(s.c.slot) | uint64(s.c.gen)<<32 }
 
 func (s *fdSocket) unread() bool {
 	var one [1]byte
@@ -285,7 +259,12 @@ func (s *fdSocket) start() {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	s.started = true
-	s.watch(unix.EPOLL_CTL_ADD)
+	if s.fd < 0 {
+		return
+	}
+	if err := s.poller.set.Add(s.fd, s.events(), s.place()); err != nil {
+		s.c.deadLocked()
+	}
 }
 
 // paused stops reading where the connection is not to be read. A reset ends it all
@@ -326,7 +305,7 @@ func (s *fdSocket) close() {
 	s.fd = -1
 	s.c.mu.Unlock()
 	if started {
-		_ = unix.EpollCtl(s.poller.epfd, unix.EPOLL_CTL_DEL, fd, nil)
+		s.poller.set.Remove(fd)
 	}
 	_ = unix.Close(fd)
 }

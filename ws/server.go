@@ -63,7 +63,7 @@ type counts struct {
 
 // New starts the server's pollers. It takes connections through Serve.
 func New(o Options) (*Server, error) {
-	e, err := newEngine(o.Log)
+	e, err := newEngine()
 	if err != nil {
 		return nil, err
 	}

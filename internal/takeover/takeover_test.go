@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pushcart/pushcart/internal/epoll"
 	"github.com/pushcart/pushcart/internal/takeover"
 )
 
@@ -35,7 +36,7 @@ func taken(t *testing.T) (c *takeover.Conn, fd int, peer *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+	if fd, err = epoll.Duplicate(raw); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Close(fd) })
