@@ -36,8 +36,8 @@ const socketLines = "websocket: {paths: ['/_push'], ping_interval: 25s}"
 
 func idleFigure(o options, _ string) (float64, error) {
 	return idleOnce(o, idleKind{
-		low: 2_000, high: 12_000, header: noHeader, clients: plainClients,
-		lines: []string{anonymous, "websocket: {paths: ['/_push'], ping_interval: 1s, pong_timeout: 500ms}"},
+		low: 5_000, high: 15_000, header: noHeader, clients: plainClients,
+		lines: []string{anonymous, "websocket: {paths: ['/_push'], ping_interval: 2s, pong_timeout: 1s}"},
 	})
 }
 

@@ -100,8 +100,11 @@ func (w *admitting) judge(ctx context.Context, timeout time.Duration) *Refusal {
 		return r
 	}
 	w.member = w.engine.hub.NewMember()
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
+	if w.engine.asksAnybody() { // else nothing is waited for, and a timer costs
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
 	id, r := w.identify(ctx)
 	if r != nil {
 		return r
@@ -244,8 +247,11 @@ func (a *Admission) Cancel() {
 // once.
 func (a *Admission) Join(ctx context.Context, t Transport) *hub.Cause {
 	e, m := a.engine, t.Member()
-	ctx, cancel := context.WithTimeout(ctx, registerWait)
-	defer cancel()
+	if a.identity.user != "" || len(a.identity.channels) > 0 { // else the broker is not asked
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, registerWait)
+		defer cancel()
+	}
 	if err := e.hub.Join(ctx, t, a.identity.user, a.identity.channels); err != nil {
 		e.log.Debug("connection registered without the broker", "conn", m.ID(), "err", err)
 	}

@@ -28,6 +28,11 @@ type identity struct {
 	messages    [][]byte // to send first, each JSON
 }
 
+// asksAnybody says whether a way in may have to wait.
+func (e *Engine) asksAnybody() bool {
+	return e.auth.HasJWT() || e.auth.HasForward() || e.wants(webhook.Connect)
+}
+
 // identify is step 4: JWT, then forward, then the connect webhook, those that are
 // configured; each may refuse, and a later one's user replaces an earlier one's.
 func (w *admitting) identify(ctx context.Context) (*identity, *Refusal) {
