@@ -3,6 +3,7 @@ package webhook
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -74,3 +75,6 @@ type ConnectAnswer struct {
 // ErrUnavailable: no usable answer came: no connection, timeout, 5xx, 3xx, or a
 // body that is not what SPEC §5 asks for. Match with errors.Is.
 var ErrUnavailable = errors.New("webhook: no usable answer")
+
+// errInternal: something of ours panicked.
+var errInternal = fmt.Errorf("%w: internal error", ErrUnavailable)

@@ -315,7 +315,7 @@ func (q *queue) run(j *job) {
 
 // try sends a job. A panic is its answer, so that who asked is not left waiting.
 func (q *queue) try(j *job) (v verdict) {
-	v = verdict{result: "error", err: fmt.Errorf("%w: internal error", ErrUnavailable)}
+	v = verdict{result: "error", err: errInternal}
 	defer q.d.guard.Recover("webhook", nil)
 	v = q.send(j)
 	q.d.metrics.Webhooks.WithLabelValues(j.event.Name, v.result).Inc()
