@@ -2,8 +2,6 @@ package admin
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,14 +10,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"net/netip"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/gate"
 	"github.com/pushcart/pushcart/internal/guard"
+	"github.com/pushcart/pushcart/internal/hostport"
 	"github.com/pushcart/pushcart/internal/ratelog"
 )
 
@@ -38,23 +36,23 @@ type Options struct {
 
 // Server is the admin listener.
 type Server struct {
-	o      Options
-	http   *http.Server
-	ready  atomic.Bool
-	tokens [][sha256.Size]byte
-	hosts  map[string]bool
-	local  bool
+	o     Options
+	http  *http.Server
+	ready atomic.Bool
+	gate  *gate.Gate
 }
+
+// NewSettings makes the gate's settings of the section admin; a reload calls Apply
+// with them.
+func NewSettings(cfg config.Admin) *gate.Settings { return gate.NewSettings(cfg.Hosts, cfg.Tokens) }
+
+// Apply changes the settings for the requests to come.
+func (s *Server) Apply(set *gate.Settings) { s.gate.Apply(set) }
 
 // New returns a server that is not ready; Serve makes it listen.
 func New(o Options) *Server {
-	s := &Server{o: o, hosts: map[string]bool{}, local: loopback(o.Config.Listen)}
-	for _, t := range o.Config.Tokens {
-		s.tokens = append(s.tokens, sha256.Sum256([]byte(t)))
-	}
-	for _, h := range o.Config.Hosts {
-		s.hosts[strings.ToLower(h)] = true
-	}
+	rules := gate.Rules{Section: "admin", NeedsTokens: !hostport.Loopback(o.Config.Listen)}
+	s := &Server{o: o, gate: gate.New(rules, NewSettings(o.Config))}
 	s.http = &http.Server{Handler: s.survives(s.routes()), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 		ErrorLog: log.New(ratelog.ForLibrary("net/http", o.Log), "", 0)}
 	return s
@@ -69,14 +67,8 @@ func (s *Server) survives(h http.Handler) http.Handler {
 	})
 }
 
-func loopback(addr string) bool {
-	host, _, _ := net.SplitHostPort(addr)
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
-}
-
 func (s *Server) routes() http.Handler {
-	open := http.NewServeMux() // for probes, from wherever they come
+	open := http.NewServeMux() // exempt from the gate: for probes, from wherever they come
 	open.HandleFunc("GET /healthz", s.healthz)
 	open.HandleFunc("GET /readyz", s.readyz)
 	open.Handle("GET /metrics", s.o.Metrics)
@@ -93,7 +85,7 @@ func (s *Server) routes() http.Handler {
 		fail(w, apierror.New(apierror.NotFound, "no such page"))
 	})
 	open.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if err := s.guard(r); err != nil {
+		if err := s.gate.Check(asked(r)); err != nil {
 			fail(w, err)
 			return
 		}
@@ -102,38 +94,12 @@ func (s *Server) routes() http.Handler {
 	return open
 }
 
-// guard is SPEC §11 Push and admin listeners.
-func (s *Server) guard(r *http.Request) *apierror.Error {
-	name := r.Host
-	if h, _, err := net.SplitHostPort(name); err == nil {
-		name = h
+// asked is what the gate wants to know.
+func asked(r *http.Request) gate.Request {
+	return gate.Request{
+		Host: r.Host, FetchSite: []byte(r.Header.Get("Sec-Fetch-Site")), Origin: r.Header.Get("Origin") != "",
+		Authorization: []byte(r.Header.Get("Authorization")),
 	}
-	name = strings.ToLower(strings.Trim(name, "[]"))
-	if _, err := netip.ParseAddr(name); err != nil && name != "localhost" && !s.hosts[name] {
-		return apierror.New(apierror.Forbidden, "Host must be an IP address, localhost or one of admin.hosts")
-	}
-	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "none" && site != "same-origin" {
-		return apierror.New(apierror.Forbidden, "not for pages of other sites")
-	}
-	switch {
-	case len(s.tokens) > 0 && !s.goodToken(r.Header.Get("Authorization")):
-		return apierror.New(apierror.Unauthenticated, "Authorization: Bearer with one of admin.tokens is wanted")
-	case len(s.tokens) == 0 && !s.local:
-		return apierror.New(apierror.Forbidden, "set admin.tokens to open this beyond loopback")
-	}
-	return nil
-}
-
-func (s *Server) goodToken(header string) bool {
-	scheme, token, _ := strings.Cut(header, " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return false
-	}
-	sum, good := sha256.Sum256([]byte(token)), 0
-	for i := range s.tokens {
-		good |= subtle.ConstantTimeCompare(sum[:], s.tokens[i][:])
-	}
-	return good == 1
 }
 
 func fail(w http.ResponseWriter, e *apierror.Error) {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/pushcart/pushcart/internal/hostport"
 )
 
 // Push is the push API's listener (SPEC §6).
@@ -64,7 +66,7 @@ func (p Push) check(problems *Problems) {
 		if path == "" {
 			problems.add("push.listen", "unix: without a path")
 		}
-	} else if checkAddress(problems, "push.listen", p.Listen) && len(p.Tokens) == 0 && !loopback(p.Listen) && !problems.unread("push.tokens") {
+	} else if checkAddress(problems, "push.listen", p.Listen) && len(p.Tokens) == 0 && !hostport.Loopback(p.Listen) && !problems.unread("push.tokens") {
 		problems.add("push.listen", "%q is neither loopback nor a unix socket; set push.tokens to open it", p.Listen)
 	}
 	if _, err := p.Mode(); err != nil {

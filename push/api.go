@@ -13,7 +13,8 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/apierror"
-	panics "github.com/pushcart/pushcart/internal/guard"
+	"github.com/pushcart/pushcart/internal/gate"
+	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/plainjson"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/internal/sockio"
@@ -34,8 +35,8 @@ type API struct {
 	server  *fasthttp.Server
 	log     *slog.Logger
 	quiet   *ratelog.Logger // for what repeats
-	guard   guard
-	panics  *panics.Guard
+	gate    *gate.Gate      // nothing is exempt
+	panics  *guard.Guard
 	callers *callers
 	most    int // channels per connection
 	routes  []route
@@ -55,9 +56,20 @@ const (
 	maxHead = 16 << 10
 )
 
+// NewSettings makes the gate's settings of the section push; a reload calls Apply
+// with them.
+func NewSettings(cfg config.Push) *gate.Settings { return gate.NewSettings(cfg.Hosts, cfg.Tokens) }
+
+// Apply changes the settings for the requests to come.
+func (a *API) Apply(s *gate.Settings) { a.gate.Apply(s) }
+
 // NewAPI returns the API; Serve makes it listen.
 func NewAPI(o APIOptions) *API {
-	a := &API{hub: o.Hub, log: o.Log, quiet: ratelog.New(o.Log), most: o.ChannelsPerConnection, guard: newGuard(o.Config), panics: o.Hub.Guard(), callers: newCallers()}
+	rules := gate.Rules{Section: "push", NoPages: "push is for programs, not for pages"}
+	a := &API{
+		hub: o.Hub, log: o.Log, quiet: ratelog.New(o.Log), most: o.ChannelsPerConnection,
+		gate: gate.New(rules, NewSettings(o.Config)), panics: o.Hub.Guard(), callers: newCallers(),
+	}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.routes = a.table()
 	a.server = &fasthttp.Server{
@@ -142,14 +154,22 @@ func drainBody(conn net.Conn) {
 
 func (a *API) handle(ctx *fasthttp.RequestCtx) {
 	defer a.panics.Recover("push API", func() { fail(ctx, apierror.New(apierror.Internal, "internal error")) })
-	if err := a.guard.check(ctx); err != nil {
-		a.report(ctx, err)
-		fail(ctx, err)
-		return
+	err := a.gate.Check(asked(ctx))
+	if err == nil {
+		err = a.route(ctx)
 	}
-	if err := a.route(ctx); err != nil {
+	if err != nil {
 		a.report(ctx, err)
 		fail(ctx, err)
+	}
+}
+
+// asked is what the gate wants to know.
+func asked(ctx *fasthttp.RequestCtx) gate.Request {
+	h := &ctx.Request.Header
+	return gate.Request{
+		Host: string(h.Host()), FetchSite: h.Peek("Sec-Fetch-Site"), Origin: h.Peek("Origin") != nil,
+		Authorization: h.Peek("Authorization"),
 	}
 }
 
@@ -157,6 +177,9 @@ const contentJSON = "application/json"
 
 func fail(ctx *fasthttp.RequestCtx, e *apierror.Error) {
 	ctx.Response.ResetBody()
+	if e.Code == apierror.Unauthenticated {
+		ctx.Response.Header.Set("WWW-Authenticate", "Bearer")
+	}
 	ctx.SetStatusCode(e.Code.Status())
 	ctx.SetContentType(contentJSON)
 	ctx.SetBody(e.AsJSON())

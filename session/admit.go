@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 	"unique"
 
@@ -64,7 +65,7 @@ type admitting struct {
 func (e *Engine) Admit(ctx context.Context, h Handshake) (*Admission, *Refusal) {
 	a := &Admission{engine: e, from: h.From.AsRequest(), host: hosts{asked: h.From.AsRequest().Host, sent: string(h.Head.Host)}}
 	w := &admitting{
-		Admission: a, set: e.settings.Load(), head: h.Head, offers: splitList(h.Head.Joined("Sec-WebSocket-Protocol")),
+		Admission: a, set: e.settings.Load(), head: h.Head, offers: slices.Collect(http1.Items(h.Head.Joined("Sec-WebSocket-Protocol"))),
 	}
 	admitted := false
 	defer func() { // also after a panic

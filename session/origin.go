@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/url"
 	"strings"
+
+	"github.com/pushcart/pushcart/internal/hostport"
 )
 
 // origins decides which Origin headers are let in (SPEC §3 allowed_origins, §11).
@@ -78,11 +80,8 @@ func withPort(host, scheme string) string {
 	if _, _, err := net.SplitHostPort(host); err == nil {
 		return host
 	}
-	switch scheme {
-	case "https", "wss":
-		return host + ":443"
-	case "http", "ws":
-		return host + ":80"
+	if port := hostport.DefaultPort(scheme); port != "" {
+		return host + ":" + port
 	}
 	return host
 }

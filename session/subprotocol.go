@@ -70,14 +70,3 @@ func (w *admitting) reportUnknownProtocols() {
 	w.engine.rare.Warn("unknown subprotocols", "none of the offered subprotocols is known: browsers fail such a connection",
 		"path", string(w.head.Path), "offered", strings.Join(unknown, ", "), "setting", "websocket.subprotocols")
 }
-
-// splitList splits a comma-separated header.
-func splitList(s string) []string {
-	var list []string
-	for item := range strings.SplitSeq(s, ",") {
-		if item = strings.TrimSpace(item); item != "" {
-			list = append(list, item)
-		}
-	}
-	return list
-}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pushcart/pushcart/internal/http1"
 )
 
 // permessage-deflate (RFC 7692) is spoken without context takeover only: nothing
@@ -28,7 +30,7 @@ type deflateOffer struct {
 // that can be kept; false: none. Offers with parameters that RFC 7692 §7.1 does
 // not know, or with values that it forbids, are declined (§7.1.3).
 func chooseDeflate(header string) (deflateOffer, bool) {
-	for offer := range strings.SplitSeq(header, ",") {
+	for offer := range http1.Items(header) {
 		name, params, _ := strings.Cut(offer, ";")
 		if strings.EqualFold(strings.TrimSpace(name), extensionDeflate) {
 			if o, ok := parseDeflateOffer(params); ok {

@@ -11,6 +11,8 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+
+	"github.com/pushcart/pushcart/internal/hostport"
 )
 
 // Endpoint is an HTTP server: where it listens and how it is spoken to.
@@ -47,7 +49,7 @@ func New(rawURL string, t TLS) (*Endpoint, error) {
 	}
 	port := u.Port()
 	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+		port = hostport.DefaultPort(u.Scheme)
 	}
 	e := &Endpoint{Host: u.Host, network: "tcp", addr: net.JoinHostPort(u.Hostname(), port)}
 	if u.Scheme == "https" {

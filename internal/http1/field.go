@@ -1,6 +1,10 @@
 package http1
 
-import "bytes"
+import (
+	"bytes"
+	"iter"
+	"strings"
+)
 
 // Field is one header line. Name and Value alias the head's bytes; Value has no
 // surrounding white space.
@@ -178,6 +182,17 @@ func NextItem(list []byte) (item, rest []byte) {
 		return trimSpace(list[:i]), list[i+1:]
 	}
 	return trimSpace(list), nil
+}
+
+// Items are the items of a comma-separated list, without empty ones.
+func Items(list string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for item := range strings.SplitSeq(list, ",") {
+			if item = strings.TrimSpace(item); item != "" && !yield(item) {
+				return
+			}
+		}
+	}
 }
 
 // framing is what a head says about the body after it, and about the connection.

@@ -3,6 +3,7 @@ package http1_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -119,4 +120,14 @@ func ExampleParseRequest() {
 	err := http1.ParseRequest([]byte("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n"), &r)
 	fmt.Println(err)
 	// Output: http1: more than one Content-Length
+}
+
+func TestItems_AreWhatStandsBetweenCommas(t *testing.T) {
+	for list, want := range map[string][]string{
+		"": nil, " , ,": nil, "a": {"a"}, "a,b": {"a", "b"}, "\ta , ,b; c=\"d\" ,": {"a", `b; c="d"`},
+	} {
+		if got := slices.Collect(http1.Items(list)); !slices.Equal(got, want) {
+			t.Errorf("%q: got %q, want %q", list, got, want)
+		}
+	}
 }
