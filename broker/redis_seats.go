@@ -26,7 +26,7 @@ const seatWait = time.Second
 //
 // When a node cannot be sure of what Redis holds (a command failed, it was silent
 // too long, Redis is empty), it starts over under a new name and writes the seats of
-// its table: with the old name all that was written under it is void, so nothing has
+// its table: with the old name everything written under it is void, so nothing has
 // to be remembered of what could not be given back meanwhile.
 //
 // One goroutine talks to Redis (redis_seats_loop.go), so that what it writes of the

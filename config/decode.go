@@ -10,7 +10,7 @@ import (
 )
 
 // later are keys of the specification that this version does not have yet. To ask
-// for one is an error of its own, so that nobody takes it for a typing mistake.
+// for one gets its own error, so that nobody takes it for a typing mistake.
 var later = map[string]bool{
 	"channels": true, "users": true, "history_total": true, "sse": true, "websocket.requests_in_flight": true,
 	"admin.payloads": true, "log.access": true, "log.query": true,

@@ -23,7 +23,7 @@ type Problem struct {
 	unread bool // the value could not be read, so nothing else is said about it
 }
 
-// Problems are all that was found, in the order of the file.
+// Problems are everything that was found, in the order of the file.
 type Problems []Problem
 
 // Error is one line for each problem, "where: path.in.yaml: what is wrong".

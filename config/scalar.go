@@ -64,7 +64,7 @@ func (d *decoder) text(text string, v reflect.Value, path string) {
 	}
 }
 
-// plain sets what has no type of its own.
+// plain sets what has no other type.
 func plain(text string, v reflect.Value, wrong func(want, meant string)) {
 	switch v.Kind() {
 	case reflect.Bool:

@@ -25,7 +25,7 @@ const (
 	batchAtOnce = 64
 	batchBytes  = 64 << 10
 	// crowded is how many messages may wait in a broadcast lane before publishers
-	// of this node are slowed down, and roomWait how long at the most.
+	// of this node are slowed down, and roomWait how long at most.
 	crowded  = 64
 	roomWait = time.Second
 	// helpAtMost bounds what a publisher delivers for others.

@@ -7,7 +7,7 @@ import (
 )
 
 // listChannels is this node's part of GET /v1/channels: names after q.After that
-// match the pattern, in order, q.Most at the most; more: there are others after
+// match the pattern, in order, at most q.Most; more: others come after
 // them.
 func (h *Hub) listChannels(q *request) (page []ChannelCount, more bool) {
 	page = h.channels.list(func(name string) bool {

@@ -3,7 +3,7 @@ package hub
 import "time"
 
 // Member is the hub's record of one connection, embedded by value in the
-// connection itself so that membership costs no allocation of its own. It comes
+// connection itself so that membership costs no extra allocation. It comes
 // from Hub.NewMember; its methods may be called from any goroutine once Join was.
 type Member struct {
 	hub    *Hub

@@ -29,8 +29,8 @@ type Handshake struct {
 	Timeout time.Duration
 }
 
-// Admission is a client that may come in. Whoever has one calls Begin and then, when
-// the connection can take messages, Join; or Cancel.
+// Admission is a client that may come in. Its transport calls, in this order, Begin,
+// Keep, Join when the connection can take messages, and Open; or Cancel.
 type Admission struct {
 	// Subprotocol is the one to select, "" for none.
 	Subprotocol string
@@ -213,8 +213,7 @@ func (w *admitting) forwardHeaders(wanted []string) (fields []webhook.Field, siz
 }
 
 // Begin makes the session of the admission's connection; secure says that it came
-// over TLS. From then on [Engine.Released] gives back what the admission holds, and
-// Cancel does nothing.
+// over TLS.
 func (a *Admission) Begin(s *Session, secure bool) {
 	s.member, s.remote, s.host = a.member, a.from.IP.As16(), unique.Make(a.host)
 	s.secure, s.protocol, s.counted = secure || a.from.Secure(), a.protocol, a.held.ip
@@ -229,7 +228,8 @@ func (a *Admission) Begin(s *Session, secure bool) {
 // [Engine.Released] to give back.
 func (a *Admission) Keep() { a.held = held{} }
 
-// Cancel gives back what the admission holds, if Keep was not called.
+// Cancel gives back what the admission holds, unless Keep was called. It may be
+// called on nil.
 func (a *Admission) Cancel() {
 	if a == nil {
 		return

@@ -34,7 +34,7 @@ func newOrigins(allowed []string) origins {
 }
 
 // allow says whether a handshake with this Origin for this Host may come in. A
-// client that sends none is no browser.
+// client that sends none is not a browser.
 func (o origins) allow(origin, host string) bool {
 	switch {
 	case origin == "" || o.any:

@@ -15,7 +15,7 @@ import (
 )
 
 // Session is one client's, embedded by value in the transport's connection so that
-// it costs no allocation of its own. It comes from [Admission.Session]; its methods
+// it costs no extra allocation. It comes from [Admission.Session]; its methods
 // may be called from any goroutine.
 type Session struct {
 	member   hub.Member

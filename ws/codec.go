@@ -27,7 +27,7 @@ func (c *codec) plainFrame(m *hub.Message) []byte {
 }
 
 // deflatedFrame is the frame for those who negotiated permessage-deflate; the plain
-// one where that is no smaller.
+// one where that is not smaller.
 func (c *codec) deflatedFrame(m *hub.Message) []byte {
 	plain := m.Encoded(c.plain, c.asPlain)
 	p, kind := c.protocol.Payload(m)

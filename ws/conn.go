@@ -66,7 +66,7 @@ type pauses struct {
 	held      bool // too many messages: until wakeAt
 	choked    bool // a pong waits to be written: until the outbox is empty
 	stalled   bool // too many messages of all wait for the backend: until asked has room
-	rest      bool // in.raw waits to be parsed once there is no pause
+	rest      bool // in.raw waits to be parsed when all pauses are over
 }
 
 // life is how far the connection is.

@@ -90,7 +90,7 @@ func (o *outbox) advance(n int, done []*hub.Message) (frames int, _ []*hub.Messa
 	return frames, done
 }
 
-// drop gives up all that is not on its way already; a frame of which the peer
+// drop gives up whatever is not on its way already; a frame of which the peer
 // has a part must be finished, or nothing after it can be read.
 func (o *outbox) drop(given []*hub.Message) []*hub.Message {
 	keep := o.head + o.pinned

@@ -162,7 +162,7 @@ func newFDSocket(c *Conn, p *poller, conn *net.TCPConn) (*fdSocket, error) {
 		return nil, fmt.Errorf("take over socket: %w", err)
 	}
 	_ = conn.Close()
-	// Without a bound of its own the kernel would take megabytes for a reader that
+	// Unbounded, the kernel would take megabytes for a reader that
 	// is dead, before the outbox sees it.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
 	return &fdSocket{c: c, poller: p, fd: fd, reading: true}, nil

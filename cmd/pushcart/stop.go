@@ -14,7 +14,7 @@ import (
 const sameSignal = time.Second
 
 // stop ends the node in the order of SPEC §9. A second signal ends it at once.
-// What could not be finished in time is logged; it is no failure of the process.
+// What could not be finished in time is logged; it does not make the process fail.
 func (n *node) stop(signals <-chan os.Signal) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
