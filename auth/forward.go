@@ -205,7 +205,7 @@ func (f *forwarder) user(resp *fasthttp.Response, tooLarge bool) (string, error)
 // setCookies are the answer's Set-Cookie lines, for the client.
 func setCookies(resp *fasthttp.Response) (lines []string) {
 	for _, line := range resp.Header.Cookies() {
-		if bytes.IndexAny(line, "\r\n\x00") < 0 { // else it would say more than a cookie
+		if !bytes.ContainsAny(line, "\r\n\x00") { // else it would say more than a cookie
 			lines = append(lines, string(line))
 		}
 	}

@@ -133,7 +133,11 @@ func legacyURL(p string) string {
 	if !strings.ContainsAny(p, "#") && !strings.Contains(p, "\xa0") {
 		return p
 	}
-	return strings.ReplaceAll(upTo(strings.TrimRight(p, "\xa0 "), "#"), `\`, "/")
+	end := len(p) // strings.TrimRight would want UTF-8
+	for end > 0 && (p[end-1] == 0xa0 || p[end-1] == ' ') {
+		end--
+	}
+	return strings.ReplaceAll(upTo(p[:end], "#"), `\`, "/")
 }
 
 // whatwgSegments are those of new URL(path, base).pathname.
