@@ -15,11 +15,11 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/config"
-	"github.com/pushcart/pushcart/internal/dial"
 	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/httpclient"
 	"github.com/pushcart/pushcart/internal/names"
 	"github.com/pushcart/pushcart/internal/strictjson"
+	"github.com/pushcart/pushcart/internal/tlsconf"
 )
 
 const (
@@ -41,7 +41,7 @@ type forwarder struct {
 
 func newForwarder(cfg config.Forward, backend config.Backend, log *slog.Logger) (*forwarder, error) {
 	to, err := httpclient.Resolve(cfg.URL, cfg.Host, httpclient.Backend{
-		URL: backend.URL, TLS: dial.TLS(backend.TLS), PreserveHost: backend.PreserveHost,
+		URL: backend.URL, TLS: tlsconf.Trust(backend.TLS), PreserveHost: backend.PreserveHost,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("auth.forward.url: %w", err)

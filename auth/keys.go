@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"os"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jwa"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/files"
 	"github.com/pushcart/pushcart/internal/httpclient"
 )
 
@@ -49,7 +49,7 @@ func newKeys(cfg config.JWT, log *slog.Logger, changed func()) (*keys, error) {
 		k.fixed = append(k.fixed, verificationKey{algs: hsAlgorithms, raw: []byte(cfg.Secret)})
 	}
 	if cfg.PublicKeyFile != "" {
-		pem, err := os.ReadFile(cfg.PublicKeyFile)
+		pem, err := files.Read(cfg.PublicKeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("auth.jwt.public_key_file: %w", err)
 		}

@@ -3,11 +3,8 @@ package broker
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -15,7 +12,9 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/hostport"
 	"github.com/pushcart/pushcart/internal/sockio"
+	"github.com/pushcart/pushcart/internal/tlsconf"
 )
 
 // redisTimeout bounds one command.
@@ -62,30 +61,10 @@ func redisOptions(cfg config.Redis) (*redis.Options, error) {
 }
 
 func redisTLS(cfg config.RedisTLS, address string) (*tls.Config, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		host = address
+	trust := tlsconf.Trust{CAFile: cfg.CAFile, ServerName: cfg.ServerName, Insecure: cfg.Insecure}
+	t, err := trust.Client("redis.tls", hostport.Host(address))
+	if err == nil && cfg.CertFile != "" {
+		err = tlsconf.Show(t, "redis.tls", cfg.CertFile, cfg.KeyFile)
 	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, InsecureSkipVerify: cfg.Insecure}
-	if cfg.ServerName != "" {
-		t.ServerName = cfg.ServerName
-	}
-	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("redis.tls.ca_file: %w", err)
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("redis.tls.ca_file: no certificate in it")
-		}
-	}
-	if cfg.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("redis.tls.cert_file: %w", err)
-		}
-		t.Certificates = []tls.Certificate{pair}
-	}
-	return t, nil
+	return t, err
 }

@@ -4,15 +4,15 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
+
+	"github.com/pushcart/pushcart/internal/files"
+	"github.com/pushcart/pushcart/internal/tlsconf"
 )
 
 // readSecretFiles fills secrets from their …_file twins. A file without anything in
@@ -52,31 +52,12 @@ func readSecret(file string) (string, error) {
 	if file == "" {
 		return "", nil
 	}
-	b, err := readFile(file)
+	b, err := files.Read(file)
 	text := strings.TrimRight(string(b), "\r\n")
 	if err == nil && strings.TrimSpace(text) == "" {
 		err = fmt.Errorf("%s is empty", file)
 	}
 	return text, err
-}
-
-// maxNamed bounds a file that the configuration names.
-const maxNamed = MiB
-
-func readFile(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %s", file, reason(err))
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, int64(maxNamed)+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s: %s", file, reason(err))
-	case len(b) > int(maxNamed):
-		return nil, fmt.Errorf("%s: is larger than %v", file, maxNamed)
-	}
-	return b, nil
 }
 
 // checkFiles reads what else the configuration names, as its users will.
@@ -93,22 +74,12 @@ func checkPair(p *Problems, path, certFile, keyFile string) {
 	if certFile == "" || keyFile == "" {
 		return
 	}
-	cert, certErr := readFile(certFile)
-	key, keyErr := readFile(keyFile)
+	_, certErr, keyErr := tlsconf.Pair(certFile, keyFile)
 	if certErr != nil {
 		p.add(path+".cert_file", "%v", certErr)
-	} else if !holdsCertificate(cert) {
-		p.add(path+".cert_file", "%s: no PEM certificate in it", certFile)
-		certErr = errors.New("no certificate")
 	}
 	if keyErr != nil {
 		p.add(path+".key_file", "%v", keyErr)
-	}
-	if certErr != nil || keyErr != nil {
-		return
-	}
-	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		p.add(path+".key_file", "%s: %s", keyFile, strings.TrimPrefix(err.Error(), "tls: "))
 	}
 }
 
@@ -116,14 +87,10 @@ func checkCA(p *Problems, path, file string) {
 	if file == "" {
 		return
 	}
-	if b, err := readFile(file); err != nil {
+	if _, err := tlsconf.Pool(file); err != nil {
 		p.add(path, "%v", err)
-	} else if !holdsCertificate(b) {
-		p.add(path, "%s: no PEM certificate in it", file)
 	}
 }
-
-func holdsCertificate(b []byte) bool { return x509.NewCertPool().AppendCertsFromPEM(b) }
 
 // checkPublicKey reads the keys that verify tokens, and wants one for each
 // algorithm unless more of them come from a JWKS.
@@ -133,7 +100,7 @@ func (c *Config) checkPublicKey(p *Problems) {
 	if file == "" {
 		return
 	}
-	b, err := readFile(file)
+	b, err := files.Read(file)
 	if err != nil {
 		p.add(path, "%v", err)
 		return

@@ -3,12 +3,12 @@ package config
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/pushcart/pushcart/internal/files"
 )
 
 // Source is where a configuration comes from.
@@ -41,7 +41,7 @@ func Load(s Source) (Config, error) {
 	if s.File != "" {
 		var err error
 		if data, err = os.ReadFile(s.File); err != nil {
-			return Config{}, Problems{{Where: s.File, Message: reason(err)}}
+			return Config{}, Problems{{Where: s.File, Message: files.Reason(err).Error()}}
 		}
 	}
 	return s.parse(data)
@@ -104,13 +104,4 @@ func (d *decoder) document(data []byte, into *Config) {
 			d.problems = append(d.problems, syntaxProblem(data, err))
 		}
 	}
-}
-
-// reason is why a file cannot be read, without its name.
-func reason(err error) string {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err.Error()
-	}
-	return fmt.Sprint(err)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/pushcart/pushcart/internal/descriptors"
 	"github.com/pushcart/pushcart/internal/dial"
 	"github.com/pushcart/pushcart/internal/sockio"
+	"github.com/pushcart/pushcart/internal/tlsconf"
 )
 
 var (
@@ -55,7 +56,7 @@ type backendConn struct {
 }
 
 func newUpstream(cfg config.Backend, w *watcher, fds *descriptors.Budget) (*upstream, error) {
-	at, err := dial.New(cfg.URL, dial.TLS(cfg.TLS))
+	at, err := dial.New(cfg.URL, tlsconf.Trust(cfg.TLS))
 	if err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}

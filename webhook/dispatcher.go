@@ -14,10 +14,10 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/config"
-	"github.com/pushcart/pushcart/internal/dial"
 	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/httpclient"
 	"github.com/pushcart/pushcart/internal/ratelog"
+	"github.com/pushcart/pushcart/internal/tlsconf"
 	"github.com/pushcart/pushcart/metrics"
 )
 
@@ -43,7 +43,7 @@ type Dispatcher struct {
 // them.
 func New(cfg config.Webhook, backend config.Backend, nodeID string, m *metrics.Metrics, log *slog.Logger) (*Dispatcher, error) {
 	to, err := httpclient.Resolve(cfg.URL, cfg.Host, httpclient.Backend{
-		URL: backend.URL, TLS: dial.TLS(backend.TLS), PreserveHost: backend.PreserveHost,
+		URL: backend.URL, TLS: tlsconf.Trust(backend.TLS), PreserveHost: backend.PreserveHost,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("webhook.url: %w", err)

@@ -2,17 +2,14 @@ package dial
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"sync/atomic"
 
 	"github.com/pushcart/pushcart/internal/hostport"
+	"github.com/pushcart/pushcart/internal/tlsconf"
 )
 
 // Endpoint is an HTTP server: where it listens and how it is spoken to.
@@ -27,19 +24,9 @@ type Endpoint struct {
 	good    atomic.Pointer[netip.Addr] // of several, the one that is tried first
 }
 
-// TLS says how an https:// server is verified.
-type TLS struct {
-	// CAFile is a PEM bundle trusted instead of the system's.
-	CAFile string
-	// ServerName is verified instead of the URL's host, and sent as SNI.
-	ServerName string
-	// Insecure skips verification.
-	Insecure bool
-}
-
 // New reads an http://, https:// or unix: URL; a path in it does not count. t
 // applies to https://.
-func New(rawURL string, t TLS) (*Endpoint, error) {
+func New(rawURL string, t tlsconf.Trust) (*Endpoint, error) {
 	if path, ok := strings.CutPrefix(rawURL, "unix:"); ok {
 		return &Endpoint{Host: "localhost", network: "unix", addr: path}, nil
 	}
@@ -53,7 +40,7 @@ func New(rawURL string, t TLS) (*Endpoint, error) {
 	}
 	e := &Endpoint{Host: u.Host, network: "tcp", addr: net.JoinHostPort(u.Hostname(), port)}
 	if u.Scheme == "https" {
-		e.TLS, err = t.config(u.Hostname())
+		e.TLS, err = t.Client("backend.tls", u.Hostname())
 	}
 	return e, err
 }
@@ -64,22 +51,4 @@ func (e *Endpoint) Scheme() string {
 		return "https"
 	}
 	return "http"
-}
-
-func (t TLS) config(host string) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, InsecureSkipVerify: t.Insecure}
-	if t.ServerName != "" {
-		c.ServerName = t.ServerName
-	}
-	if t.CAFile != "" {
-		pem, err := os.ReadFile(t.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca_file: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("tls.ca_file: no certificate in it")
-		}
-	}
-	return c, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pushcart/pushcart/internal/dial"
 	"github.com/pushcart/pushcart/internal/leak"
+	"github.com/pushcart/pushcart/internal/tlsconf"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }
@@ -53,7 +54,7 @@ func server(t *testing.T, answers ...string) (url string) {
 
 func do(t *testing.T, url string, o Options, timeout time.Duration) error {
 	t.Helper()
-	e, err := dial.New(url, dial.TLS{})
+	e, err := dial.New(url, tlsconf.Trust{})
 	if err != nil {
 		t.Fatal(err)
 	}

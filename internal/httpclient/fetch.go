@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/internal/dial"
+	"github.com/pushcart/pushcart/internal/tlsconf"
 )
 
 // maxRedirects is how many Fetch follows.
@@ -38,7 +39,7 @@ func Fetch(ctx context.Context, rawURL string, maxBody int, timeout time.Duratio
 
 // fetchOne returns the body, or where to ask instead.
 func fetchOne(ctx context.Context, rawURL string, maxBody int, timeout time.Duration) (body []byte, next string, err error) {
-	e, err := dial.New(rawURL, dial.TLS{})
+	e, err := dial.New(rawURL, tlsconf.Trust{})
 	if err != nil {
 		return nil, "", err
 	}

@@ -4,12 +4,13 @@ import (
 	"strings"
 
 	"github.com/pushcart/pushcart/internal/dial"
+	"github.com/pushcart/pushcart/internal/tlsconf"
 )
 
 // Backend is the app behind the sidecar, as the configuration has it.
 type Backend struct {
 	URL          string
-	TLS          dial.TLS
+	TLS          tlsconf.Trust
 	PreserveHost bool
 }
 
@@ -29,7 +30,7 @@ type Target struct {
 // Resolve reads a URL of the configuration; a path alone is the backend's. host is
 // what SPEC §3 says of auth.forward.host: "", a name, or "preserve".
 func Resolve(url, host string, b Backend) (*Target, error) {
-	at, tls := url, dial.TLS{}
+	at, tls := url, tlsconf.Trust{}
 	own := strings.HasPrefix(url, "/")
 	if own {
 		at, tls = b.URL, b.TLS

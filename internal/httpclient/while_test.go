@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/internal/dial"
+	"github.com/pushcart/pushcart/internal/tlsconf"
 )
 
 // post asks url with a body while ctx lasts.
@@ -37,7 +38,7 @@ func TestDoWhile_IsCutWhenItsContextEnds(t *testing.T) {
 				cut <- struct{}{}
 			}
 		}))
-		e, err := dial.New(s.URL, dial.TLS{Insecure: true})
+		e, err := dial.New(s.URL, tlsconf.Trust{Insecure: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,2 @@
+// Package files reads the files that the configuration names.
+package files

@@ -1,0 +1,38 @@
+package files
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// most bounds a file.
+const most = 1 << 20
+
+// Read returns what a file holds. Errors begin with its name.
+func Read(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, Reason(err))
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", name, Reason(err))
+	case len(b) > most:
+		return nil, fmt.Errorf("%s: is larger than 1MiB", name)
+	}
+	return b, nil
+}
+
+// Reason is why a file cannot be read, without its name.
+func Reason(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
