@@ -40,24 +40,50 @@ type Identity struct {
 	SetCookie []string
 }
 
-// Authenticator verifies credentials by the ways in that are configured.
+// Authenticator verifies credentials by the ways in that are configured. It does not
+// change: for other settings there is another one, see Renew.
 type Authenticator struct {
-	jwt     config.JWT
-	keys    *keys
-	cache   *tokenCache
-	working chan struct{} // bounds the verifications under way: a storm must leave CPU to others
-	forward *forwarder
+	log      *slog.Logger
+	jwt      config.JWT
+	keys     *keys
+	cache    *tokenCache
+	working  chan struct{} // bounds the verifications under way: a storm must leave CPU to others
+	forward  *forwarder
+	forwards int // of LimitForwards; 0: it was not called
 }
 
 // New reads the keys. A JWKS that cannot be fetched is no error: it is tried
 // again. A forward URL that is a path alone is asked at backend. Close ends what New
 // started.
 func New(cfg config.Auth, backend config.Backend, log *slog.Logger) (*Authenticator, error) {
+	return build(cfg, backend, log, nil)
+}
+
+// Renew returns an Authenticator for other settings, in which no token is known yet.
+// Key sets that come from where they came from before are there at once. a stays
+// as it is until Retire.
+func (a *Authenticator) Renew(cfg config.Auth, backend config.Backend) (*Authenticator, error) {
+	next, err := build(cfg, backend, a.log, a)
+	if err == nil && a.forwards > 0 {
+		next.LimitForwards(a.forwards)
+	}
+	return next, err
+}
+
+// build makes an Authenticator; old, if not nil, is the one before.
+func build(cfg config.Auth, backend config.Backend, log *slog.Logger, old *Authenticator) (*Authenticator, error) {
 	a := &Authenticator{
-		jwt: cfg.JWT, cache: newTokenCache(), working: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		log: log, jwt: cfg.JWT, cache: newTokenCache(), working: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	if old != nil {
+		a.working = old.working
 	}
 	if cfg.JWT.Enabled() {
-		k, err := newKeys(cfg.JWT, log, a.cache.empty)
+		var known *keySet
+		if old != nil && old.keys != nil && old.jwt.JWKSURL == cfg.JWT.JWKSURL {
+			known = old.keys.set()
+		}
+		k, err := newKeys(cfg.JWT, log, known, a.cache.empty)
 		if err != nil {
 			return nil, err
 		}
@@ -82,8 +108,20 @@ func (a *Authenticator) HasForward() bool { return a.forward != nil }
 
 // LimitForwards makes n of MaxForwards. It must be called before the first Forward.
 func (a *Authenticator) LimitForwards(n int) {
+	a.forwards = n
 	if a.forward != nil {
 		a.forward.client.Limit(n)
+	}
+}
+
+// Retire stops the refreshing of keys, for one that no new handshake uses. Those under
+// way go on: tokens are verified with the keys that are there, and Forward is answered.
+func (a *Authenticator) Retire() {
+	if a.keys != nil {
+		a.keys.close()
+	}
+	if a.forward != nil {
+		a.forward.client.CloseIdle()
 	}
 }
 

@@ -37,7 +37,8 @@ type keys struct {
 	refresher *refresher // of the JWKS; nil without one
 }
 
-func newKeys(cfg config.JWT, log *slog.Logger, changed func()) (*keys, error) {
+// newKeys reads the keys; known, if not nil, is what the JWKS had last.
+func newKeys(cfg config.JWT, log *slog.Logger, known *keySet, changed func()) (*keys, error) {
 	k := &keys{cfg: cfg, log: log, allowed: map[string]bool{}, changed: changed}
 	for _, a := range cfg.Algorithms {
 		k.allowed[a] = a != "none"
@@ -60,6 +61,7 @@ func newKeys(cfg config.JWT, log *slog.Logger, changed func()) (*keys, error) {
 		k.fixed = append(k.fixed, list...)
 	}
 	if cfg.JWKSURL != "" {
+		k.fetched.Store(known)
 		k.refresher = newRefresher(k.fetch, log)
 	}
 	return k, nil

@@ -101,7 +101,7 @@ func (w *admitting) judge(ctx context.Context, timeout time.Duration) *Refusal {
 		return r
 	}
 	w.member = w.engine.hub.NewMember()
-	if w.engine.asksAnybody() { // else nothing is waited for, and a timer costs
+	if w.set.named() { // else nothing is waited for, and a timer costs
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()

@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"sync/atomic"
 
-	"github.com/pushcart/pushcart/auth"
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/descriptors"
@@ -19,9 +18,7 @@ type Options struct {
 	Settings *Settings
 	// Hub is this node's table of connections.
 	Hub *hub.Hub
-	// Auth verifies credentials.
-	Auth *auth.Authenticator
-	// Webhooks is nil where no webhook is configured.
+	// Webhooks asks and tells the backend; nil: nobody does.
 	Webhooks *webhook.Dispatcher
 	// Seats counts the connections of users; nil without
 	// limits.connections_per_user.
@@ -47,8 +44,7 @@ type Named struct {
 type Engine struct {
 	settings  atomic.Pointer[Settings]
 	hub       *hub.Hub
-	auth      *auth.Authenticator
-	hooks     *webhook.Dispatcher // nil: no webhook
+	hooks     *webhook.Dispatcher // nil: the backend is neither asked nor told
 	protocols []Named
 	occupancy *occupancy
 	users     *userLimit // nil: no limit
@@ -65,7 +61,7 @@ type Engine struct {
 // NewEngine returns the engine of a node.
 func NewEngine(o Options) *Engine {
 	e := &Engine{
-		hub: o.Hub, auth: o.Auth, hooks: o.Webhooks, protocols: o.Protocols, metrics: o.Metrics,
+		hub: o.Hub, hooks: o.Webhooks, protocols: o.Protocols, metrics: o.Metrics,
 		log: o.Log, rare: ratelog.New(o.Log), guard: guard.New(o.Log, o.Panics),
 		occupancy: newOccupancy(o.Descriptors), users: newUserLimit(o.Seats, o.Hub),
 	}
@@ -73,8 +69,13 @@ func NewEngine(o Options) *Engine {
 	return e
 }
 
-// Apply changes the settings. Handshakes under way go on with those they began with.
-func (e *Engine) Apply(s *Settings) { e.settings.Store(s) }
+// Apply changes the settings. Handshakes under way go on with those they began with;
+// where these have another Authenticator, it is retired.
+func (e *Engine) Apply(s *Settings) {
+	if old := e.settings.Swap(s).auth; old != nil && old != s.auth {
+		old.Retire()
+	}
+}
 
 // Hub is the node's.
 func (e *Engine) Hub() *hub.Hub { return e.hub }

@@ -35,14 +35,16 @@ func newTestEngine(t *testing.T, change func(*config.Config)) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	hooks, err := webhook.NewSettings(cfg.Webhook, cfg.Backend)
+	if err != nil {
+		t.Fatal(err)
+	}
 	o := Options{
-		Settings: NewSettings(cfg.WebSocket, cfg.Auth, cfg.Webhook, cfg.Limits), Hub: h, Auth: a,
+		Settings: NewSettings(cfg.WebSocket, cfg.Auth, cfg.Webhook, cfg.Limits, a, hooks), Hub: h,
 		Protocols: []Named{{Name: "plain", Protocol: plain{}}}, Metrics: m, Log: log,
 	}
 	if cfg.Webhook.URL != "" {
-		if o.Webhooks, err = webhook.New(cfg.Webhook, cfg.Backend, h.NodeID(), m, log); err != nil {
-			t.Fatal(err)
-		}
+		o.Webhooks = webhook.New(hooks, h.NodeID(), m, log)
 	}
 	if cfg.Limits.ConnectionsPerUser > 0 {
 		o.Seats = broker.NewMemorySeats(cfg.Limits)

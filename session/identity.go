@@ -28,27 +28,21 @@ type identity struct {
 	messages    [][]byte // to send first, each JSON
 }
 
-// asksAnybody says whether a way in may have to wait.
-func (e *Engine) asksAnybody() bool {
-	return e.auth.HasJWT() || e.auth.HasForward() || e.wants(webhook.Connect)
-}
-
 // identify is step 4: JWT, then forward, then the connect webhook, those that are
 // configured; each may refuse, and a later one's user replaces an earlier one's.
 func (w *admitting) identify(ctx context.Context) (*identity, *Refusal) {
-	e := w.engine
 	id := &identity{}
 	missing, r := w.credentials(ctx, id)
 	if r != nil {
 		return nil, r
 	}
-	asked := e.wants(webhook.Connect)
+	asked := w.set.connect != nil
 	if asked {
 		if r := w.connect(ctx, id); r != nil {
 			return nil, r
 		}
 	}
-	alone := asked && !e.auth.HasJWT() && !e.auth.HasForward()
+	alone := asked && !w.set.credentials()
 	switch {
 	case id.user != "" || w.set.anonymous || alone:
 	case missing != nil:
@@ -68,10 +62,10 @@ func (w *admitting) identify(ctx context.Context) (*identity, *Refusal) {
 // credentials asks JWT and forward. missing is the refusal that holds unless
 // somebody else names a user; it has taken from id what earlier ways in gave.
 func (w *admitting) credentials(ctx context.Context, id *identity) (missing, final *Refusal) {
-	a := w.engine.auth
-	if !a.HasJWT() && !a.HasForward() {
+	if !w.set.credentials() {
 		return nil, nil
 	}
+	a := w.set.auth
 	with := auth.Handshake{
 		Lines: w.lines, Query: string(w.head.Query), Protocols: w.offers,
 		Host: string(w.head.Host), URI: w.uri(), From: w.from,
@@ -215,7 +209,7 @@ func (w *admitting) connect(ctx context.Context, id *identity) *Refusal {
 		return w.noAnswer(errCrowded)
 	}
 	defer leave()
-	answer, err := w.engine.hooks.Connect(ctx, ev)
+	answer, err := w.engine.hooks.Connect(ctx, w.set.connect, ev)
 	switch {
 	case err != nil:
 		return w.noAnswer(err)

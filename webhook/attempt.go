@@ -40,8 +40,11 @@ func (d *Dispatcher) attempt(j *job) verdict {
 	req, resp := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)
 	defer fasthttp.ReleaseResponse(resp)
-	begin := time.Now()
-	timeout := d.cfg.Timeout
+	set, begin := j.set, time.Now()
+	if set.to == nil { // the webhook was taken away meanwhile
+		return failed(errNoWebhook)
+	}
+	timeout := set.timeout
 	if j.done != nil { // its tries together have an end
 		timeout = min(timeout, j.deadline.Sub(begin))
 	}
@@ -49,9 +52,9 @@ func (d *Dispatcher) attempt(j *job) verdict {
 	timeout = max(timeout, time.Millisecond)
 	var err error
 	if j.wanted != nil {
-		err = d.client.DoWhile(j.wanted, req, resp, timeout)
+		err = set.client.DoWhile(j.wanted, req, resp, timeout)
 	} else {
-		err = d.client.Do(req, resp, timeout)
+		err = set.client.Do(req, resp, timeout)
 	}
 	d.metrics.WebhookSeconds.WithLabelValues(j.event.Name).Observe(time.Since(begin).Seconds())
 	tooLarge := errors.Is(err, httpclient.ErrBodyTooLarge)
@@ -63,6 +66,8 @@ func (d *Dispatcher) attempt(j *job) verdict {
 	}
 	return d.judge(j, resp, tooLarge)
 }
+
+var errNoWebhook = errors.New("there is no webhook any more")
 
 // failed is an attempt without an answer. A message is sent again where the
 // backend cannot have acted on it, and where it closed the connection before the
@@ -130,7 +135,7 @@ func leads(location []byte) string {
 // body; anything else counts as an error.
 func (d *Dispatcher) cutShort(j *job, v *verdict) {
 	d.rare.Warn("max_answer "+j.event.Name, "webhook answer is too large",
-		"event", j.event.Name, "status", v.answer.Status, "max_answer", d.cfg.MaxAnswer.String(), "setting", "webhook.max_answer")
+		"event", j.event.Name, "status", v.answer.Status, "max_answer", j.set.maxAnswer.String(), "setting", "webhook.max_answer")
 	if v.answer.Status/100 == 2 {
 		v.result = "error"
 		v.err = fmt.Errorf("%w: the answer is larger than webhook.max_answer", ErrUnavailable)

@@ -14,7 +14,7 @@ func TestBackoff_NeverWraps(t *testing.T) {
 		t.Helper()
 		cfg := testConfig("http://backend.test")
 		cfg.Retry = config.Retry{Min: least, Max: most}
-		q := &queue{d: &Dispatcher{cfg: cfg}}
+		q := newDispatcher(t, cfg).queue
 		for _, tries := range []int{1, 2, 5, 20, 28, 29, 30, 31, 60, 64, 1000} {
 			limit := most
 			if n := tries - 1; n < 12 && least<<n < most {

@@ -95,6 +95,7 @@ func BenchmarkEncode(b *testing.B) {
 		Source: Source{ConnectionID: "0123456789abc-0123456789abc", UserID: "42", ForwardedFor: "10.1.2.3", Proto: "https", Host: "app.example.com"},
 		Name:   Message, Sequence: 7, ContentType: "text/plain; charset=utf-8", Body: []byte("hello"),
 	}, nil)
+	j.set = d.Settings()
 	b.ReportAllocs()
 	for b.Loop() {
 		req := fasthttp.AcquireRequest()

@@ -24,7 +24,7 @@ func (q *queue) close(ctx context.Context) error {
 		err = fmt.Errorf("webhooks: %w", ctx.Err())
 	}
 	q.abandon()
-	q.d.client.Cut()
+	q.d.cut()
 	q.work.Wait()
 	return err
 }

@@ -129,7 +129,7 @@ func TestConnect_IsCutWhenNobodyWaitsAnyMore(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	left := make(chan error, 1)
 	go func() {
-		_, err := d.Connect(ctx, &Event{Name: Connect, Body: []byte("{}")})
+		_, err := d.Connect(ctx, d.Settings(), &Event{Name: Connect, Body: []byte("{}")})
 		left <- err
 	}()
 	b.Wait(t, 1)
@@ -139,7 +139,7 @@ func TestConnect_IsCutWhenNobodyWaitsAnyMore(t *testing.T) {
 	}
 	limited, done := context.WithTimeout(t.Context(), 20*time.Second)
 	defer done()
-	if a, err := d.Connect(limited, &Event{Name: Connect, Body: []byte("{}")}); err != nil || a.Status != 204 {
+	if a, err := d.Connect(limited, d.Settings(), &Event{Name: Connect, Body: []byte("{}")}); err != nil || a.Status != 204 {
 		t.Errorf("the next one: got %d, %v", a.Status, err)
 	}
 }

@@ -5,90 +5,60 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/valyala/fasthttp"
 
-	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/httpclient"
 	"github.com/pushcart/pushcart/internal/ratelog"
-	"github.com/pushcart/pushcart/internal/tlsconf"
 	"github.com/pushcart/pushcart/metrics"
 )
 
 // Dispatcher sends events to the backend.
 type Dispatcher struct {
-	cfg     config.Webhook
-	source  string
-	wanted  map[string]bool
-	targets map[string]*fasthttp.URI // by event; "{event}" replaced
-	signer  *signer
-	client  *httpclient.Client
-	to      *httpclient.Target
-	metrics *metrics.Metrics
-	guard   *guard.Guard
-	rare    *ratelog.Logger
-	taken   atomic.Bool // a message was answered 2xx
+	settings atomic.Pointer[Settings]
+	source   string
+	metrics  *metrics.Metrics
+	guard    *guard.Guard
+	rare     *ratelog.Logger
+	taken    atomic.Bool // a message was answered 2xx
+
+	mu      sync.Mutex // guards retired
+	retired []*httpclient.Client
 
 	queue *queue
 }
 
-// New returns a dispatcher for a webhook whose URL is set; a path alone is asked at
-// backend. It holds goroutines only while something is under way; Close waits for
-// them.
-func New(cfg config.Webhook, backend config.Backend, nodeID string, m *metrics.Metrics, log *slog.Logger) (*Dispatcher, error) {
-	to, err := httpclient.Resolve(cfg.URL, cfg.Host, httpclient.Backend{
-		URL: backend.URL, TLS: tlsconf.Trust(backend.TLS), PreserveHost: backend.PreserveHost,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("webhook.url: %w", err)
-	}
-	s, err := newSigner(cfg.Secrets)
-	if err != nil {
-		return nil, err
-	}
-	d := &Dispatcher{
-		cfg: cfg, source: "/nodes/" + nodeID, wanted: map[string]bool{}, signer: s, metrics: m, guard: guard.New(log, m.Panics.Inc), rare: ratelog.New(log),
-		to: to, targets: map[string]*fasthttp.URI{},
-		client: httpclient.New(httpclient.Options{
-			Endpoint: to.Endpoint, MaxConns: cfg.MaxInFlight, MaxBody: int(cfg.MaxAnswer),
-		}),
-	}
-	all := slices.Contains(cfg.Events, "*")
-	for _, e := range []string{Connect, Connected, Message, Disconnected} {
-		d.wanted[e] = all || slices.Contains(cfg.Events, e)
-		uri := &fasthttp.URI{DisablePathNormalizing: true}
-		if err := uri.Parse(nil, []byte(strings.ReplaceAll(to.URL, "{event}", e))); err != nil {
-			return nil, fmt.Errorf("webhook.url: %w", err)
-		}
-		d.targets[e] = uri
-	}
+// New returns a dispatcher. It holds goroutines only while something is under way;
+// Close waits for them.
+func New(set *Settings, nodeID string, m *metrics.Metrics, log *slog.Logger) *Dispatcher {
+	d := &Dispatcher{source: "/nodes/" + nodeID, metrics: m, guard: guard.New(log, m.Panics.Inc), rare: ratelog.New(log)}
+	d.settings.Store(set)
 	d.queue = newQueue(d)
 	m.Gauge("pushcart_webhook_outbox", "Told events that wait for their delivery.",
 		func() float64 { return float64(d.queue.waiting()) })
 	m.Gauge("pushcart_webhook_asked", "Messages of clients that wait for the backend's answer.",
 		func() float64 { return float64(d.queue.asked()) })
-	return d, nil
+	return d
 }
 
 // Wants says whether webhook.events names the event.
-func (d *Dispatcher) Wants(name string) bool { return d.wanted[name] }
+func (d *Dispatcher) Wants(name string) bool { return d.settings.Load().Wants(name) }
 
-// Connect asks who may come in. It makes one attempt; a 4xx is an Answer, all
-// that is none wraps ErrUnavailable. It waits no longer than ctx.
-func (d *Dispatcher) Connect(ctx context.Context, ev *Event) (Answer, error) {
+// Connect asks who may come in, by the settings with which the handshake began. It
+// makes one attempt; a 4xx is an Answer, all that is none wraps ErrUnavailable. It
+// waits no longer than ctx.
+func (d *Dispatcher) Connect(ctx context.Context, set *Settings, ev *Event) (Answer, error) {
 	type result struct {
 		a   Answer
 		err error
 	}
 	got := make(chan result, 1)
 	j := newJob(ev, func(a Answer, err error) { got <- result{a, err} })
-	j.deadline = j.born.Add(d.cfg.Timeout)
+	j.set, j.deadline = set, j.born.Add(set.timeout)
 	if by, ok := ctx.Deadline(); ok {
 		j.deadline = by
 	}
@@ -109,7 +79,7 @@ func (d *Dispatcher) Connect(ctx context.Context, ev *Event) (Answer, error) {
 // sent after the first attempt of what was told of its connection before.
 func (d *Dispatcher) Ask(ev *Event, done func(Answer, error)) {
 	j := newJob(ev, done)
-	j.deadline = j.born.Add(messageTries * d.cfg.Timeout)
+	j.deadline = j.born.Add(messageTries * d.settings.Load().timeout)
 	d.queue.ask(j, &d.queue.messages)
 }
 
@@ -121,9 +91,7 @@ func (d *Dispatcher) Tell(ev *Event) { d.queue.tell(newJob(ev, nil)) }
 // requests under way are cut, and what is left is counted and logged as lost, as
 // is what is told later. What is asked from now on gets ErrUnavailable.
 func (d *Dispatcher) Close(ctx context.Context) error {
-	err := d.queue.close(ctx)
-	d.client.CloseIdle()
-	return err
+	return d.queue.close(ctx)
 }
 
 // job is one event on its way.
@@ -134,6 +102,7 @@ type job struct {
 	done  func(Answer, error) // nil for what is told
 	tries int
 	class *class
+	set   *Settings // of connect, those of its handshake; else of the last attempt
 
 	sent   bool          // a try is under way
 	place  *list.Element // in class.ready, nil when not there

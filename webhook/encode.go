@@ -25,16 +25,16 @@ var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }
 // quoted values, so no header gets its special treatment, and Host, Content-Type
 // and Content-Length are written here. It turns line breaks in values into spaces.
 func (d *Dispatcher) encode(req *fasthttp.Request, j *job, now time.Time) {
-	ev, h, target := j.event, &req.Header, d.targets[j.event.Name]
+	ev, h, set := j.event, &req.Header, j.set
 	h.DisableNormalizing()
 	h.DisableSpecialHeader()
 	h.SetMethod(fasthttp.MethodPost)
-	req.SetURI(target)
+	req.SetURI(set.targets[ev.Name])
 	req.SetBodyRaw(ev.Body)
 
 	p := scratch.Get().(*[]byte)
 	b := (*p)[:0]
-	addHeader(h, "Host", d.to.Host(ev.RequestHost))
+	addHeader(h, "Host", set.to.Host(ev.RequestHost))
 	b = strconv.AppendInt(b, int64(len(ev.Body)), 10)
 	h.AddBytesV("Content-Length", b)
 	addHeader(h, "Content-Type", ev.ContentType)
@@ -57,7 +57,7 @@ func (d *Dispatcher) encode(req *fasthttp.Request, j *job, now time.Time) {
 	h.Add("webhook-id", j.id)
 	b = strconv.AppendInt(b[:0], now.Unix(), 10)
 	h.AddBytesV("webhook-timestamp", b)
-	if b = d.signer.appendSignatures(b[:0], j.id, now.Unix(), ev.Body); len(b) > 0 {
+	if b = set.signer.appendSignatures(b[:0], j.id, now.Unix(), ev.Body); len(b) > 0 {
 		h.AddBytesV("webhook-signature", b)
 	}
 	addHeader(h, "X-Forwarded-For", ev.ForwardedFor)

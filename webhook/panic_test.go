@@ -21,7 +21,7 @@ func TestQueue_SurvivesPanics(t *testing.T) {
 	if err := <-answers; !errors.Is(err, ErrUnavailable) {
 		t.Errorf("got %v, want ErrUnavailable", err)
 	}
-	for range 2 * r.cfg.MaxInFlight {
+	for range 2 * r.Settings().maxInFlight {
 		ask("c", func(Answer, error) { panic("test: done") })
 	}
 	ask("good", func(_ Answer, err error) { answers <- err })

@@ -43,6 +43,7 @@ type queue struct {
 	messages class
 	told     class
 	running  int
+	most     int // webhook.max_in_flight
 	turn     int // whose turn it is, so that no class starves another
 	keys     map[string]*key
 	outbox   list.List // of *job: all that is told and not delivered, oldest first
@@ -67,12 +68,19 @@ type key struct {
 }
 
 func newQueue(d *Dispatcher) *queue {
-	most := d.cfg.MaxInFlight
-	half := max(1, most/2)
-	return &queue{
-		d: d, send: d.attempt, keys: map[string]*key{},
-		connects: class{most: half}, messages: class{most: most}, told: class{most: half},
-	}
+	q := &queue{d: d, send: d.attempt, keys: map[string]*key{}}
+	q.resize(d.settings.Load().maxInFlight)
+	return q
+}
+
+// resize bounds what is under way at once; what is beyond it already ends as it
+// would.
+func (q *queue) resize(most int) {
+	q.mu.Lock()
+	defer q.unlock()
+	q.most, q.messages.most = most, most
+	q.connects.most, q.told.most = max(1, most/2), max(1, most/2)
+	q.pumpLocked()
 }
 
 // unlock frees the lock and then does what had to wait for that.
@@ -190,7 +198,7 @@ func (q *queue) tell(j *job) {
 
 // boundLocked gives up the oldest told events past webhook.outbox.
 func (q *queue) boundLocked() {
-	most := q.d.cfg.Outbox
+	most := q.d.settings.Load().outbox
 	for e := q.outbox.Front(); e != nil && (q.outbox.Len() > most.Messages || int64(q.bytes) > int64(most.Bytes)); {
 		next := e.Next()
 		if j := e.Value.(*job); !j.sent {
@@ -250,7 +258,7 @@ func (q *queue) triedLocked(k *key) {
 
 // pumpLocked starts what may run now.
 func (q *queue) pumpLocked() {
-	for q.running < q.d.cfg.MaxInFlight {
+	for q.running < q.most {
 		j := q.nextLocked()
 		if j == nil {
 			break
@@ -300,7 +308,7 @@ func (q *queue) run(j *job) {
 		} else {
 			q.toldLocked(j, v)
 		}
-		if q.running < q.d.cfg.MaxInFlight {
+		if q.running < q.most {
 			j = q.nextLocked()
 		} else {
 			j = nil
@@ -317,6 +325,9 @@ func (q *queue) run(j *job) {
 func (q *queue) try(j *job) (v verdict) {
 	v = verdict{result: "error", err: errInternal}
 	defer q.d.guard.Recover("webhook", nil)
+	if j.wanted == nil {
+		j.set = q.d.settings.Load()
+	}
 	v = q.send(j)
 	q.d.metrics.Webhooks.WithLabelValues(j.event.Name, v.result).Inc()
 	q.d.report(j, &v)
@@ -345,21 +356,24 @@ func (q *queue) toldLocked(j *job, v verdict) {
 			q.triedLocked(k)
 		}
 	}
+	retry := &q.d.settings.Load().retry
 	switch {
 	case v.err == nil && v.answer.Status/100 == 2:
 		q.finishLocked(j)
 	case final(v.answer.Status):
 		q.finishLocked(j)
-	case time.Since(j.born) >= q.d.cfg.Retry.GiveUpAfter:
+	case j.set.to == nil:
+		q.lostLocked(j, lostNoWebhook)
+	case time.Since(j.born) >= retry.GiveUpAfter:
 		q.lostLocked(j, lostGivenUp)
 	case q.over:
 		q.lostLocked(j, lostAtTheEnd)
 	default:
 		pause := max(v.after, q.backoff(j.tries))
 		if q.closed { // the last chance
-			pause = min(pause, q.d.cfg.Retry.Min)
+			pause = min(pause, retry.Min)
 		}
-		due, last := time.Now().Add(pause), j.born.Add(q.d.cfg.Retry.GiveUpAfter)
+		due, last := time.Now().Add(pause), j.born.Add(retry.GiveUpAfter)
 		if due.After(last) { // so that a Retry-After of a year does not keep it for one
 			due = last
 		}
@@ -378,7 +392,7 @@ func final(status int) bool {
 
 // backoff is exponential with full jitter.
 func (q *queue) backoff(tries int) time.Duration {
-	r := q.d.cfg.Retry
+	r := &q.d.settings.Load().retry
 	limit := r.Max
 	if shift := tries - 1; shift < 30 && r.Min < r.Max>>shift {
 		limit = r.Min << shift

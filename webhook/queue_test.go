@@ -40,10 +40,7 @@ func newRig(t *testing.T, change func(*config.Webhook), answer func(*job) verdic
 	if change != nil {
 		change(&cfg)
 	}
-	d, err := New(cfg, config.Backend{}, "node1", metrics.New("test", ""), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := New(settingsOf(t, cfg, config.Backend{}), "node1", metrics.New("test", ""), slog.New(slog.DiscardHandler))
 	r := &rig{Dispatcher: d}
 	d.queue.send = func(j *job) verdict {
 		r.mu.Lock()
@@ -340,7 +337,7 @@ func TestConnect_TakesHalfAndLeavesWhenNobodyWaits(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 10 {
 			wg.Go(func() {
-				if _, err := r.Connect(ctx, event(Connect, fmt.Sprint(i), 1)); !errors.Is(err, ErrUnavailable) {
+				if _, err := r.Connect(ctx, r.Settings(), event(Connect, fmt.Sprint(i), 1)); !errors.Is(err, ErrUnavailable) {
 					t.Errorf("got %v", err)
 				}
 			})

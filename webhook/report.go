@@ -31,7 +31,7 @@ func (d *Dispatcher) report(j *job, v *verdict) {
 		cause = strconv.Itoa(status)
 		args = append(args, "status", status)
 	}
-	reason, setting := d.explain(v)
+	reason, setting := explain(j.set, v)
 	args = append(args, "reason", reason, "setting", setting)
 	message := "webhook failed"
 	switch {
@@ -62,13 +62,13 @@ func misdirected(status int) bool {
 }
 
 // explain says what a failure probably comes from, and which settings to look at.
-func (d *Dispatcher) explain(v *verdict) (reason, setting string) {
+func explain(set *Settings, v *verdict) (reason, setting string) {
 	status := v.answer.Status
 	switch {
 	case v.result == "timeout":
-		return "no answer within " + d.cfg.Timeout.String(), "webhook.timeout"
+		return "no answer within " + set.timeout.String(), "webhook.timeout"
 	case status == 0:
-		if d.to.OfBackend {
+		if set.to != nil && set.to.OfBackend {
 			return cause(v.err), "webhook.url, backend.url"
 		}
 		return cause(v.err), "webhook.url"
@@ -127,6 +127,7 @@ type loss struct{ reason, setting string }
 
 var (
 	lostOutboxFull = &loss{"too many wait", "webhook.outbox"}
+	lostNoWebhook  = &loss{errNoWebhook.Error(), "webhook.url"}
 	lostGivenUp    = &loss{"not delivered in time", "webhook.retry.give_up_after"}
 	lostAtTheEnd   = &loss{"not delivered before the end of the process", "webhook.timeout"}
 	lostAfterEnd   = &loss{"told after the end", "shutdown.drain"}

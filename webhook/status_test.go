@@ -65,7 +65,7 @@ func TestStatuses_AreRetriedAnsweredAndGivenUpAsTheSpecSays(t *testing.T) {
 					t.Errorf("%d to %s: got %d, %v", status, what, a.Status, err)
 				}
 			}
-			a, err := r.Connect(t.Context(), event(Connect, "a", 1))
+			a, err := r.Connect(t.Context(), r.Settings(), event(Connect, "a", 1))
 			answer(Connect, a, err)
 			f(Connect, tries[Connect], 1)
 
@@ -108,7 +108,7 @@ func TestLog_NamesEventStatusReasonAndSettingOncePerMinute(t *testing.T) {
 			for i := range 5 {
 				switch ev := event(name, string(rune('a'+i)), 1); name {
 				case Connect:
-					_, _ = r.Connect(t.Context(), ev)
+					_, _ = r.Connect(t.Context(), r.Settings(), ev)
 				case Message:
 					r.Ask(ev, func(Answer, error) {})
 				default:

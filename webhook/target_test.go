@@ -30,10 +30,7 @@ func TestWire_SendsTheHostThatIsConfigured(t *testing.T) {
 		t.Helper()
 		cfg := testConfig(url)
 		cfg.Host = host
-		d, err := New(cfg, config.Backend{URL: app.URL, PreserveHost: preserve}, "n", metrics.New("test", ""), slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
+		d := New(settingsOf(t, cfg, config.Backend{URL: app.URL, PreserveHost: preserve}), "n", metrics.New("test", ""), slog.New(slog.DiscardHandler))
 		defer func() { _ = d.Close(context.Background()) }()
 		ev := event(Message, "c", 1)
 		ev.RequestHost, ev.Host = asked, "public.example"
@@ -62,10 +59,7 @@ func TestWire_APathAloneIsAskedOverTheBackendsSocket(t *testing.T) {
 	})}}
 	app.Start()
 	defer app.Close()
-	d, err := New(testConfig("/hooks//{event}"), config.Backend{URL: "unix:" + ln.Addr().String()}, "n", metrics.New("test", ""), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := New(settingsOf(t, testConfig("/hooks//{event}"), config.Backend{URL: "unix:" + ln.Addr().String()}), "n", metrics.New("test", ""), slog.New(slog.DiscardHandler))
 	defer func() { _ = d.Close(context.Background()) }()
 	if o := ask(t, d, event(Message, "c", 1)); o.err != nil || string(o.Body) != "/hooks//message" {
 		t.Errorf("got %q, %v", o.Body, o.err)
@@ -78,10 +72,7 @@ func TestAnswers_TooLargeIsAnErrorThatTheLogExplains(t *testing.T) {
 	cfg := testConfig(b.URL)
 	cfg.MaxAnswer = 1000
 	var lines bytes.Buffer
-	d, err := New(cfg, config.Backend{}, "n", metrics.New("test", ""), slog.New(slog.NewTextHandler(&lines, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := New(settingsOf(t, cfg, config.Backend{}), "n", metrics.New("test", ""), slog.New(slog.NewTextHandler(&lines, nil)))
 	f := func(status, size, wantStatus, wantSize int, wantErr error) {
 		t.Helper()
 		b.Script(Message, testbackend.Say(status, strings.Repeat("x", size)))

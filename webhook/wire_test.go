@@ -31,12 +31,18 @@ const (
 	secret2 = "whsec_ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
 )
 
-func newDispatcher(t testing.TB, cfg config.Webhook) *Dispatcher {
+func settingsOf(t testing.TB, cfg config.Webhook, backend config.Backend) *Settings {
 	t.Helper()
-	d, err := New(cfg, config.Backend{}, "node1", metrics.New("test", ""), slog.New(slog.DiscardHandler))
+	set, err := NewSettings(cfg, backend)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return set
+}
+
+func newDispatcher(t testing.TB, cfg config.Webhook) *Dispatcher {
+	t.Helper()
+	d := New(settingsOf(t, cfg, config.Backend{}), "node1", metrics.New("test", ""), slog.New(slog.DiscardHandler))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -243,7 +249,7 @@ func TestAnswers_NoConnectionIsRetriedAndConnectIsNot(t *testing.T) {
 		t.Errorf("message: %v after %d tries", o.err, tries.Load())
 	}
 	tries.Store(0)
-	if _, err := d.Connect(t.Context(), event(Connect, "c", 1)); !errors.Is(err, ErrUnavailable) || tries.Load() != 1 {
+	if _, err := d.Connect(t.Context(), d.Settings(), event(Connect, "c", 1)); !errors.Is(err, ErrUnavailable) || tries.Load() != 1 {
 		t.Errorf("connect: %v after %d tries", err, tries.Load())
 	}
 }
@@ -253,14 +259,14 @@ func TestConnect_Every4xxIsAnAnswer(t *testing.T) {
 	d := newDispatcher(t, testConfig(b.URL))
 	for _, status := range []int{400, 401, 403, 408, 410, 418, 429} {
 		b.Script(Connect, testbackend.Say(status, "no", "Content-Type", "text/x"))
-		a, err := d.Connect(t.Context(), event(Connect, "c", 1))
+		a, err := d.Connect(t.Context(), d.Settings(), event(Connect, "c", 1))
 		if err != nil || a.Status != status || string(a.Body) != "no" || a.ContentType != "text/x" {
 			t.Errorf("%d: got %+v, %v", status, a, err)
 		}
 	}
 	for _, status := range []int{302, 304, 500, 503} {
 		b.Script(Connect, testbackend.Status(status))
-		if _, err := d.Connect(t.Context(), event(Connect, "c", 1)); !errors.Is(err, ErrUnavailable) {
+		if _, err := d.Connect(t.Context(), d.Settings(), event(Connect, "c", 1)); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("%d: got %v", status, err)
 		}
 	}
@@ -311,7 +317,7 @@ func TestSockets_AClosedKeptAliveConnectionLosesNothing(t *testing.T) {
 	d := newDispatcher(t, testConfig("http://"+l.Addr().String()))
 	for i := range 50 {
 		// One attempt only: a 2nd try would hide what is lost.
-		a, err := d.Connect(t.Context(), event(Connect, "c", uint64(i)))
+		a, err := d.Connect(t.Context(), d.Settings(), event(Connect, "c", uint64(i)))
 		if err != nil || string(a.Body) != "ok" {
 			t.Fatalf("request %d: %q, %v", i, a.Body, err)
 		}

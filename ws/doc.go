@@ -14,5 +14,10 @@
 // wait (session, hub) is called under mu, and each region under it that calls out
 // frees it by defer.
 //
+// Settings (heartbeat, handshake_timeout, shutdown.drain) may change while the server
+// runs. Sizes (outbox, max_message_size, inbound_total) and compression are looked at
+// for every frame, and are a connection's promise from its handshake on: they, paths
+// and subprotocols want a restart.
+//
 // The methods of Conn and Server may be called from any goroutine.
 package ws

@@ -24,7 +24,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	for _, l := range s.engine.loops() {
 		l.each(func(c *Conn) { all = append(all, c) })
 	}
-	batch := drainBatch(len(all), s.drainOver)
+	batch := drainBatch(len(all), s.settings.Load().drain)
 	tick := time.NewTicker(drainStep)
 	defer tick.Stop()
 	for !errors.Is(ctx.Err(), context.Canceled) { // that is: at once, and Close says so

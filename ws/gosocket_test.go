@@ -71,17 +71,19 @@ func newServerOf(t testing.TB, change func(*config.Config), e *engine, p parts) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	hooks, err := webhook.NewSettings(cfg.Webhook, cfg.Backend)
+	if err != nil {
+		t.Fatal(err)
+	}
 	o := session.Options{
-		Settings: session.NewSettings(cfg.WebSocket, cfg.Auth, cfg.Webhook, cfg.Limits),
-		Hub:      hub, Auth: a, Protocols: rawOnly, Metrics: m, Log: log,
+		Settings: session.NewSettings(cfg.WebSocket, cfg.Auth, cfg.Webhook, cfg.Limits, a, hooks),
+		Hub:      hub, Protocols: rawOnly, Metrics: m, Log: log,
 	}
 	if o.Seats = p.seats; cfg.Limits.ConnectionsPerUser > 0 {
 		o.Seats = broker.NewMemorySeats(cfg.Limits)
 	}
 	if cfg.Webhook.URL != "" {
-		if o.Webhooks, err = webhook.New(cfg.Webhook, cfg.Backend, hub.NodeID(), m, log); err != nil {
-			t.Fatal(err)
-		}
+		o.Webhooks = webhook.New(hooks, hub.NodeID(), m, log)
 	}
 	if e == nil {
 		if e, err = newEngine(); err != nil {
@@ -89,7 +91,7 @@ func newServerOf(t testing.TB, change func(*config.Config), e *engine, p parts) 
 		}
 	}
 	s := newServer(Options{
-		Config: cfg.WebSocket, Drain: cfg.Shutdown.Drain, Sessions: session.NewEngine(o), Metrics: m, Log: log,
+		Settings: NewSettings(cfg.WebSocket, cfg.Shutdown), Config: cfg.WebSocket, Sessions: session.NewEngine(o), Metrics: m, Log: log,
 	}, e)
 	hooksOf.Store(s, o.Webhooks)
 	t.Cleanup(func() { hooksOf.Delete(s) })

@@ -28,7 +28,7 @@ type handshake struct {
 // Where ctx ends while the handshake waits for an answer, the client has left or the
 // node drains: nothing is waited for any longer.
 func (s *Server) Serve(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
-	h := &handshake{srv: s, conn: conn, asks: session.Handshake{Head: head, From: from, Timeout: s.cfg.HandshakeTimeout}}
+	h := &handshake{srv: s, conn: conn, asks: session.Handshake{Head: head, From: from, Timeout: s.settings.Load().handshake}}
 	defer s.guard.Recover("handshake", func() {
 		h.admission.Cancel()
 		_ = conn.Close()

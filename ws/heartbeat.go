@@ -52,7 +52,7 @@ func (c *Conn) keepAliveLocked(now tick) []*hub.Message {
 		c.seen.Store(uint32(now))
 		c.resumeLocked()
 	}
-	beat := &c.srv.heartbeat
+	beat := c.beat()
 	switch {
 	case c.expired():
 		return c.endLocked(endExpired)

@@ -21,7 +21,7 @@ func (c *Conn) begin(response []byte) {
 	queued := c.out
 	c.out = nil
 	if c.ended == nil {
-		c.phase, c.pingAt = phaseOpen, c.srv.heartbeat.first(now)
+		c.phase, c.pingAt = phaseOpen, c.beat().first(now)
 	} else {
 		c.phase, c.pingAt = phaseClosing, now+c.srv.forceAfter(closeWait)
 	}

@@ -47,7 +47,7 @@ func TestDrain_ReachesConnectionsThatItFoundInTheirHandshake(t *testing.T) {
 		let := make(chan *caller, 1)
 		go func() { let <- call(t, s, "192.0.2.1", tokenOf("ann")) }()
 		synctest.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), s.drainOver)
+		ctx, cancel := context.WithTimeout(t.Context(), s.settings.Load().drain)
 		defer cancel()
 		drained := make(chan error, 1)
 		go func() { drained <- s.Drain(ctx) }()

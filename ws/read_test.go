@@ -51,8 +51,9 @@ func bareConn() (*Conn, *sink) {
 	s := &Server{
 		guard: guard.New(slog.New(slog.DiscardHandler), nil),
 		box:   d.Outbox, maxMessage: int64(d.MaxMessageSize), inboundTotal: int64(d.InboundTotal),
-		heartbeat: newHeartbeat(d.PingInterval, d.PongTimeout), engine: &engine{goLoop: newGoLoop()}, codecs: []*codec{newCodec(new(hub.Hub), raw.Protocol{})}, sessions: quietSessions(),
+		engine: &engine{goLoop: newGoLoop()}, codecs: []*codec{newCodec(new(hub.Hub), raw.Protocol{})}, sessions: quietSessions(),
 	}
+	s.settings.Store(NewSettings(d, config.Shutdown{}))
 	out := &sink{}
 	c := &Conn{srv: s, loop: s.engine.goLoop.loop, sock: out, life: life{phase: phaseOpen}}
 	c.loop.add(c, never)
@@ -62,7 +63,7 @@ func bareConn() (*Conn, *sink) {
 // quietSessions ask and tell nobody.
 func quietSessions() *session.Engine {
 	return session.NewEngine(session.Options{
-		Settings:  session.NewSettings(config.WebSocket{}, config.Auth{}, config.Webhook{}, config.Limits{}),
+		Settings:  session.NewSettings(config.WebSocket{}, config.Auth{}, config.Webhook{}, config.Limits{}, nil, nil),
 		Protocols: rawOnly, Log: slog.New(slog.DiscardHandler),
 	})
 }

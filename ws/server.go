@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/guard"
@@ -17,9 +16,8 @@ import (
 
 // Options are what a Server is built from.
 type Options struct {
-	Config config.WebSocket
-	// Drain is shutdown.drain.
-	Drain time.Duration
+	Settings *Settings
+	Config   config.WebSocket
 	// Sessions decides who comes in, and takes what they say.
 	Sessions *session.Engine
 	Metrics  *metrics.Metrics
@@ -28,19 +26,18 @@ type Options struct {
 
 // Server owns all WebSocket connections of a node.
 type Server struct {
-	cfg       config.WebSocket
-	drainOver time.Duration
-	sessions  *session.Engine
-	metrics   *metrics.Metrics
-	guard     *guard.Guard
-	wrap      func(socket) socket // of tests; nil: none
-	engine    *engine
-	codecs    []*codec // by protocol
+	settings atomic.Pointer[Settings]
+	cfg      config.WebSocket
+	sessions *session.Engine
+	metrics  *metrics.Metrics
+	guard    *guard.Guard
+	wrap     func(socket) socket // of tests; nil: none
+	engine   *engine
+	codecs   []*codec // by protocol
 
 	box          config.Outbox
 	maxMessage   int64
 	inboundTotal int64
-	heartbeat    heartbeat
 
 	closing      atomic.Bool
 	opened       atomic.Uint64 // connections ever begun; spreads them over pollers
@@ -73,11 +70,11 @@ func New(o Options) (*Server, error) {
 func newServer(o Options, e *engine) *Server {
 	c := o.Config
 	s := &Server{
-		cfg: c, drainOver: o.Drain, sessions: o.Sessions, metrics: o.Metrics,
+		cfg: c, sessions: o.Sessions, metrics: o.Metrics,
 		guard: guard.New(o.Log, o.Metrics.Panics.Inc), engine: e,
 		box: c.Outbox, maxMessage: int64(c.MaxMessageSize), inboundTotal: int64(c.InboundTotal),
-		heartbeat: newHeartbeat(c.PingInterval, c.PongTimeout),
 	}
+	s.settings.Store(o.Settings)
 	for i := range o.Sessions.Protocols() {
 		s.codecs = append(s.codecs, newCodec(o.Sessions.Hub(), o.Sessions.Protocol(uint8(i))))
 	}

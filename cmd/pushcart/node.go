@@ -33,7 +33,7 @@ type node struct {
 	metrics *metrics.Metrics
 	broker  broker.Broker
 	hub     *hub.Hub
-	hooks   *webhook.Dispatcher // nil without webhook.url
+	hooks   *webhook.Dispatcher
 	auth    *auth.Authenticator
 	// sessions decides who comes in, for all transports.
 	sessions *session.Engine
@@ -75,22 +75,22 @@ func (n *node) build(id string) (err error) {
 	}
 	n.hub = hub.NewHub(n.broker, id, m, n.log)
 	n.hub.SetVersion(version)
-	if n.cfg.Webhook.URL != "" {
-		if n.hooks, err = webhook.New(n.cfg.Webhook, n.cfg.Backend, id, m, n.log); err != nil {
-			return err
-		}
+	hooks, err := webhook.NewSettings(n.cfg.Webhook, n.cfg.Backend)
+	if err != nil {
+		return err
 	}
+	n.hooks = webhook.New(hooks, id, m, n.log)
 	if n.auth, err = auth.New(n.cfg.Auth, n.cfg.Backend, n.log); err != nil {
 		return err
 	}
 	n.auth.LimitForwards(fds.Forwards)
 	n.sessions = session.NewEngine(session.Options{
-		Settings: session.NewSettings(n.cfg.WebSocket, n.cfg.Auth, n.cfg.Webhook, n.cfg.Limits),
-		Hub:      n.hub, Auth: n.auth, Webhooks: n.hooks, Seats: seats, Descriptors: fds.Clients,
+		Settings: session.NewSettings(n.cfg.WebSocket, n.cfg.Auth, n.cfg.Webhook, n.cfg.Limits, n.auth, hooks),
+		Hub:      n.hub, Webhooks: n.hooks, Seats: seats, Descriptors: fds.Clients,
 		Protocols: []session.Named{{Name: raw.Name, Protocol: raw.Protocol{}}}, Metrics: m, Panics: m.Panics.Inc, Log: n.log,
 	})
 	n.ws, err = ws.New(ws.Options{
-		Config: n.cfg.WebSocket, Drain: n.cfg.Shutdown.Drain, Sessions: n.sessions, Metrics: m, Log: n.log,
+		Settings: ws.NewSettings(n.cfg.WebSocket, n.cfg.Shutdown), Config: n.cfg.WebSocket, Sessions: n.sessions, Metrics: m, Log: n.log,
 	})
 	if err != nil {
 		return err
@@ -226,7 +226,7 @@ func (n *node) run(ctx context.Context, signals <-chan os.Signal) error {
 // warn says when nobody can come in (SPEC §2).
 func (n *node) warn() {
 	a := n.cfg.Auth
-	asked := n.hooks != nil && n.hooks.Wants(webhook.Connect)
+	asked := n.hooks.Wants(webhook.Connect)
 	if !a.JWT.Enabled() && a.Forward.URL == "" && !asked && !a.Anonymous {
 		n.log.Warn("no way in: every WebSocket handshake is answered 401 until auth.jwt, auth.forward, " +
 			"a connect webhook or auth.anonymous: true is configured")

@@ -60,6 +60,25 @@ func TestImportsGoDownOnly(t *testing.T) {
 	})
 }
 
+// The composition root hands out sections; who takes the whole configuration can read,
+// and come to need, anything.
+func TestOnlyTheRootKnowsTheWholeConfiguration(t *testing.T) {
+	eachFile(t, func(path string, _ []byte, set *token.FileSet, f *ast.File) {
+		dir := filepath.ToSlash(filepath.Dir(path))
+		if dir == "config" || dir == "cmd/pushcart" || strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Config" {
+				if of, ok := s.X.(*ast.Ident); ok && of.Name == "config" {
+					t.Errorf("%s names config.Config: take the sections that it needs", set.Position(s.Pos()))
+				}
+			}
+			return true
+		})
+	})
+}
+
 func TestFunctionsAndFilesAreShort(t *testing.T) {
 	eachFile(t, func(path string, src []byte, set *token.FileSet, f *ast.File) {
 		if strings.HasSuffix(path, "_test.go") {

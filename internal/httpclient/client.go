@@ -87,3 +87,10 @@ func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
 
 // Cut ends every request under way; those to come fail.
 func (c *Client) Cut() { c.sockets.cut() }
+
+// Unused says that it has no connection.
+func (c *Client) Unused() bool {
+	c.sockets.mu.Lock()
+	defer c.sockets.mu.Unlock()
+	return len(c.sockets.open) == 0
+}
