@@ -32,7 +32,7 @@ type exchange struct {
 	unsent     bool   // what of the body was seen did not all reach the backend
 	handshake  string // its path, if it is a WebSocket handshake for the backend
 	responded  atomic.Bool
-	counts     admission
+	counts     share
 
 	up *upload // nil unless the body is still coming
 }

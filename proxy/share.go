@@ -2,19 +2,19 @@ package proxy
 
 import "time"
 
-// admission is what an exchange counts as: nothing, one of the requests that wait
+// share is what an exchange takes of the backend: what it counts as: nothing, one of the requests that wait
 // for a response head (backend.max_connections), or a stream (max_streams). It is
 // given back with leave.
-type admission uint8
+type share uint8
 
 const (
-	outside admission = iota
+	outside share = iota
 	waiting
 	streaming
 )
 
 // enter makes it a request that waits, within connect_timeout.
-func (a *admission) enter(u *upstream, within time.Duration) error {
+func (a *share) enter(u *upstream, within time.Duration) error {
 	select {
 	case u.slots <- struct{}{}:
 		*a = waiting
@@ -33,7 +33,7 @@ func (a *admission) enter(u *upstream, within time.Duration) error {
 }
 
 // stream makes it a stream; with an error it is what it was.
-func (a *admission) stream(u *upstream) error {
+func (a *share) stream(u *upstream) error {
 	if *a == streaming {
 		return nil
 	}
@@ -47,7 +47,7 @@ func (a *admission) stream(u *upstream) error {
 }
 
 // leave gives back what it counts as.
-func (a *admission) leave(u *upstream) {
+func (a *share) leave(u *upstream) {
 	switch *a {
 	case waiting:
 		<-u.slots

@@ -1,0 +1,190 @@
+package webhook
+
+import (
+	"container/heap"
+	"math/rand/v2"
+	"time"
+)
+
+// tell queues a told event behind those of its connection.
+func (q *queue) tell(j *job) {
+	j.class = &q.told
+	q.mu.Lock()
+	defer q.unlock()
+	if q.over {
+		q.noteLostLocked(j, lostAfterEnd)
+		return
+	}
+	k := q.keys[j.event.ConnectionID]
+	if k == nil {
+		k = &key{}
+		q.keys[j.event.ConnectionID] = k
+	}
+	k.events = append(k.events, j)
+	k.told++
+	j.kept = q.outbox.PushBack(j)
+	q.bytes += j.size()
+	if len(k.events) == 1 {
+		q.told.push(j)
+	}
+	q.boundLocked()
+	q.pumpLocked()
+}
+
+// boundLocked gives up the oldest told events past webhook.outbox.
+func (q *queue) boundLocked() {
+	most := q.d.settings.Load().outbox
+	for e := q.outbox.Front(); e != nil && (q.outbox.Len() > most.Messages || int64(q.bytes) > int64(most.Bytes)); {
+		next := e.Next()
+		if j := e.Value.(*job); !j.sent {
+			q.lostLocked(j, lostOutboxFull)
+		}
+		e = next
+	}
+}
+
+// lostLocked gives up a told event that is not under way.
+func (q *queue) lostLocked(j *job, why *loss) {
+	q.noteLostLocked(j, why)
+	q.withdrawLocked(j)
+	q.finishLocked(j)
+}
+
+func (q *queue) noteLostLocked(j *job, why *loss) {
+	q.d.metrics.Webhooks.WithLabelValues(j.event.Name, "lost").Inc()
+	q.after = append(q.after, func() { q.d.lost(j, why) })
+}
+
+// finishLocked takes a told event out; the next of its connection follows.
+func (q *queue) finishLocked(j *job) {
+	q.outbox.Remove(j.kept)
+	q.bytes -= j.size()
+	id := j.event.ConnectionID
+	k := q.keys[id]
+	if k == nil {
+		return
+	}
+	for i, other := range k.events {
+		if other != j {
+			continue
+		}
+		k.events = append(k.events[:i:i], k.events[i+1:]...)
+		if i == 0 && len(k.events) > 0 {
+			q.told.push(k.events[0])
+		}
+		break
+	}
+	if j.tries == 0 {
+		q.triedLocked(k)
+	}
+	if len(k.events) == 0 {
+		delete(q.keys, id)
+	}
+}
+
+// triedLocked notes a first attempt; messages wait for those only.
+func (q *queue) triedLocked(k *key) {
+	k.tried++
+	for len(k.asks) > 0 && k.asks[0].behind <= k.tried {
+		q.messages.push(k.asks[0])
+		k.asks = k.asks[1:]
+	}
+}
+
+// toldLocked decides whether a told event is told again.
+func (q *queue) toldLocked(j *job, v verdict) {
+	if j.tries++; j.tries == 1 {
+		if k := q.keys[j.event.ConnectionID]; k != nil {
+			q.triedLocked(k)
+		}
+	}
+	retry := &q.d.settings.Load().retry
+	switch {
+	case v.err == nil && v.answer.Status/100 == 2:
+		q.finishLocked(j)
+	case final(v.answer.Status):
+		q.finishLocked(j)
+	case j.set.to == nil:
+		q.lostLocked(j, lostNoWebhook)
+	case time.Since(j.born) >= retry.GiveUpAfter:
+		q.lostLocked(j, lostGivenUp)
+	case q.over:
+		q.lostLocked(j, lostAtTheEnd)
+	default:
+		pause := max(v.after, q.backoff(j.tries))
+		if q.closed { // the last chance
+			pause = min(pause, retry.Min)
+		}
+		due, last := time.Now().Add(pause), j.born.Add(retry.GiveUpAfter)
+		if due.After(last) { // so that a Retry-After of a year does not keep it for one
+			due = last
+		}
+		q.laterLocked(j, due)
+	}
+}
+
+// final: statuses of a told event that no retry can change (SPEC §11 Webhooks).
+func final(status int) bool {
+	switch status {
+	case 400, 404, 405, 410, 413, 415, 422, 501:
+		return true
+	}
+	return false
+}
+
+// backoff is exponential with full jitter.
+func (q *queue) backoff(tries int) time.Duration {
+	r := &q.d.settings.Load().retry
+	limit := r.Max
+	if shift := tries - 1; shift < 30 && r.Min < r.Max>>shift {
+		limit = r.Min << shift
+	}
+	return time.Duration(rand.Int64N(int64(max(1, limit)))) + 1
+}
+
+func (q *queue) laterLocked(j *job, due time.Time) {
+	j.due = due
+	heap.Push(&q.later, j)
+	q.armLocked(due)
+}
+
+// armLocked lets the timer go off at a moment, or before.
+func (q *queue) armLocked(at time.Time) {
+	if !q.armed.IsZero() && !at.Before(q.armed) {
+		return
+	}
+	q.armed = at
+	wait := max(0, time.Until(at))
+	if q.timer == nil {
+		q.timer = time.AfterFunc(wait, q.dueNow)
+		return
+	}
+	q.timer.Reset(wait)
+}
+
+// dueNow moves what is due back to its class and answers what is overdue.
+func (q *queue) dueNow() {
+	q.mu.Lock()
+	defer q.unlock()
+	q.armed = time.Time{}
+	if q.over {
+		return
+	}
+	now := time.Now()
+	q.expireLocked(now)
+	q.moveDueLocked(now)
+	if len(q.later) > 0 {
+		q.armLocked(q.later[0].due)
+	}
+	if q.asks.front != nil {
+		q.armLocked(q.asks.front.deadline)
+	}
+	q.pumpLocked()
+}
+
+func (q *queue) moveDueLocked(now time.Time) {
+	for len(q.later) > 0 && !q.later[0].due.After(now) {
+		j := heap.Pop(&q.later).(*job)
+		j.class.push(j)
+	}
+}
