@@ -13,6 +13,7 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/leak"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }
@@ -106,10 +107,7 @@ func TestIndex_NamesOnlyWhatIsThere(t *testing.T) {
 // connection that never sent anything.
 func TestShutdown_DoesNotWaitForSilentConnections(t *testing.T) {
 	s := New(Options{Config: config.Admin{Listen: "127.0.0.1:0"}, Metrics: someMetrics})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := testkit.Listen(t)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ln) }()
 	for range 2 {

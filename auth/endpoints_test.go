@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // issuer signs with ES256 and serves its keys.
@@ -87,15 +88,6 @@ func (i *issuer) auth(t *testing.T) *Authenticator {
 	return newAuth(t, func(c *config.Auth) { c.JWT.JWKSURL, c.JWT.Algorithms = i.URL+"/keys", []string{"ES256", "HS256"} })
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 15 s: %s", what)
-		}
-	}
-}
-
 func fetched(a *Authenticator) func() bool {
 	return func() bool { return a.keys.fetched.Load() != nil }
 }
@@ -104,7 +96,7 @@ func TestJWKS_AHangingEndpointHoldsUpNobodyButTheUnknownKid(t *testing.T) {
 	i := newIssuer(t)
 	i.add(t, "k1")
 	a := i.auth(t)
-	eventually(t, "the set is fetched", fetched(a))
+	testkit.Eventually(t, "the set is fetched", fetched(a))
 	hang := make(chan struct{})
 	i.mu.Lock()
 	i.hang = hang
@@ -133,7 +125,7 @@ func TestJWKS_TheLastGoodSetIsKept(t *testing.T) {
 	i := newIssuer(t)
 	i.add(t, "k1")
 	a := i.auth(t)
-	eventually(t, "the set is fetched", fetched(a))
+	testkit.Eventually(t, "the set is fetched", fetched(a))
 	i.mu.Lock()
 	i.garbage = true
 	i.mu.Unlock()
@@ -152,7 +144,7 @@ func TestJWKS_RotationIsSeenWithoutARestart(t *testing.T) {
 	i := newIssuer(t)
 	i.add(t, "k1")
 	a := i.auth(t)
-	eventually(t, "the set is fetched", fetched(a))
+	testkit.Eventually(t, "the set is fetched", fetched(a))
 	i.add(t, "k2")
 	if err := a.keys.fetch(t.Context()); err != nil {
 		t.Fatal(err)
@@ -181,7 +173,7 @@ func TestJWKS_ManyUnknownKidsMakeOneFetch(t *testing.T) {
 	i := newIssuer(t)
 	i.add(t, "k1")
 	a := i.auth(t)
-	eventually(t, "the set is fetched", fetched(a))
+	testkit.Eventually(t, "the set is fetched", fetched(a))
 	i.add(t, "kX")
 	token := i.token("kX")
 	i.mu.Lock()
@@ -221,7 +213,7 @@ func TestJWKS_MayBeBehindARedirect(t *testing.T) {
 	moved := httptest.NewServer(http.RedirectHandler(i.URL+"/keys", http.StatusMovedPermanently))
 	defer moved.Close()
 	a := newAuth(t, func(c *config.Auth) { c.JWT.JWKSURL, c.JWT.Algorithms = moved.URL, []string{"ES256"} })
-	eventually(t, "the set is fetched", fetched(a))
+	testkit.Eventually(t, "the set is fetched", fetched(a))
 	if _, err := a.Token(t.Context(), i.token("k1")); err != nil {
 		t.Error(err)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/clientaddr"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // forwardTo asks url of the given backend; change may be nil.
@@ -230,10 +231,7 @@ func TestForward_RefusalsNameTheirKey(t *testing.T) {
 	gone.Close()
 	defer app.Close()
 	user := "header:X-User-Id"
-	garbage, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	garbage := testkit.Listen(t)
 	defer garbage.Close()
 	go func() {
 		for {

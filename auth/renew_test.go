@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 func renewed(t *testing.T, a *Authenticator, change func(*config.Auth)) *Authenticator {
@@ -42,7 +43,7 @@ func TestRenew_KeepsTheKeysOfTheSameURL(t *testing.T) {
 	i := newIssuer(t)
 	i.add(t, "k1")
 	a := i.auth(t)
-	eventually(t, "the set is fetched", fetched(a))
+	testkit.Eventually(t, "the set is fetched", fetched(a))
 	i.mu.Lock()
 	i.garbage = true // nothing is to be had of it any more
 	i.mu.Unlock()

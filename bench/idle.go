@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 const anonymous = "auth: {anonymous: true}"
@@ -62,7 +64,7 @@ func idleTLS(o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	cert, key, err := selfSigned(dir)
+	cert, err := testkit.WriteCertificate(dir, "bench")
 	if err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func idleTLS(o options) error {
 		name: "idle TLS connection", low: 2_000, high: 6_000, header: noHeader,
 		clients: func() (crowd, error) { return &tlsFleet{}, nil },
 		lines: []string{anonymous, "websocket: {ping_interval: 2s, pong_timeout: 1s}",
-			fmt.Sprintf("tls: {cert_file: '%s', key_file: '%s'}", cert, key)},
+			fmt.Sprintf("tls: {cert_file: '%s', key_file: '%s'}", cert.CertFile, cert.KeyFile)},
 	})
 }
 

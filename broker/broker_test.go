@@ -16,6 +16,7 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/leak"
 	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 )
 
@@ -85,8 +86,8 @@ func TestRedis_DownAtStartIsTriedAgain(t *testing.T) {
 		t.Errorf("subscribe: got %v, want ErrUnavailable", err)
 	}
 	server.Restart(t)
-	brokertest.Eventually(t, "it is up", b.Up)
-	brokertest.Eventually(t, "what was wanted is subscribed to", func() bool { publish(b); return got.Load() > 0 })
+	testkit.Eventually(t, "it is up", b.Up)
+	testkit.Eventually(t, "what was wanted is subscribed to", func() bool { publish(b); return got.Load() > 0 })
 }
 
 func TestRedis_KilledAndRestartedIsSubscribedAnewWithin2s(t *testing.T) {
@@ -100,12 +101,12 @@ func TestRedis_KilledAndRestartedIsSubscribedAnewWithin2s(t *testing.T) {
 	if err := b.Subscribe(t.Context(), append(all, "user:a")...); err != nil {
 		t.Fatal(err)
 	}
-	brokertest.Eventually(t, "it is up", b.Up)
+	testkit.Eventually(t, "it is up", b.Up)
 	server.Kill()
-	brokertest.Eventually(t, "it is down", func() bool { return !b.Up() })
+	testkit.Eventually(t, "it is down", func() bool { return !b.Up() })
 	server.Restart(t)
 	began := time.Now()
-	brokertest.Eventually(t, "it is up again", b.Up)
+	testkit.Eventually(t, "it is up again", b.Up)
 	if d := time.Since(began); d > 2*time.Second {
 		t.Errorf("up after %v, want 2 s", d)
 	}
@@ -115,13 +116,13 @@ func TestRedis_KilledAndRestartedIsSubscribedAnewWithin2s(t *testing.T) {
 	if batch[0].Nodes != 1 || batch[1].Nodes != 1 {
 		t.Errorf("up, and not subscribed to all: %+v", batch)
 	}
-	brokertest.Eventually(t, "both arrive", func() bool { return got.Load() == before+2 })
+	testkit.Eventually(t, "both arrive", func() bool { return got.Load() == before+2 })
 }
 
 func TestRedis_HangingFailsWithin3sAndRecovers(t *testing.T) {
 	server := redistest.Start(t)
 	b, _ := started(t, server.Addr)
-	brokertest.Eventually(t, "it is up", b.Up)
+	testkit.Eventually(t, "it is up", b.Up)
 	server.Pause()
 	defer server.Resume()
 	var wg sync.WaitGroup
@@ -135,9 +136,9 @@ func TestRedis_HangingFailsWithin3sAndRecovers(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	brokertest.Eventually(t, "it is down", func() bool { return !b.Up() })
+	testkit.Eventually(t, "it is down", func() bool { return !b.Up() })
 	server.Resume()
-	brokertest.Eventually(t, "it is up again", b.Up)
+	testkit.Eventually(t, "it is up again", b.Up)
 	if p := publish(b); p.Err != nil {
 		t.Errorf("afterwards: %v", p.Err)
 	}
@@ -167,9 +168,7 @@ func BenchmarkMemory_Publish(b *testing.B) {
 func BenchmarkRedis_Publish(b *testing.B) {
 	server := redistest.Start(b)
 	r, _ := started(b, server.Addr)
-	for !r.Up() {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(b, "it is up", r.Up)
 	for _, callers := range []int{16, 64, 512} {
 		b.Run(fmt.Sprint("callers=", callers), func(b *testing.B) {
 			b.SetParallelism(callers)

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
-	"github.com/pushcart/pushcart/broker/brokertest"
 	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // A message that makes its receiver panic is lost; the next is not, and the
@@ -24,7 +24,7 @@ func TestRedis_APanicOfTheReceiverLosesOneMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close() })
-	brokertest.Eventually(t, "the broker is up", b.Up)
+	testkit.Eventually(t, "the broker is up", b.Up)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	if err := b.Subscribe(ctx, "user:ann"); err != nil {

@@ -1,46 +1,26 @@
 package broker_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/pushcart/pushcart/broker"
-	"github.com/pushcart/pushcart/broker/brokertest"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 )
-
-// logged is a log that tests read.
-type logged struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) has(text string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Contains(l.b.String(), text)
-}
 
 // observed is a started broker with what it received and logged.
 type observed struct {
 	*broker.Redis
 	got atomic.Int64
-	log logged
+	log testkit.Log
 }
 
 func observe(t *testing.T, node string, cfg config.Redis) *observed {
@@ -55,7 +35,7 @@ func observe(t *testing.T, node string, cfg config.Redis) *observed {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close() })
-	brokertest.Eventually(t, node+" is up", b.Up)
+	testkit.Eventually(t, node+" is up", b.Up)
 	return o
 }
 
@@ -75,44 +55,44 @@ func TestRedis_ADemotedMasterIsLeft(t *testing.T) {
 	old.Do(t, "REPLICAOF", host, port)
 
 	p := broker.Publication{Topic: "user:x", Payload: []byte("m")}
-	brokertest.Eventually(t, "nobody is at the old master", func() bool {
+	testkit.Eventually(t, "nobody is at the old master", func() bool {
 		return strings.Contains(old.Do(t, "PUBSUB", "NUMSUB", broker.ChannelKey("pc", 0, "user:x")), " 0")
 	})
-	brokertest.Eventually(t, "both nodes are at the new master", func() bool {
+	testkit.Eventually(t, "both nodes are at the new master", func() bool {
 		batch := []broker.Publication{p}
 		a.Publish(context.Background(), batch)
 		return batch[0].Err == nil && batch[0].Nodes == 2
 	})
 	for _, o := range []*observed{a, b} {
-		if !o.log.has("READONLY") {
-			t.Errorf("the log does not say what Redis answered:\n%s", &o.log.b)
+		if !o.log.Has("READONLY") {
+			t.Errorf("the log does not say what Redis answered:\n%s", &o.log)
 		}
-		brokertest.Eventually(t, "it is well", func() bool { return o.Health() == nil })
+		testkit.Eventually(t, "it is well", func() bool { return o.Health() == nil })
 	}
 	before := b.got.Load()
 	batch := []broker.Publication{p}
 	a.Publish(t.Context(), batch)
-	brokertest.Eventually(t, "the other node receives", func() bool { return b.got.Load() > before })
+	testkit.Eventually(t, "the other node receives", func() bool { return b.got.Load() > before })
 }
 
 // The moment of the demotion: what was published just after is not said to be sent.
 func TestRedis_APushToADemotedMasterIsRefused(t *testing.T) {
 	old := redistest.Start(t)
 	o := observe(t, "a", config.Redis{Addresses: []string{old.Addr}, Prefix: "pc"})
-	brokertest.Eventually(t, "a push is taken", func() bool { return publish(o).Err == nil })
+	testkit.Eventually(t, "a push is taken", func() bool { return publish(o).Err == nil })
 	old.Do(t, "REPLICAOF", "127.0.0.1", "1")
-	brokertest.Eventually(t, "pushes are refused", func() bool { return errors.Is(publish(o).Err, broker.ErrUnavailable) })
+	testkit.Eventually(t, "pushes are refused", func() bool { return errors.Is(publish(o).Err, broker.ErrUnavailable) })
 	for range 20 {
 		if p := publish(o); p.Err == nil {
 			t.Fatalf("taken by a replica: %+v", p)
 		}
 	}
-	brokertest.Eventually(t, "health says what Redis answered", func() bool {
+	testkit.Eventually(t, "health says what Redis answered", func() bool {
 		err := o.Health()
 		return err != nil && strings.Contains(err.Error(), "READONLY")
 	})
 	old.Do(t, "REPLICAOF", "NO", "ONE")
-	brokertest.Eventually(t, "it is well again", func() bool { return o.Health() == nil && publish(o).Err == nil })
+	testkit.Eventually(t, "it is well again", func() bool { return o.Health() == nil && publish(o).Err == nil })
 }
 
 // A Redis that takes no writes still carries messages: pushes without id go on,
@@ -126,15 +106,15 @@ func TestRedis_AFullOneStillCarriesMessages(t *testing.T) {
 	f := func(answer string, begin, end []any) {
 		t.Helper()
 		server.Do(t, begin...)
-		brokertest.Eventually(t, answer+" shows in health", func() bool {
+		testkit.Eventually(t, answer+" shows in health", func() bool {
 			publish(o)
 			err := o.Health()
 			return err != nil && strings.Contains(err.Error(), answer)
 		})
-		if !o.log.has(answer) {
+		if !o.log.Has(answer) {
 			t.Errorf("%s is not in the log", answer)
 		}
-		brokertest.Eventually(t, answer+": pushes without id go on", func() bool {
+		testkit.Eventually(t, answer+": pushes without id go on", func() bool {
 			p := publish(o)
 			return p.Err == nil && p.Nodes == 1
 		})
@@ -144,7 +124,7 @@ func TestRedis_AFullOneStillCarriesMessages(t *testing.T) {
 			t.Errorf("%s: with an id: %+v", answer, with[0])
 		}
 		server.Do(t, end...)
-		brokertest.Eventually(t, "health is back", func() bool { publish(o); return o.Health() == nil })
+		testkit.Eventually(t, "health is back", func() bool { publish(o); return o.Health() == nil })
 	}
 	f("OOM", []any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"})
 	f("NOREPLICAS", []any{"CONFIG", "SET", "min-replicas-to-write", "1"}, []any{"CONFIG", "SET", "min-replicas-to-write", "0"})
@@ -179,8 +159,8 @@ func TestRedis_SaysWhatRedisAnswered(t *testing.T) {
 		if err := b.Start(func(string, []byte) {}); err != nil {
 			t.Fatal(err)
 		}
-		brokertest.Eventually(t, want+" is logged", func() bool { return o.log.has(want) })
-		if o.log.has("wrong-password") {
+		testkit.Eventually(t, want+" is logged", func() bool { return o.log.Has(want) })
+		if o.log.Has("wrong-password") {
 			t.Error("the password is in the log")
 		}
 		if err := b.Health(); err == nil || !strings.Contains(err.Error(), want) {

@@ -8,9 +8,9 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/broker"
-	"github.com/pushcart/pushcart/broker/brokertest"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 )
 
@@ -39,7 +39,7 @@ func TestRedis_TheFirstNodeNotesTheLayout(t *testing.T) {
 	}
 	server.Do(t, "FLUSHALL")
 	server.Do(t, "CLIENT", "KILL", "TYPE", "pubsub")
-	brokertest.Eventually(t, "the layout is noted in an emptied Redis", func() bool { return server.Do(t, "GET", "pc:layout") == "1" })
+	testkit.Eventually(t, "the layout is noted in an emptied Redis", func() bool { return server.Do(t, "GET", "pc:layout") == "1" })
 }
 
 func TestRedis_DoesNotStartWithAnotherLayout(t *testing.T) {
@@ -73,8 +73,8 @@ func TestRedis_StaysDownWhileRedisHasAnotherLayout(t *testing.T) {
 	other := redistest.Start(t)
 	other.Do(t, "SET", "pc:layout", "2")
 	vip.Point(other.Addr)
-	brokertest.Eventually(t, "health says so", func() bool { return errors.Is(o.Health(), broker.ErrLayout) })
-	brokertest.Eventually(t, "the log has an error", func() bool { return o.log.has("level=ERROR") && o.log.has("pc:layout") })
+	testkit.Eventually(t, "health says so", func() bool { return errors.Is(o.Health(), broker.ErrLayout) })
+	testkit.Eventually(t, "the log has an error", func() bool { return o.log.Has("level=ERROR") && o.log.Has("pc:layout") })
 	if p := publish(o); !errors.Is(p.Err, broker.ErrUnavailable) {
 		t.Errorf("publish: %v, want ErrUnavailable", p.Err)
 	}
@@ -87,7 +87,7 @@ func TestRedis_StaysDownWhileRedisHasAnotherLayout(t *testing.T) {
 		t.Errorf("%s were written", got)
 	}
 	other.Do(t, "DEL", "pc:layout")
-	brokertest.Eventually(t, "it is up", o.Up)
+	testkit.Eventually(t, "it is up", o.Up)
 	if p := publish(o); p.Err != nil {
 		t.Errorf("publish: %v", p.Err)
 	}

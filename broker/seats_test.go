@@ -16,6 +16,7 @@ import (
 	"github.com/pushcart/pushcart/broker/brokertest"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 func TestMemorySeats(t *testing.T) {
@@ -68,7 +69,7 @@ func client(t testing.TB, addr string) *redis.Client {
 
 func awaitNodes(t *testing.T, c *redis.Client, prefix string, n int) {
 	t.Helper()
-	brokertest.Eventually(t, "Redis counts the nodes", func() bool {
+	testkit.Eventually(t, "Redis counts the nodes", func() bool {
 		return c.ZCard(context.Background(), broker.LeasesKey(prefix)).Val() == int64(n)
 	})
 }
@@ -127,7 +128,7 @@ func TestRedisSeats_EmptiedRedisIsWrittenAnewWithin2s(t *testing.T) {
 	wg.Wait()
 	began := time.Now()
 	look.FlushAll(t.Context())
-	brokertest.Eventually(t, "all seats are there again", func() bool {
+	testkit.Eventually(t, "all seats are there again", func() bool {
 		for _, u := range []int{0, 1, users / 2, users - 1} {
 			if seatsOf(look, fmt.Sprint("u", u)) != 3 {
 				return false
@@ -149,7 +150,7 @@ func TestRedisSeats_RedisAwayCountsThisNodeAndOverAllAfterwards(t *testing.T) {
 		t.Fatalf("%d of 2 are in", got)
 	}
 	server.Kill()
-	brokertest.Eventually(t, "node 1 decides alone", func() bool { return all[1].Take("ann", "b0") })
+	testkit.Eventually(t, "node 1 decides alone", func() bool { return all[1].Take("ann", "b0") })
 	began := time.Now()
 	if got := count(all[0], "ann", "more", 5); got != 1 {
 		t.Errorf("node 0 let in %d more, want 1: it has 2 of 3", got)
@@ -163,7 +164,7 @@ func TestRedisSeats_RedisAwayCountsThisNodeAndOverAllAfterwards(t *testing.T) {
 	all[1].Leave("ann", "b1")
 	server.Restart(t)
 	back := time.Now()
-	brokertest.Eventually(t, "all are counted", func() bool { return seatsOf(look, "ann") == 5 })
+	testkit.Eventually(t, "all are counted", func() bool { return seatsOf(look, "ann") == 5 })
 	if d := time.Since(back); d > 2*time.Second {
 		t.Errorf("counted after %v, want 2 s", d)
 	}
@@ -179,10 +180,10 @@ func TestRedisSeats_WhatIsTooMuchAfterAnOutageMakesRoom(t *testing.T) {
 	server, look, all, evicted := pair(t, config.PolicyReplace)
 	server.Kill()
 	for _, s := range all {
-		brokertest.Eventually(t, "it decides alone", func() bool { return count(s, "ann", fmt.Sprintf("%p", s), 3) == 3 })
+		testkit.Eventually(t, "it decides alone", func() bool { return count(s, "ann", fmt.Sprintf("%p", s), 3) == 3 })
 	}
 	server.Restart(t)
-	brokertest.Eventually(t, "three are evicted", func() bool { return evicted.Load() == 3 && seatsOf(look, "ann") == 3 })
+	testkit.Eventually(t, "three are evicted", func() bool { return evicted.Load() == 3 && seatsOf(look, "ann") == 3 })
 }
 
 func TestRedisSeats_HangingRedisHoldsNobodyUp(t *testing.T) {
@@ -212,7 +213,7 @@ func TestRedisSeats_HangingRedisHoldsNobodyUp(t *testing.T) {
 	all[0].Leave("ann", "a0")
 	all[0].Leave("ann", "a1")
 	server.Resume()
-	brokertest.Eventually(t, "all are counted", func() bool { return seatsOf(look, "user7") == 1 && seatsOf(look, "ann") == 2 })
+	testkit.Eventually(t, "all are counted", func() bool { return seatsOf(look, "user7") == 1 && seatsOf(look, "ann") == 2 })
 	if got := count(all[1], "ann", "late", 2); got != 1 {
 		t.Errorf("%d more were let in, want 1", got)
 	}
@@ -251,12 +252,12 @@ func TestRedisSeats_ASilentNodeStartsOver(t *testing.T) {
 	release := vip.Hold()
 	defer release()
 	age(t, look, "node0:")
-	brokertest.Eventually(t, "its seats are void", func() bool { return seatsOf(look, "ann") == 0 })
+	testkit.Eventually(t, "its seats are void", func() bool { return seatsOf(look, "ann") == 0 })
 	if in := count(other, "ann", "b", 3); in != 3 {
 		t.Errorf("%d are in, want 3: a silent node is not counted", in)
 	}
 	release()
-	brokertest.Eventually(t, "it is counted again", func() bool { return seatsOf(look, "ann") == 5 })
+	testkit.Eventually(t, "it is counted again", func() bool { return seatsOf(look, "ann") == 5 })
 	if other.Take("ann", "late") || silent.Take("ann", "late") {
 		t.Error("a sixth one was let in")
 	}
@@ -283,7 +284,7 @@ func TestRedisSeats_ANodeThatWasSilentItselfStartsOver(t *testing.T) {
 	awaitNodes(t, look, "pc", 1)
 	count(s, "ann", "a", 2)
 	age(t, look, "node0:1")
-	brokertest.Eventually(t, "it has another name", func() bool {
+	testkit.Eventually(t, "it has another name", func() bool {
 		names := look.ZRange(context.Background(), broker.LeasesKey("pc"), 0, -1).Val()
 		return len(names) == 1 && names[0] == "node0:2" && seatsOf(look, "ann") == 2
 	})
@@ -304,8 +305,8 @@ func TestRedisSeats_ALostPartitionIsWrittenAgain(t *testing.T) {
 	if !all[0].Take("ann", "b") {
 		t.Error("the third one was refused")
 	}
-	brokertest.Eventually(t, "all three are counted", func() bool { return seatsOf(look, "ann") == 3 })
-	brokertest.Eventually(t, "also by the other node", func() bool { return !all[1].Take("ann", "late") })
+	testkit.Eventually(t, "all three are counted", func() bool { return seatsOf(look, "ann") == 3 })
+	testkit.Eventually(t, "also by the other node", func() bool { return !all[1].Take("ann", "late") })
 }
 
 // Seats are written, so that a node learns with its next beat that the master is one no
@@ -320,7 +321,7 @@ func TestRedisSeats_ADemotedMasterIsLeft(t *testing.T) {
 	host, port, _ := strings.Cut(next.Addr, ":")
 	old.Do(t, "REPLICAOF", host, port)
 	look := client(t, next.Addr)
-	brokertest.Eventually(t, "the seats are at the new master", func() bool { return seatsOf(look, "ann") == 2 })
+	testkit.Eventually(t, "the seats are at the new master", func() bool { return seatsOf(look, "ann") == 2 })
 	if in := count(s, "ann", "b", 2); in != 1 {
 		t.Errorf("%d more are in, want 1", in)
 	}
@@ -330,7 +331,7 @@ func TestRedisSeats_LeavesNothingForEver(t *testing.T) {
 	_, look, all, evicted := pair(t, config.PolicyReplace)
 	count(all[0], "ann", "a", 3)
 	count(all[1], "ann", "b", 3)
-	brokertest.Eventually(t, "the old ones are evicted", func() bool { return evicted.Load() == 3 })
+	testkit.Eventually(t, "the old ones are evicted", func() bool { return evicted.Load() == 3 })
 	for _, key := range look.Keys(t.Context(), "*").Val() {
 		if key == "pc:layout" {
 			continue // says what all others mean
@@ -346,7 +347,7 @@ func TestRedisSeats_LeavesNothingForEver(t *testing.T) {
 	_, ann := broker.SeatsKeys("pc", "ann")
 	look.PExpire(t.Context(), ann, time.Minute)
 	n := 0
-	brokertest.Eventually(t, "the seats are renewed", func() bool {
+	testkit.Eventually(t, "the seats are renewed", func() bool {
 		n++
 		all[0].Take("bob", fmt.Sprint("b", n))
 		all[1].Take("bob", fmt.Sprint("b", n))
@@ -357,9 +358,9 @@ func TestRedisSeats_LeavesNothingForEver(t *testing.T) {
 func BenchmarkRedisSeats_TakeAndLeave(b *testing.B) {
 	server := redistest.Start(b)
 	_, s := startSeats(b, server.Addr, "pc", 0, config.Limits{ConnectionsPerUser: 3, PerUserPolicy: config.PolicyReject}, func(string) {})
-	for client(b, server.Addr).ZCard(context.Background(), broker.LeasesKey("pc")).Val() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(b, "it holds a lease", func() bool {
+		return client(b, server.Addr).ZCard(context.Background(), broker.LeasesKey("pc")).Val() > 0
+	})
 	var next atomic.Int64
 	b.SetParallelism(32)
 	b.ReportAllocs()

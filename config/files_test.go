@@ -2,49 +2,30 @@ package config
 
 import (
 	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // pemFiles are a certificate, its key, its public key and another key.
 func pemFiles(t *testing.T) (cert, key, public, other string) {
 	t.Helper()
 	dir := t.TempDir()
-	write := func(name, kind string, der []byte, err error) string {
-		if err != nil {
-			t.Fatal(err)
-		}
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	pair, second := testkit.NewCertificate(t, dir, "a.example"), testkit.NewCertificate(t, t.TempDir(), "b.example")
+	der, err := x509.MarshalPKIXPublicKey(&pair.Pair.PrivateKey.(*ecdsa.PrivateKey).PublicKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
+	public = filepath.Join(dir, "public.pem")
+	if err := os.WriteFile(public, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	cert = write("cert.pem", "CERTIFICATE", der, err)
-	der, err = x509.MarshalECPrivateKey(private)
-	key = write("key.pem", "EC PRIVATE KEY", der, err)
-	der, err = x509.MarshalPKIXPublicKey(&private.PublicKey)
-	public = write("public.pem", "PUBLIC KEY", der, err)
-	der, err = x509.MarshalECPrivateKey(second)
-	other = write("other.pem", "EC PRIVATE KEY", der, err)
-	return cert, key, public, other
+	return pair.CertFile, pair.KeyFile, public, second.KeyFile
 }
 
 func TestParse_ReadsWhatTheConfigurationNames(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // TestApps_ThoseOfTheDocsVerifyAndAnswer runs each app of docs/apps.md with the
@@ -25,7 +27,7 @@ func TestApps_ThoseOfTheDocsVerifyAndAnswer(t *testing.T) {
 		{"php", "app.php", func(file, address string) []string { return []string{"php", "-S", address, file} }},
 	} {
 		t.Run(app.language, func(t *testing.T) {
-			address := freeAddress(t)
+			address := testkit.FreeAddr(t)
 			_, port, _ := net.SplitHostPort(address)
 			file := filepath.Join(t.TempDir(), app.file)
 			code := strings.ReplaceAll(docBlock(t, "apps.md", app.language), "3000", port)
@@ -76,7 +78,7 @@ func runApp(t *testing.T, address string, command ...string) {
 		optional(t, command[0])
 	}
 	cmd := exec.Command(path, command[1:]...)
-	var out lockedBuffer
+	var out testkit.Log
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -88,7 +90,7 @@ func runApp(t *testing.T, address string, command ...string) {
 			t.Logf("%s said:\n%s", command[0], out.String())
 		}
 	})
-	eventually(t, command[0]+" listens", func() bool {
+	testkit.Eventually(t, command[0]+" listens", func() bool {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {
 			_ = conn.Close()
@@ -163,7 +165,7 @@ make_server("127.0.0.1", PORT, get_wsgi_application()).serve_forever()`,
 			if f.name != "Express" && exec.Command("/usr/bin/python3", "-c", "import "+strings.ToLower(f.name)).Run() != nil {
 				optional(t, f.name)
 			}
-			address := freeAddress(t)
+			address := testkit.FreeAddr(t)
 			_, port, _ := net.SplitHostPort(address)
 			file := filepath.Join(t.TempDir(), f.file)
 			code := strings.NewReplacer("SETTING", f.setting, "PORT", port).Replace(f.code)

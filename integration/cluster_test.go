@@ -15,6 +15,7 @@ import (
 	"github.com/fasthttp/websocket"
 
 	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // TestTwoNodes_EveryPushArrivesExactlyOnceAndInOrder: 1,000 connections of 500
@@ -70,10 +71,10 @@ func TestTwoNodes_EveryPushArrivesExactlyOnceAndInOrder(t *testing.T) {
 		}
 		due.Add(2)
 	})
-	eventually(t, "all frames arrive", func() bool { return received.Load() >= due.Load() })
+	testkit.Eventually(t, "all frames arrive", func() bool { return received.Load() >= due.Load() })
 	// A push to everybody is the last frame of each: whatever came too often is before it.
 	nodes[0].pushed(t, `{"to":{"all":true},"data":{"user":-1,"n":-1}}`)
-	eventually(t, "the last frame arrives", func() bool { return received.Load() >= due.Load()+connections })
+	testkit.Eventually(t, "the last frame arrives", func() bool { return received.Load() >= due.Load()+connections })
 	for _, c := range conns {
 		_ = c.Close()
 	}
@@ -114,7 +115,7 @@ func twoNodes(t *testing.T, redis *redisServer) []*sidecar {
 
 func (s *sidecar) awaitRedis(t *testing.T, want int) {
 	t.Helper()
-	eventually(t, fmt.Sprint("readyz?require=redis is ", want), func() bool {
+	testkit.Eventually(t, fmt.Sprint("readyz?require=redis is ", want), func() bool {
 		status, _ := call(t, "GET", "http://"+s.admin+"/readyz?require=redis", "", "")
 		return status == want
 	})
@@ -224,7 +225,7 @@ func TestTwoNodes_ConnectionsAreReachedFromEither(t *testing.T) {
 	if status, body := nodes[0].api(t, "PUT", "/v1/connections/"+id+"/channels/a%2Fb", ""); status != 204 {
 		t.Errorf("PUT channel: %d %s", status, body)
 	}
-	eventually(t, "the subscription is made", func() bool {
+	testkit.Eventually(t, "the subscription is made", func() bool {
 		return nodes[0].pushed(t, `{"to":{"channels":["a/b"]},"text":"x"}`).Nodes == 1
 	})
 	if status, body := nodes[0].api(t, "GET", "/v1/connections/"+id, ""); status != 200 || !strings.Contains(body, `"channels":["a/b"]`) {
@@ -240,7 +241,7 @@ func TestTwoNodes_ConnectionsAreReachedFromEither(t *testing.T) {
 	if code := closed(t, c); code != 4101 {
 		t.Errorf("close code: got %d, want 4101", code)
 	}
-	eventually(t, "GET says 404 after the end", func() bool {
+	testkit.Eventually(t, "GET says 404 after the end", func() bool {
 		status, _ := nodes[0].api(t, "GET", "/v1/connections/"+id, "")
 		return status == 404
 	})
@@ -301,7 +302,7 @@ func TestRedis_AwayAtStartAndInBetween(t *testing.T) {
 	d := dial(t, s, bearer(token("ann")))
 	redis.run(t)
 	back := time.Now()
-	eventually(t, "a push reaches both connections", func() bool {
+	testkit.Eventually(t, "a push reaches both connections", func() bool {
 		status, body := s.api(t, "POST", "/v1/push", `{"to":{"users":["ann"]},"text":"again","wait":"1s"}`)
 		return status == 200 && strings.Contains(body, `"delivered":2`)
 	})
@@ -324,7 +325,7 @@ func TestRedis_FullSaysSo(t *testing.T) {
 	s.awaitRedis(t, http.StatusOK)
 	c := dial(t, s, bearer(token("ann")))
 	redis.Do(t, "CONFIG", "SET", "maxmemory", "1")
-	eventually(t, "a push with an id is 503", func() bool {
+	testkit.Eventually(t, "a push with an id is 503", func() bool {
 		status, body := s.api(t, "POST", "/v1/push", `{"to":{"users":["nobody"]},"text":"x","id":"k"}`)
 		return status == 503 && strings.Contains(body, `"k"`)
 	})

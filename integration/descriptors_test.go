@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // limited makes cmd run with so many file descriptors.
@@ -128,7 +130,7 @@ func TestDescriptors_CannotBeUsedUpFromOutside(t *testing.T) {
 					}
 				}
 				end()
-				eventually(t, "clients are served after "+name, func() bool {
+				testkit.Eventually(t, "clients are served after "+name, func() bool {
 					status, _ := fresh(t, "GET", "http://"+s.public+"/y", "")
 					return status == 200
 				})
@@ -152,7 +154,7 @@ func TestDescriptors_RequestsAreServedBesideIdleConnections(t *testing.T) {
 	}
 	defer conn.Close()
 	defer flood(t, s.public, "", 150)()
-	eventually(t, "the node is full", func() bool {
+	testkit.Eventually(t, "the node is full", func() bool {
 		status, _ := fresh(t, "GET", "http://"+s.public+"/y", "")
 		return status == http.StatusServiceUnavailable
 	})

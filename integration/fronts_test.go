@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // front is a proxy of docs/fronts.md: how its snippet becomes a configuration, and
@@ -106,7 +108,7 @@ func (f front) start(t *testing.T, target string) string {
 		optional(t, f.name)
 	}
 	dir := t.TempDir()
-	address := freeAddress(t)
+	address := testkit.FreeAddr(t)
 	host, port, _ := net.SplitHostPort(address)
 	targetHost, targetPort, _ := net.SplitHostPort(target)
 	snippet := docBlock(t, "fronts.md", f.snippet)
@@ -123,7 +125,7 @@ func (f front) start(t *testing.T, target string) string {
 	cmd := exec.Command(path, f.args(file, dir, host, port)...)
 	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its workers too
-	var out lockedBuffer
+	var out testkit.Log
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -142,7 +144,7 @@ func (f front) start(t *testing.T, target string) string {
 			t.Logf("%s said:\n%s", f.name, out.String())
 		}
 	})
-	eventually(t, f.name+" listens", func() bool {
+	testkit.Eventually(t, f.name+" listens", func() bool {
 		select {
 		case <-ended:
 			t.Fatalf("%s ended:\n%s", f.name, out.String())
@@ -155,24 +157,6 @@ func (f front) start(t *testing.T, target string) string {
 		return err == nil
 	})
 	return address
-}
-
-// lockedBuffer takes a process's output while a test reads it.
-type lockedBuffer struct {
-	mu sync.Mutex // guards b
-	b  strings.Builder
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // docBlock returns the first block of a language on a page of docs/.
@@ -193,16 +177,6 @@ func readDoc(t *testing.T, page string) string {
 		t.Fatal(err)
 	}
 	return string(b)
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // frontApp answers what the tests of fronts ask.

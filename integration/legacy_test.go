@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // startLegacy runs node/legacy.mjs and returns its host:port.
@@ -285,7 +287,7 @@ var visits = []struct {
 	{"a long poll", func(v *visitor) {
 		v.send(request("GET /poll", ""))
 		other := &visitor{t: v.t, address: v.address}
-		eventually(v.t, "somebody waits", func() bool {
+		testkit.Eventually(v.t, "somebody waits", func() bool {
 			return other.ask(200, request("POST /poll", "news", "Content-Type: text/plain")) == `{"n":1}`
 		})
 		if got := v.receive(200, request("GET /poll", "")); got != "news" {

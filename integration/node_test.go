@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // nodeScript prepares a script of integration/node.
@@ -84,7 +86,7 @@ func TestExpress_ReadsEventsWithItsOwnLibraries(t *testing.T) {
 	_ = c.Close()
 
 	var events []expressEvent
-	eventually(t, "all events are told", func() bool {
+	testkit.Eventually(t, "all events are told", func() bool {
 		_, body := call(t, "GET", "http://"+s.public+"/events", "", "")
 		events = nil
 		if err := json.Unmarshal([]byte(body), &events); err != nil {

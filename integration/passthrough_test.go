@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // TestPassThrough_NoOtherAPIIsOnThePublicListener: what of the push and admin APIs
@@ -53,10 +55,7 @@ func TestPassThrough_AGiBEachWayTakesNoMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("moves 2 GiB")
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := testkit.Listen(t)
 	defer ln.Close()
 	s := start(t, anonymous+"\nbackend: {url: 'http://"+ln.Addr().String()+"'}")
 	before := s.memory(t, "VmRSS")

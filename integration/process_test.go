@@ -11,7 +11,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,6 +22,8 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // command runs pushcart to its end.
@@ -160,10 +161,7 @@ func TestJWT_PublicKeysFromFileAndJWKS(t *testing.T) {
 }
 
 func TestPassThrough_BackendDownSlowOrGarbage(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := testkit.Listen(t)
 	var answer atomic.Value
 	answer.Store("")
 	go func() {
@@ -224,7 +222,7 @@ func TestShutdown_ClosesWith1012TellsTheBackendAndExits0(t *testing.T) {
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "readyz is 503", func() bool {
+	testkit.Eventually(t, "readyz is 503", func() bool {
 		status, _ := call(t, "GET", "http://"+s.admin+"/readyz", "", "")
 		return status == 503
 	})
@@ -251,7 +249,7 @@ func TestShutdown_ASecondSignalEndsItAtOnce(t *testing.T) {
 	s := start(t, anonymous+"\nshutdown: {delay: 1m, drain: 1m}")
 	c := dial(t, s, nil)
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	eventually(t, "readyz is 503", func() bool {
+	testkit.Eventually(t, "readyz is 503", func() bool {
 		status, _ := call(t, "GET", "http://"+s.admin+"/readyz", "", "")
 		return status == 503
 	})

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 func TestPush_BadRequestsAreNamed(t *testing.T) {
@@ -165,7 +167,7 @@ func TestPush_ASlowConsumerIsClosedAndCounted(t *testing.T) {
 	if slow == 0 {
 		t.Error("the push that filled the outbox did not say so")
 	}
-	eventually(t, "disconnected with cause slow", func() bool {
+	testkit.Eventually(t, "disconnected with cause slow", func() bool {
 		d := b.got("disconnected")
 		return len(d) == 1 && strings.Contains(d[0].body, `"code":4000`) && strings.Contains(d[0].body, `"cause":"slow"`)
 	})

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // TestReconnectSnippet_ComesBackAfterTheServerClosedIt runs the function of
@@ -35,7 +37,7 @@ func TestReconnectSnippet_ComesBackAfterTheServerClosedIt(t *testing.T) {
 		}
 	}()
 	for _, text := range []string{"one", "two"} {
-		eventually(t, "a push of "+text, func() bool {
+		testkit.Eventually(t, "a push of "+text, func() bool {
 			status, answer := call(t, "POST", "http://"+s.push+"/v1/users/42/push", "text/plain", text)
 			return status == http.StatusOK && strings.Contains(answer, `"nodes":1`)
 		})
@@ -50,7 +52,7 @@ func TestReconnectSnippet_ComesBackAfterTheServerClosedIt(t *testing.T) {
 		if status, answer := call(t, "POST", "http://"+s.push+"/v1/users/42/disconnect", "application/json", `{"code":4100}`); status != http.StatusOK {
 			t.Fatalf("disconnect: %d %s", status, answer)
 		}
-		eventually(t, "the end of the connection", func() bool {
+		testkit.Eventually(t, "the end of the connection", func() bool {
 			_, answer := call(t, "GET", "http://"+s.push+"/v1/users/42", "", "")
 			return strings.Contains(answer, `"online":false`)
 		})

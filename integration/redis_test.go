@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // redisServer is a real Redis on a port of its own.
@@ -20,7 +20,7 @@ func startRedis(t *testing.T) *redisServer {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("redis-server is not installed (make test installs it)")
 	}
-	r := &redisServer{addr: redistest.FreeAddr(t)}
+	r := &redisServer{addr: testkit.FreeAddr(t)}
 	r.run(t)
 	t.Cleanup(r.kill)
 	return r
@@ -34,7 +34,7 @@ func (r *redisServer) run(t *testing.T) {
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "Redis takes connections", func() bool {
+	testkit.Eventually(t, "Redis takes connections", func() bool {
 		c, err := net.DialTimeout("tcp", r.addr, time.Second)
 		if err == nil {
 			_ = c.Close()

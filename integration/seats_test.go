@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // limitedNodes are two with at most three connections per user.
@@ -51,7 +53,7 @@ func TestConnectionsPerUser_RejectsOverTwoNodes(t *testing.T) {
 		}
 	}
 	_ = ann[0].Close() // on node 0
-	eventually(t, "another is let in on node 1", func() bool {
+	testkit.Eventually(t, "another is let in on node 1", func() bool {
 		c, err := tryDial(nodes[1], "/_push", bearer(token("ann")))
 		if err == nil {
 			t.Cleanup(func() { _ = c.Close() })
@@ -136,7 +138,7 @@ func TestConnectionsPerUser_RacesOfTwoNodesNeverLeaveMoreOrFewer(t *testing.T) {
 				if policy == "replace" {
 					want = [2]int64{40, 37}
 				}
-				eventually(t, "the replaced are closed", func() bool { return r.replaced.Load() >= want[1] })
+				testkit.Eventually(t, "the replaced are closed", func() bool { return r.replaced.Load() >= want[1] })
 				if got := [2]int64{r.in.Load(), r.replaced.Load()}; got != want {
 					t.Errorf("round %d: %d came in, %d were replaced, want %v", round, got[0], got[1], want)
 				}
@@ -157,7 +159,7 @@ func TestConnectionsPerUser_AKilledNodesAreFreeAfter5s(t *testing.T) {
 	<-nodes[0].exited
 	nodes[0].code = 0 // it was meant to die
 	died := time.Now()
-	eventually(t, "its connections are not counted", func() bool {
+	testkit.Eventually(t, "its connections are not counted", func() bool {
 		in := !full(t, nodes[1], "ann")
 		if d := time.Since(died); in && d < 3500*time.Millisecond {
 			t.Fatalf("not counted %v after its death: its last beat was a second before, at most", d)
@@ -177,7 +179,7 @@ func TestConnectionsPerUser_APausedNodeIsCountedAgain(t *testing.T) {
 	signal(t, nodes[0].cmd.Process, "STOP")
 	t.Cleanup(func() { signal(t, nodes[0].cmd.Process, "CONT") }) // before it is stopped
 	var here []*websocket.Conn
-	eventually(t, "three more are let in on node 1", func() bool {
+	testkit.Eventually(t, "three more are let in on node 1", func() bool {
 		if c, err := tryDial(nodes[1], "/_push", bearer(token("ann"))); err == nil {
 			here = append(here, c)
 		}
@@ -188,7 +190,7 @@ func TestConnectionsPerUser_APausedNodeIsCountedAgain(t *testing.T) {
 	for _, c := range here {
 		_ = c.Close()
 	}
-	eventually(t, "the three of node 0 are counted", func() bool { return full(t, nodes[1], "ann") })
+	testkit.Eventually(t, "the three of node 0 are counted", func() bool { return full(t, nodes[1], "ann") })
 	if d := time.Since(back); d > 2500*time.Millisecond {
 		t.Errorf("counted after %v, want 2 s", d)
 	}
@@ -215,7 +217,7 @@ func TestConnectionsPerUser_RedisDiesAndComesBackEmpty(t *testing.T) {
 	}
 	redis.run(t)
 	back := time.Now()
-	eventually(t, "node 1 knows of node 0's", func() bool { return full(t, nodes[1], "ann") })
+	testkit.Eventually(t, "node 1 knows of node 0's", func() bool { return full(t, nodes[1], "ann") })
 	if d := time.Since(back); d > 2500*time.Millisecond {
 		t.Errorf("counted over all nodes after %v, want 2 s", d)
 	}

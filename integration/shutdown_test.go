@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 func (s *sidecar) awaitExit(t *testing.T, within time.Duration) {
@@ -62,7 +64,7 @@ func TestShutdown_RequestsInFlightFinishAndStreamsAreCut(t *testing.T) {
 	<-arrived
 	began := time.Now()
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	eventually(t, "readyz is 503", func() bool {
+	testkit.Eventually(t, "readyz is 503", func() bool {
 		status, _ := call(t, "GET", "http://"+s.admin+"/readyz", "", "")
 		return status == 503
 	})
@@ -128,7 +130,7 @@ func TestShutdown_HandshakesGoOnDuringTheDelayAndEndWithIt(t *testing.T) {
 	stuck := dialStuck(t, s)
 	defer stuck.Close()
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	eventually(t, "readyz is 503", func() bool {
+	testkit.Eventually(t, "readyz is 503", func() bool {
 		status, _ := call(t, "GET", "http://"+s.admin+"/readyz", "", "")
 		return status == 503
 	})
@@ -165,7 +167,7 @@ func TestSIGHUP_DoesNotEndTheProcess(t *testing.T) {
 	s := start(t, anonymous)
 	c := dial(t, s, nil)
 	_ = s.cmd.Process.Signal(syscall.SIGHUP)
-	eventually(t, "the log says that a restart is needed", func() bool { return len(s.complaints()) == 1 })
+	testkit.Eventually(t, "the log says that a restart is needed", func() bool { return len(s.complaints()) == 1 })
 	if got := s.complaints()[0]; !strings.Contains(got, "restart") {
 		t.Errorf("logged %q", got)
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/internal/race"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // binary is pushcart, with the race detector if the tests have it, built once.
@@ -105,7 +106,7 @@ func (s *sidecar) run(t *testing.T) {
 	}
 	go s.read(stderr)
 	t.Cleanup(func() { s.stop(t) })
-	eventually(t, "the start line", func() bool {
+	testkit.Eventually(t, "the start line", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, l := range s.log {
@@ -184,17 +185,6 @@ func (s *sidecar) complaints() (out []string) {
 		}
 	}
 	return out
-}
-
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
 }
 
 var client = &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // unread is a pushcart whose stderr a test holds and does not read after the start
@@ -124,7 +126,7 @@ func TestStderr_ThatIsClosedEndsNothing(t *testing.T) {
 	u := startUnread(t, "")
 	_ = u.stderr.Close()
 	u.logs(t)
-	eventually(t, "lost lines are counted", func() bool {
+	testkit.Eventually(t, "lost lines are counted", func() bool {
 		_, body := call(t, "GET", "http://"+u.admin+"/metrics", "", "")
 		return strings.Contains(body, "\npushcart_log_dropped_total ") && !strings.Contains(body, "\npushcart_log_dropped_total 0\n")
 	})
@@ -167,7 +169,7 @@ func TestStderr_ThatNobodyReadsDoesNotKeepAFailureFromExiting(t *testing.T) {
 // go-redis prints lines of its own, one per failed dial, unless it is told not to.
 func TestStderr_HasNothingButLogLines(t *testing.T) {
 	s := start(t, "\nredis: {addresses: ['127.0.0.1:1']}")
-	eventually(t, "go-redis says that it cannot connect", func() bool { return strings.Contains(s.output(), "failed to dial") })
+	testkit.Eventually(t, "go-redis says that it cannot connect", func() bool { return strings.Contains(s.output(), "failed to dial") })
 	for line := range strings.Lines(s.output()) {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("not a log line: %q", line)

@@ -1,68 +1,24 @@
 package integration
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fasthttp/websocket"
-)
 
-// certificate writes a self-signed pair for 127.0.0.1 and returns its files and a
-// pool that trusts it.
-func certificate(t *testing.T, dir string, serial int64) (certFile, keyFile string, pool *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for file, block := range map[string]*pem.Block{
-		certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "EC PRIVATE KEY", Bytes: keyDER},
-	} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pool = x509.NewCertPool()
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool.AddCert(cert)
-	return certFile, keyFile, pool
-}
+	"github.com/pushcart/pushcart/internal/testkit"
+)
 
 func TestTLS_HTTPAndWebSocketsAndANewCertificate(t *testing.T) {
 	dir := t.TempDir()
-	cert, key, pool := certificate(t, dir, 1)
+	first := testkit.NewCertificate(t, dir, "localhost")
 	b := newBackend(t, echo)
-	s := start(t, anonymous+b.hooked()+"\ntls: {cert_file: "+cert+", key_file: "+key+"}")
-	conf := &tls.Config{RootCAs: pool, ServerName: "localhost"}
+	s := start(t, anonymous+b.hooked()+"\ntls: {cert_file: "+first.CertFile+", key_file: "+first.KeyFile+"}")
+	conf := &tls.Config{RootCAs: first.Pool, ServerName: "localhost"}
 
 	get := func() (serial int64) {
 		t.Helper()
@@ -108,22 +64,22 @@ func TestTLS_HTTPAndWebSocketsAndANewCertificate(t *testing.T) {
 		}
 	}
 
-	_, _, pool2 := certificate(t, dir, 2)
-	conf = &tls.Config{RootCAs: pool2, ServerName: "localhost"}
+	second := testkit.NewCertificate(t, dir, "localhost")
+	conf = &tls.Config{RootCAs: second.Pool, ServerName: "localhost"}
 	old := conf
-	eventually(t, "the new certificate is shown", func() bool {
+	testkit.Eventually(t, "the new certificate is shown", func() bool {
 		c, err := tls.Dial("tcp", s.public, old)
 		if err == nil {
 			_ = c.Close()
 		}
 		return err == nil
 	})
-	if n := get(); n != 2 {
+	if n := get(); n != second.Pair.Leaf.SerialNumber.Int64() {
 		t.Errorf("serial %d, want the new certificate", n)
 	}
 	_ = conns[0].WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(time.Second))
 	if code := closed(t, conns[0]); code != 1000 {
 		t.Errorf("closed with %d", code)
 	}
-	eventually(t, "disconnected", func() bool { return len(b.got("disconnected")) == 1 })
+	testkit.Eventually(t, "disconnected", func() bool { return len(b.got("disconnected")) == 1 })
 }

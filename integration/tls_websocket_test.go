@@ -11,14 +11,16 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // dialTLS starts a sidecar with TLS and connects n clients.
 func dialTLS(t *testing.T, yaml string, n int) (*sidecar, []*websocket.Conn) {
 	t.Helper()
-	cert, key, pool := certificate(t, t.TempDir(), 1)
-	s := start(t, yaml+"\ntls: {cert_file: "+cert+", key_file: "+key+"}")
-	d := &websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "localhost"}, HandshakeTimeout: 10 * time.Second}
+	cert := testkit.NewCertificate(t, t.TempDir(), "localhost")
+	s := start(t, yaml+"\ntls: {cert_file: "+cert.CertFile+", key_file: "+cert.KeyFile+"}")
+	d := &websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: cert.Pool, ServerName: "localhost"}, HandshakeTimeout: 10 * time.Second}
 	var all []*websocket.Conn
 	for range n {
 		c, _, err := d.Dial("wss://"+s.public+"/_push", nil)
@@ -84,7 +86,7 @@ func TestTLS_ASlowConsumerIsClosedAndTheOthersAreServed(t *testing.T) {
 			t.Fatalf("the other one got %.20q for push %d", got, i)
 		}
 	}
-	eventually(t, "disconnected with cause slow", func() bool {
+	testkit.Eventually(t, "disconnected with cause slow", func() bool {
 		d := b.got("disconnected")
 		return len(d) == 1 && strings.Contains(d[0].body, `"cause":"slow"`)
 	})

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 const anonymous = "\nauth: {anonymous: true}"
@@ -106,7 +108,7 @@ func TestHandshake_WithoutAnyWayInIs401AndSaysWhy(t *testing.T) {
 	if _, err := tryDial(s, "/_push", nil); err == nil {
 		t.Error("the second was let in")
 	}
-	eventually(t, "both are in the log", func() bool { return len(s.complaints()) >= 2 })
+	testkit.Eventually(t, "both are in the log", func() bool { return len(s.complaints()) >= 2 })
 	if c := s.complaints(); len(c) != 2 || !strings.Contains(c[0], "no way in") || !strings.Contains(c[1], "handshake refused") {
 		t.Errorf("got warnings %q, want one at the start and one of the refusals", c)
 	}
@@ -202,7 +204,7 @@ func TestWebhooks_TellAConnectionsLifeInOrder(t *testing.T) {
 	}
 	_ = c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(4500, "done"), time.Now().Add(time.Second))
 	closed(t, c)
-	eventually(t, "disconnected is told", func() bool { return len(b.got("disconnected")) == 1 })
+	testkit.Eventually(t, "disconnected is told", func() bool { return len(b.got("disconnected")) == 1 })
 
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -261,7 +263,7 @@ func TestWebhooks_OneAtATimePerConnection(t *testing.T) {
 	for i := range messages {
 		send(t, slow, websocket.TextMessage, fmt.Sprint(i))
 	}
-	eventually(t, "the first message is with the backend", func() bool { return len(b.got("message")) == 1 })
+	testkit.Eventually(t, "the first message is with the backend", func() bool { return len(b.got("message")) == 1 })
 	send(t, quick, websocket.TextMessage, "hello")
 	if _, got := next(t, quick); got != "hello" {
 		t.Errorf("the other connection: got %q", got)
@@ -301,7 +303,7 @@ func TestWebhooks_AnswersEndConnections(t *testing.T) {
 		if got := closed(t, c); got != code {
 			t.Errorf("%s: closed with %d, want %d", message, got, code)
 		}
-		eventually(t, "disconnected", func() bool { return len(b.got("disconnected")) > before })
+		testkit.Eventually(t, "disconnected", func() bool { return len(b.got("disconnected")) > before })
 		if got := b.got("disconnected")[before].body; !strings.Contains(got, `"cause":"`+cause+`"`) {
 			t.Errorf("%s: told %s, want cause %s", message, got, cause)
 		}
@@ -376,7 +378,7 @@ func TestForward_AsksTheBackendWhoItIs(t *testing.T) {
 		}
 	}
 	f("sid=42", "")
-	eventually(t, "the push reaches user 42", func() bool { return s.pushed(t, `{"to":{"users":["42"]},"text":"x"}`).Nodes == 1 })
+	testkit.Eventually(t, "the push reaches user 42", func() bool { return s.pushed(t, `{"to":{"users":["42"]},"text":"x"}`).Nodes == 1 })
 	f("other=1", "401")
 	f("sid=banned", "403")
 	f("sid=null", "401")

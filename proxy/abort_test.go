@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // next wants that a request of another client is answered rightly after whatever
@@ -81,7 +82,7 @@ func TestClientGone_WhileTheBackendTakesNothing(t *testing.T) {
 	pour(c)
 	_ = c.conn.(*net.TCPConn).SetLinger(0)
 	_ = c.conn.Close()
-	until(t, "the exchange is over", func() bool { return r.gauge("pushcart_client_connections") == 0 })
+	testkit.Eventually(t, "the exchange is over", func() bool { return r.gauge("pushcart_client_connections") == 0 })
 }
 
 func TestBackendGone_BeforeItsAnswer(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // answersWell are what a backend of the chaos below may do with a request and must
@@ -144,7 +145,7 @@ func TestChaos_NobodyGetsAnothersAnswer(t *testing.T) {
 	})
 	t.Run("TLS", func(t *testing.T) {
 		dir := t.TempDir()
-		cert := writeCertificate(t, dir, "app.internal", 1)
+		cert := testkit.NewCertificate(t, dir, "app.internal").Pair
 		ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
 		if err != nil {
 			t.Fatal(err)

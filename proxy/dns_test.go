@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // resolves makes every name stand for addresses while the test runs.
@@ -93,10 +94,7 @@ func deaf(t *testing.T, ip string, port int) {
 func TestBackend_WithSeveralAddressesOfWhichOneIsDead(t *testing.T) {
 	f := func(prepare func(port int), addresses ...string) {
 		t.Helper()
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		ln := testkit.Listen(t)
 		port := ln.Addr().(*net.TCPAddr).Port
 		prepare(port)
 		resolves(t, addresses...)

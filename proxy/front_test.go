@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 func withTLS(dir string) func(*config.Config) {
@@ -45,7 +46,7 @@ func TestPlainProtocols_OnTheTLSPort(t *testing.T) {
 	f := func(sent, name string) {
 		t.Helper()
 		dir := t.TempDir()
-		writeCertificate(t, dir, "one.example", 1)
+		testkit.NewCertificate(t, dir, "one.example")
 		r := newRig(t, withTLS(dir))
 		got, _ := r.sends(sent).rest()
 		if !strings.HasPrefix(got, "HTTP/1.1 400 ") || !strings.Contains(got, name) {
@@ -175,7 +176,7 @@ func TestBrokenAnswer_IsLoggedWithTheBackend(t *testing.T) {
 
 func TestCertificate_IsReadAgainByItsContent(t *testing.T) {
 	dir := t.TempDir()
-	writeCertificate(t, dir, "one.example", 1)
+	testkit.NewCertificate(t, dir, "one.example")
 	cert := filepath.Join(dir, "cert.pem")
 	before, err := os.Stat(cert)
 	if err != nil {
@@ -193,18 +194,18 @@ func TestCertificate_IsReadAgainByItsContent(t *testing.T) {
 	if got := name(); got != "one.example" {
 		t.Errorf("certificate of %s", got)
 	}
-	writeCertificate(t, dir, "two.example", 2)
+	testkit.NewCertificate(t, dir, "two.example")
 	for _, file := range []string{cert, filepath.Join(dir, "key.pem")} {
 		if err := os.Chtimes(file, before.ModTime(), before.ModTime()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	until(t, "the new certificate is shown", func() bool { return name() == "two.example" })
+	testkit.Eventually(t, "the new certificate is shown", func() bool { return name() == "two.example" })
 
 	if err := os.WriteFile(cert, []byte("half a file"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the log says that it cannot be read", func() bool {
+	testkit.Eventually(t, "the log says that it cannot be read", func() bool {
 		if got := name(); got != "two.example" {
 			t.Fatalf("certificate of %s", got)
 		}

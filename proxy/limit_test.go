@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 func TestSlowHeads_AreShedAndOthersServed(t *testing.T) {
@@ -169,13 +170,13 @@ func TestMaxConnections_OfClients(t *testing.T) {
 	r := newRig(t, func(c *config.Config) { c.Client.MaxConnections = 2 })
 	first, _ := r.stream()
 	second := r.dial()
-	until(t, "the third is refused", func() bool {
+	testkit.Eventually(t, "the third is refused", func() bool {
 		got, _ := r.dial().rest()
 		return strings.HasPrefix(got, "HTTP/1.1 503 ")
 	})
 	_ = first.conn.Close()
 	_ = second.conn.Close()
-	until(t, "there is room again", func() bool {
+	testkit.Eventually(t, "there is room again", func() bool {
 		c := r.dial()
 		if _, err := io.WriteString(c.conn, get); err != nil {
 			return false
@@ -273,7 +274,7 @@ func TestShutdown_DoesNotSendAgainWhatItCuts(t *testing.T) {
 // waited for.
 func TestShutdown_CutsWhatStillConnects(t *testing.T) {
 	dir := t.TempDir()
-	cert := writeCertificate(t, dir, "app.internal", 1)
+	cert := testkit.NewCertificate(t, dir, "app.internal").Pair
 	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
 	if err != nil {
 		t.Fatal(err)
@@ -298,7 +299,7 @@ func TestShutdown_CutsWhatStillConnects(t *testing.T) {
 
 func TestTLS_OnThePublicListener(t *testing.T) {
 	dir := t.TempDir()
-	writeCertificate(t, dir, "one.example", 1)
+	testkit.NewCertificate(t, dir, "one.example")
 	r := newRig(t, func(c *config.Config) {
 		c.TLS = config.TLS{CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem")}
 	})
@@ -342,8 +343,8 @@ func TestTLS_OnThePublicListener(t *testing.T) {
 	if _, name := dial(); name != "one.example" {
 		t.Errorf("while the files are broken, the certificate is of %s", name)
 	}
-	writeCertificate(t, dir, "two.example", 2)
-	until(t, "the new certificate is shown", func() bool {
+	testkit.NewCertificate(t, dir, "two.example")
+	testkit.Eventually(t, "the new certificate is shown", func() bool {
 		_, name := dial()
 		return name == "two.example"
 	})

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // logBook keeps log lines. It fails its test for a value with a line break in it:
@@ -55,7 +57,7 @@ next:
 // wantsLog waits for a line with all of parts; there must be no second one.
 func (r *rig) wantsLog(parts ...string) {
 	r.t.Helper()
-	until(r.t, "a log line with "+strings.Join(parts, ", "), func() bool { return len(r.log.with(parts...)) > 0 })
+	testkit.Eventually(r.t, "a log line with "+strings.Join(parts, ", "), func() bool { return len(r.log.with(parts...)) > 0 })
 	if all := r.log.with(parts...); len(all) > 1 {
 		r.t.Errorf("more than one line: %q", all)
 	}

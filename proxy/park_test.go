@@ -3,15 +3,13 @@ package proxy_test
 import (
 	"context"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // parked waits until no connection of a client has a goroutine.
@@ -21,7 +19,7 @@ func parked(t *testing.T) {
 		t.Skip("connections are parked on Linux only")
 	}
 	stacks := make([]byte, 1<<20)
-	until(t, "all connections are parked", func() bool {
+	testkit.Eventually(t, "all connections are parked", func() bool {
 		return !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "proxy.(*clientConn).serve")
 	})
 }
@@ -88,7 +86,7 @@ func TestQuietConnections_EndWithTheirClient(t *testing.T) {
 	clients, _ := servedTwo(r)
 	parked(t)
 	_ = clients[0].conn.Close()
-	until(t, "one connection is left", func() bool { return r.gauge("pushcart_client_connections") == 1 })
+	testkit.Eventually(t, "one connection is left", func() bool { return r.gauge("pushcart_client_connections") == 1 })
 	clients[1].stays()
 }
 
@@ -99,7 +97,7 @@ func TestQuietConnections_EndAtTheIdleTimeout(t *testing.T) {
 	for _, c := range clients {
 		c.ends()
 	}
-	until(t, "no connection is left", func() bool { return r.gauge("pushcart_client_connections") == 0 })
+	testkit.Eventually(t, "no connection is left", func() bool { return r.gauge("pushcart_client_connections") == 0 })
 }
 
 func TestQuietConnections_DoNotHoldUpShutdown(t *testing.T) {
@@ -119,19 +117,7 @@ func TestQuietConnections_DoNotHoldUpShutdown(t *testing.T) {
 // gauge reads a metric as a scraper would.
 func (r *rig) gauge(name string) float64 {
 	r.t.Helper()
-	rec := httptest.NewRecorder()
-	r.metrics.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	for line := range strings.SplitSeq(rec.Body.String(), "\n") {
-		if value, found := strings.CutPrefix(line, name+" "); found {
-			f, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				r.t.Fatal(err)
-			}
-			return f
-		}
-	}
-	r.t.Fatalf("no metric %s", name)
-	return 0
+	return testkit.Metric(r.t, r.metrics.Handler(), name)
 }
 
 // A client that sends something and is gone at once has no address any more when
@@ -149,6 +135,6 @@ func TestQuietConnections_MayEndWithAReset(t *testing.T) {
 		_ = c.conn.(*net.TCPConn).SetLinger(0)
 		_ = c.conn.Close()
 	}
-	until(t, "one connection is left", func() bool { return r.gauge("pushcart_client_connections") == 1 })
+	testkit.Eventually(t, "one connection is left", func() bool { return r.gauge("pushcart_client_connections") == 1 })
 	still.stays()
 }

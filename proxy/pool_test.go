@@ -1,15 +1,8 @@
 package proxy_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 func TestBackendConnection_IsKeptAndUsedByTheNext(t *testing.T) {
@@ -172,7 +166,7 @@ func TestMaxStreams_BoundsStreamsAndTunnelsButNoPlainRequest(t *testing.T) {
 	b.ends()
 	r.next()
 	_ = open.conn.Close()
-	until(t, "the stream's place is free", func() bool {
+	testkit.Eventually(t, "the stream's place is free", func() bool {
 		c := r.sends(get)
 		b := r.asked()
 		b.head()
@@ -284,7 +278,7 @@ func TestBackend_OnIPv6(t *testing.T) {
 
 func TestBackend_OverTLSIsVerified(t *testing.T) {
 	dir := t.TempDir()
-	cert := writeCertificate(t, dir, "app.internal", 1)
+	cert := testkit.NewCertificate(t, dir, "app.internal").Pair
 	f := func(change func(*config.BackendTLS), works bool) {
 		t.Helper()
 		ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
@@ -347,12 +341,9 @@ func (l corkedTLS) Accept() (net.Conn, error) {
 // What came with the answer, but in another TLS record, was read off the socket
 // and waited where no look at the socket could find it.
 func TestBackend_OverTLS_SurplusRecordsAreNobodysAnswer(t *testing.T) {
-	cert := writeCertificate(t, t.TempDir(), "app.internal", 1)
+	cert := testkit.NewCertificate(t, t.TempDir(), "app.internal").Pair
 	for _, surplus := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", "x", ""} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		ln := testkit.Listen(t)
 		r := newRigAt(t, corkedTLS{ln, &tls.Config{Certificates: []tls.Certificate{cert}}}, "https://"+ln.Addr().String(),
 			func(c *config.Config) { c.Backend.TLS.Insecure = true })
 		c := r.sends(get)
@@ -372,37 +363,4 @@ func TestBackend_OverTLS_SurplusRecordsAreNobodysAnswer(t *testing.T) {
 		c.wants(ok)
 		r.next()
 	}
-}
-
-// writeCertificate makes a self-signed pair in dir: cert.pem and key.pem.
-func writeCertificate(t *testing.T, dir, name string, serial int64) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
-	for file, data := range map[string][]byte{"cert.pem": certPEM, "key.pem": keyPEM} {
-		if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cert, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
 }

@@ -4,12 +4,10 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,6 +16,8 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
+	"github.com/pushcart/pushcart/internal/leak"
+	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 	"github.com/pushcart/pushcart/proxy"
 )
@@ -29,31 +29,7 @@ const (
 	quiet    = 150 * time.Millisecond
 )
 
-// TestMain fails when a goroutine of the package outlives the tests.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if code == 0 {
-		if left := leftovers(); left != "" {
-			fmt.Fprintln(os.Stderr, "goroutines are left:\n"+left)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
-
-func leftovers() string {
-	stacks := make([]byte, 1<<20)
-	for until := time.Now().Add(patience); ; {
-		all := string(stacks[:runtime.Stack(stacks, true)])
-		if !strings.Contains(all, "pushcart/proxy.(") {
-			return ""
-		}
-		if time.Now().After(until) {
-			return all
-		}
-		runtime.Gosched()
-	}
-}
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // rig is a server between raw sockets: the test is the client and the backend.
 type rig struct {
@@ -79,10 +55,7 @@ type upgraded struct {
 // newRig starts a server whose config was changed by each of change.
 func newRig(t *testing.T, change ...func(*config.Config)) *rig {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := testkit.Listen(t)
 	return newRigAt(t, ln, "http://"+ln.Addr().String(), change...)
 }
 
@@ -105,10 +78,7 @@ func newRigAt(t *testing.T, backend net.Listener, url string, change ...func(*co
 	if err != nil {
 		t.Fatal(err)
 	}
-	front, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	front := testkit.Listen(t)
 	r.address = front.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- r.server.Serve(front) }()
@@ -316,17 +286,6 @@ func (p *peer) stays() {
 		p.t.Fatalf("got byte %q and %v, want silence", b, err)
 	}
 	_ = p.conn.SetReadDeadline(time.Time{})
-}
-
-// until waits for a condition.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); {
-		if time.Now().After(end) {
-			t.Fatalf("never happened: %s", what)
-		}
-		runtime.Gosched()
-	}
 }
 
 const (

@@ -2,12 +2,12 @@ package proxy
 
 import (
 	"errors"
-	"net"
 	"testing"
 	"time"
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/descriptors"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // long is more than any of these tests takes.
@@ -17,10 +17,7 @@ const long = 20 * time.Second
 // four.
 func scarce(t *testing.T) *upstream {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := testkit.Listen(t)
 	cfg := config.Default().Backend
 	cfg.URL = "http://" + ln.Addr().String()
 	w := newWatcher()

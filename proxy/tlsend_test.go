@@ -5,12 +5,13 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // Whoever sits between can cut a body that ends with its connection; close_notify
 // tells (RFC 9112 §9.8). crypto/tls itself takes the socket's end for one.
 func TestBackend_OverTLS_EndWithoutCloseNotifyIsABrokenTransfer(t *testing.T) {
-	cert := writeCertificate(t, t.TempDir(), "app.internal", 1)
+	cert := testkit.NewCertificate(t, t.TempDir(), "app.internal").Pair
 	f := func(notify bool) {
 		t.Helper()
 		ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 const (
@@ -76,7 +77,7 @@ func TestTunnel_IsCountedUntilBothDirectionsEnded(t *testing.T) {
 	r := newRig(t)
 	counted := func(n float64) {
 		t.Helper()
-		until(t, "the number of tunnels", func() bool { return r.gauge("pushcart_backend_streams") == n })
+		testkit.Eventually(t, "the number of tunnels", func() bool { return r.gauge("pushcart_backend_streams") == n })
 	}
 	c, b := r.tunnel()
 	counted(1)

@@ -4,6 +4,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // What is armed after a long sleep of the watcher must get all of its time, and no
@@ -12,18 +14,11 @@ func TestWatcher_SleepsWhileThereIsNobody(t *testing.T) {
 	w := newWatcher()
 	defer w.close()
 	for range 3 {
-		for until := time.Now().Add(10 * time.Second); ; {
+		testkit.Eventually(t, "the watcher sleeps", func() bool {
 			w.mu.Lock()
-			asleep := w.asleep
-			w.mu.Unlock()
-			if asleep {
-				break
-			}
-			if time.Now().After(until) {
-				t.Fatal("the watcher does not sleep")
-			}
-			time.Sleep(time.Millisecond)
-		}
+			defer w.mu.Unlock()
+			return w.asleep
+		})
 		w.now.Store(1) // as if it had been for long
 		w.begin = time.Now().Add(-time.Hour)
 		a, b := net.Pipe()

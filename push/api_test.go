@@ -34,10 +34,7 @@ type served struct {
 
 func serve(t testing.TB, h *hub.Hub, change ...func(*config.Push)) *served {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := testkit.Listen(t)
 	return serveOn(t, newAPI(t, h, change...), ln)
 }
 
@@ -408,10 +405,7 @@ func TestAPI_Panic(t *testing.T) {
 	var count atomic.Int32
 	a.panics = panics.New(testkit.Logger(&log), func() { count.Add(1) })
 	a.hub = nil
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := testkit.Listen(t)
 	s := serveOn(t, a, ln)
 	for range 2 {
 		s.wantError(500, "internal", "", "POST", "/v1/push", `{"to":{"users":["42"]},"text":"payload"}`)

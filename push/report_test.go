@@ -1,7 +1,6 @@
 package push
 
 import (
-	"net"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,10 +18,7 @@ func TestAPI_LogsWhatItsCallerHasToMend(t *testing.T) {
 		var log testkit.Log
 		a := newAPI(t, hubtest.Alone(t), func(c *config.Push) { c.MaxBody = 1000 })
 		a.quiet = ratelog.New(testkit.Logger(&log))
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		ln := testkit.Listen(t)
 		s := serveOn(t, a, ln)
 		for range 3 {
 			s.raw("POST " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n" + header + "\r\n" + body)

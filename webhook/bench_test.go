@@ -13,15 +13,13 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // BenchmarkAsk is a message and its reply, over a real connection and with a
 // signature; cpu-µs/op has both ends in it, as both are this process.
 func BenchmarkAsk(b *testing.B) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
+	l := testkit.Listen(b)
 	s := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("hello") }}
 	go func() { _ = s.Serve(l) }()
 	b.Cleanup(func() { _ = s.Shutdown() })
@@ -53,10 +51,7 @@ func BenchmarkAsk(b *testing.B) {
 // BenchmarkFloor is the same exchange with bare bytes: what the kernel and the
 // backend cost.
 func BenchmarkFloor(b *testing.B) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
+	l := testkit.Listen(b)
 	s := &fasthttp.Server{Handler: func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("hello") }}
 	go func() { _ = s.Serve(l) }()
 	b.Cleanup(func() { _ = s.Shutdown() })

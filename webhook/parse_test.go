@@ -14,6 +14,7 @@ import (
 
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/internal/strictjson"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 func TestParseConnectAnswer(t *testing.T) {
@@ -56,7 +57,7 @@ func TestParseConnectAnswer(t *testing.T) {
 func TestParseConnectAnswer_LogsAnUnknownField(t *testing.T) {
 	f := func(body string, want ...string) {
 		t.Helper()
-		var out journal
+		var out testkit.Log
 		d := newDispatcher(t, testConfig("http://backend.test"))
 		d.rare = ratelog.New(slog.New(slog.NewTextHandler(&out, nil)))
 		for range 2 {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/ratelog"
+	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 )
 
@@ -422,7 +423,7 @@ func TestClose_AnswersEverybodyWhenTimeIsUp(t *testing.T) {
 
 func TestRefusals_OneLogLinePerEventAndMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out journal
+		var out testkit.Log
 		r := newRig(t, nil, func(*job) verdict {
 			return verdict{result: "rejected", after: -1, answer: Answer{Status: 404}}
 		})

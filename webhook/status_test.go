@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,25 +15,8 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/httpclient"
 	"github.com/pushcart/pushcart/internal/ratelog"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
-
-// journal is a log that is read while others write it.
-type journal struct {
-	mu sync.Mutex // guards b
-	b  strings.Builder
-}
-
-func (l *journal) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *journal) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // What every status means to what is asked and to what is told (SPEC §5, §11).
 func TestStatuses_AreRetriedAnsweredAndGivenUpAsTheSpecSays(t *testing.T) {
@@ -102,7 +84,7 @@ func TestLog_NamesEventStatusReasonAndSettingOncePerMinute(t *testing.T) {
 	f := func(v verdict, name string, want ...string) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
-			var out journal
+			var out testkit.Log
 			r := newRig(t, func(c *config.Webhook) { c.Retry.GiveUpAfter = time.Minute }, func(*job) verdict { return v })
 			r.rare = ratelog.New(slog.New(slog.NewTextHandler(&out, nil)))
 			for i := range 5 {
@@ -154,7 +136,7 @@ func TestLog_NamesEventStatusReasonAndSettingOncePerMinute(t *testing.T) {
 // Once a message was taken, a 4xx is what the app says to its client.
 func TestLog_IsSilentAboutTheAppsOwnRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out journal
+		var out testkit.Log
 		next := good
 		r := newRig(t, nil, func(*job) verdict { return next })
 		r.rare = ratelog.New(slog.New(slog.NewTextHandler(&out, nil)))
@@ -184,7 +166,7 @@ func TestLog_SaysWhatIsLost(t *testing.T) {
 	f := func(change func(*config.Webhook), end bool, want string) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
-			var out journal
+			var out testkit.Log
 			r := newRig(t, change, func(*job) verdict { return broken })
 			r.rare = ratelog.New(slog.New(slog.NewTextHandler(&out, nil)))
 			for i := range 9 {

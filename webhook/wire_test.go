@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/testbackend"
+	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 )
 
@@ -234,10 +234,7 @@ func TestAnswers_OfAMessage(t *testing.T) {
 }
 
 func TestAnswers_NoConnectionIsRetriedAndConnectIsNot(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Listen(t)
 	cfg := testConfig("http://" + l.Addr().String())
 	_ = l.Close()
 	cfg.Retry.Min, cfg.Retry.Max = time.Millisecond, time.Millisecond
@@ -290,10 +287,7 @@ func TestTell_ATooLargeAnswerStillCounts(t *testing.T) {
 // each connection after its answer without saying so: every request meets a
 // connection that is just gone, and must be sent once, on another.
 func TestSockets_AClosedKeptAliveConnectionLosesNothing(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Listen(t)
 	var requests atomic.Int32
 	closed := make(chan struct{}, 100)
 	stopped := make(chan struct{})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // Behind a backend that hangs every connection could have one message in memory,
@@ -52,7 +53,7 @@ func TestConn_MemoryIsBoundedAndNothingLostBehindABackendThatHangs(t *testing.T)
 			defer n.Server.asked.mu.Unlock()
 			return len(n.Server.asked.stalled) > 0
 		}
-		eventually(t, "connections wait for room", full)
+		testkit.Eventually(t, "connections wait for room", full)
 		for range 20 { // the others are served meanwhile
 			quiet.run(send(oneWrite, ping("p")).hears(aPong("p")))
 			full()
@@ -63,7 +64,7 @@ func TestConn_MemoryIsBoundedAndNothingLostBehindABackendThatHangs(t *testing.T)
 		if most > int64(total)+4*large {
 			t.Errorf("%d bytes at once, want at most %d", most, total)
 		}
-		eventually(t, "nothing is counted any more", func() bool { return n.Server.asked.bytes.Load() == 0 })
+		testkit.Eventually(t, "nothing is counted any more", func() bool { return n.Server.asked.bytes.Load() == 0 })
 	}
 	for _, r := range roads[:2] { // the goroutines read bit by bit, and all at a time
 		t.Run(r.name, func(t *testing.T) { test(t, newNode(t, r, change)) })
@@ -84,12 +85,12 @@ func TestConn_StandsInLineWhereTooMuchIsAsked(t *testing.T) {
 			defer n.Server.asked.mu.Unlock()
 			return len(n.Server.asked.stalled)
 		}
-		eventually(t, "three stand in line", func() bool { return stalled() == 3 })
+		testkit.Eventually(t, "three stand in line", func() bool { return stalled() == 3 })
 		_ = all[4].conn.Close()
 		n.release()
 		for _, c := range all[:4] {
 			c.hears(aText("hold"))
 		}
-		eventually(t, "nobody stands in line", func() bool { return stalled() == 0 })
+		testkit.Eventually(t, "nobody stands in line", func() bool { return stalled() == 0 })
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // declared is the head of a frame that says it is so long, in 2 or 8 bytes.
@@ -32,7 +33,7 @@ func TestCases_WhatIsDeclaredCostsNothing(t *testing.T) {
 				c.write(join(frames...), chop)
 				c.hearsClose(code)
 			}
-			eventually(t, "input is given back", func() bool { return n.inboundBytes.Load() == 0 })
+			testkit.Eventually(t, "input is given back", func() bool { return n.inboundBytes.Load() == 0 })
 		}
 		for _, first := range []byte{finText, finBinary, opText, opBinary} {
 			f(CodeTooBig, declared(first, 1<<63-1, 8))
@@ -77,12 +78,12 @@ func TestCases_MemoryComesWithTheBytes(t *testing.T) {
 	onEveryRoad(t, nil, func(t *testing.T, n *node) {
 		c, _ := n.connect(t, "", nil)
 		c.write(append(declared(finBinary, 65536, 8), octets...), oneWrite)
-		eventually(t, "input is counted", func() bool { return n.inboundBytes.Load() > 0 })
+		testkit.Eventually(t, "input is counted", func() bool { return n.inboundBytes.Load() > 0 })
 		if got := n.inboundBytes.Load(); got > 2*keptBuffer {
 			t.Errorf("%d bytes are held for 65,536 announced and %d that came", got, len(octets))
 		}
 		_ = c.conn.Close()
-		eventually(t, "input is given back", func() bool { return n.inboundBytes.Load() == 0 })
+		testkit.Eventually(t, "input is given back", func() bool { return n.inboundBytes.Load() == 0 })
 	})
 }
 
@@ -178,7 +179,7 @@ func TestCases_CloseWithFIN(t *testing.T) {
 			}
 			c.hearsClose(code)
 		}
-		eventually(t, "all are gone", func() bool { return n.Connections() == 0 })
+		testkit.Eventually(t, "all are gone", func() bool { return n.Connections() == 0 })
 	})
 }
 
@@ -229,7 +230,7 @@ func TestCases_CloseWhileTheAppIsAsked(t *testing.T) {
 	held := func(t *testing.T, n *node) *client {
 		c, _ := n.connect(t, "", nil)
 		c.write(say("hold this"), oneWrite)
-		eventually(t, "the app is asked", func() bool { return n.asked.Load() == 1 })
+		testkit.Eventually(t, "the app is asked", func() bool { return n.asked.Load() == 1 })
 		return c
 	}
 	f := func(name string, test func(*testing.T, *node)) {
@@ -276,7 +277,7 @@ func TestCases_APingFloodIsHeldUpWhereItComesFrom(t *testing.T) {
 			defer c.mu.Unlock()
 			return c.choked && c.outSize.Load() > 0
 		}
-		eventually(t, "a pong waits", func() bool { return n.any(stuck) })
+		testkit.Eventually(t, "a pong waits", func() bool { return n.any(stuck) })
 		for range 20 {
 			other.run(send(oneWrite, say("still here")).hears(aText("still here")))
 			if got := n.outboxBytes.Load(); got > framesAtOnce*130 {
@@ -316,7 +317,7 @@ func TestCases_APingFloodThatIsNeverReadEnds(t *testing.T) {
 			defer c.mu.Unlock()
 			return c.ended == endNoPong
 		}
-		eventually(t, "the connection ends", func() bool { return n.any(ended) })
+		testkit.Eventually(t, "the connection ends", func() bool { return n.any(ended) })
 	})
 }
 
@@ -346,9 +347,9 @@ func TestCases_TheClientResetsWhileTheAppIsAsked(t *testing.T) {
 	onEveryRoad(t, nil, func(t *testing.T, n *node) {
 		c, _ := n.connect(t, "", nil)
 		c.write(say("hold this"), oneWrite)
-		eventually(t, "the app is asked", func() bool { return n.asked.Load() == 1 })
+		testkit.Eventually(t, "the app is asked", func() bool { return n.asked.Load() == 1 })
 		c.reset()
-		eventually(t, "the connection is gone", func() bool { return n.Connections() == 0 })
+		testkit.Eventually(t, "the connection is gone", func() bool { return n.Connections() == 0 })
 	})
 }
 

@@ -3,24 +3,15 @@ package ws
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/binary"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +24,7 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
+	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 	"github.com/pushcart/pushcart/proxy"
 )
@@ -108,7 +100,8 @@ func newNodeOf(t *testing.T, r road, change func(*config.Config), p parts) *node
 		c.Webhook.URL, c.Webhook.Events, c.Webhook.Unsigned = app.URL+"/hook", []string{"message"}, true
 		if r.tls {
 			n.tls = &tls.Config{ServerName: "localhost"}
-			c.TLS.CertFile, c.TLS.KeyFile, n.tls.RootCAs = certificate(t)
+			cert := testkit.NewCertificate(t, t.TempDir(), "localhost")
+			c.TLS.CertFile, c.TLS.KeyFile, n.tls.RootCAs = cert.CertFile, cert.KeyFile, cert.Pool
 		}
 		if change != nil {
 			change(c)
@@ -129,10 +122,7 @@ func newNodeOf(t *testing.T, r road, change func(*config.Config), p parts) *node
 	if err != nil {
 		t.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := testkit.Listen(t)
 	n.addr = ln.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- front.Serve(ln) }()
@@ -186,53 +176,8 @@ func echoOf(message string) string {
 	return fmt.Sprintf("%d bytes %x", len(message), sha256.Sum256([]byte(message)))
 }
 
-// certificate makes a self-signed pair for localhost.
-func certificate(t *testing.T) (certFile, keyFile string, pool *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	dir := t.TempDir()
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	if err := os.WriteFile(certFile, cert, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	pool = x509.NewCertPool()
-	pool.AppendCertsFromPEM(cert)
-	return certFile, keyFile, pool
-}
-
 // patience is how long a case waits for what must happen.
 const patience = 30 * time.Second
-
-// eventually waits for a condition.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for until := time.Now().Add(patience); !is(); <-tick.C {
-		if time.Now().After(until) {
-			t.Fatalf("not in time: %s", what)
-		}
-	}
-}
 
 const (
 	sampleKey = "dGhlIHNhbXBsZSBub25jZQ=="

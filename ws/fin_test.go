@@ -8,6 +8,7 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // telling asks the app with messages, and tells it of the end.
@@ -83,7 +84,7 @@ func TestFIN_WhileTheAppIsAsked(t *testing.T) {
 	onEveryRoad(t, telling, func(t *testing.T, n *node) {
 		c, _ := n.connect(t, "", nil)
 		c.write(say("hold this"), oneWrite)
-		eventually(t, "the app is asked", func() bool { return n.asked.Load() == 1 })
+		testkit.Eventually(t, "the app is asked", func() bool { return n.asked.Load() == 1 })
 		frames, echoes := ten("m")
 		c.write(append(frames, closing(4100, "")...), oneWrite)
 		c.fin()
@@ -159,7 +160,7 @@ func TestFIN_WhileMuchWaitsToBeWritten(t *testing.T) {
 				c.hears(farewell("\x03\xe8"))
 			}
 			c.hearsEnd(n, end)
-			eventually(t, "it is gone", func() bool { return n.Connections() == 0 })
+			testkit.Eventually(t, "it is gone", func() bool { return n.Connections() == 0 })
 		}
 	})
 }

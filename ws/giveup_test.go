@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/push"
 )
 
@@ -19,10 +19,7 @@ import (
 func pushServer(t *testing.T, h *hub.Hub) (url string) {
 	t.Helper()
 	api := push.NewAPI(push.APIOptions{Config: config.Default().Push, Hub: h, Log: slog.New(slog.DiscardHandler)})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := testkit.Listen(t)
 	served := make(chan error, 1)
 	go func() { served <- api.Serve(ln) }()
 	t.Cleanup(func() {
@@ -53,7 +50,7 @@ func TestConn_PushesThatAReplyPushesOutHaveTheirOutcome(t *testing.T) {
 				return n == 0 && c.out == nil || c.out != nil && c.out.len() == n
 			}
 		}
-		eventually(t, "the 101 is out", waiting(0))
+		testkit.Eventually(t, "the 101 is out", waiting(0))
 		c.reply(c.frameOf(textMessages(1, 8)[0])) // its writer holds this one, and nobody reads
 
 		type answer struct{ Delivered, Slow int }
@@ -71,7 +68,7 @@ func TestConn_PushesThatAReplyPushesOutHaveTheirOutcome(t *testing.T) {
 			body, _ := io.ReadAll(resp.Body)
 			_ = json.Unmarshal(body, &a)
 		}()
-		eventually(t, "the push waits", waiting(2))
+		testkit.Eventually(t, "the push waits", waiting(2))
 		for range 8 {
 			fill(c)
 		}

@@ -24,6 +24,7 @@ import (
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
 	"github.com/pushcart/pushcart/internal/leak"
+	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 	"github.com/pushcart/pushcart/protocol/raw"
 	"github.com/pushcart/pushcart/session"
@@ -273,11 +274,7 @@ func checkClose(t *testing.T, op byte, payload string, code int) {
 // listen serves WebSockets on a real socket, the way proxy does.
 func listen(t testing.TB, s *Server) (addr string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
+	ln := testkit.Listen(t)
 	go func() {
 		for {
 			conn, err := ln.Accept()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/internal/takeover"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // recordWriter writes TLS 1.3 records with the client's traffic secret, as
@@ -122,7 +123,7 @@ func TestTLS_AFloodOfKeyUpdatesEndsTheConnection(t *testing.T) {
 		_, err := c.tcp().Write(w.out.Bytes())
 		wrote <- err
 	}()
-	eventually(t, "the connection ends", func() bool {
+	testkit.Eventually(t, "the connection ends", func() bool {
 		if p := under.Pending(); p > takeover.MaxPending {
 			t.Fatalf("%d bytes wait for a client that does not read", p)
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // slowConnect lets handshakes wait for the backend for as long as they like.
@@ -21,9 +22,9 @@ func TestHandshake_AClientThatLeavesFreesItsPlaces(t *testing.T) {
 		for i := range int64(2) {
 			c := n.dial(t)
 			c.write([]byte(handshook+"\r\n"), oneWrite)
-			eventually(t, "the app is asked", func() bool { return n.asked.Load() == i+1 })
+			testkit.Eventually(t, "the app is asked", func() bool { return n.asked.Load() == i+1 })
 			_ = c.conn.Close()
-			eventually(t, "its places are free", func() bool { return n.Connections() == 0 && refusedAs(n.Server, "left", int(i+1)) })
+			testkit.Eventually(t, "its places are free", func() bool { return n.Connections() == 0 && refusedAs(n.Server, "left", int(i+1)) })
 		}
 	})
 }
@@ -40,8 +41,8 @@ func TestHandshake_AClientThatOnlyStopsSendingComesIn(t *testing.T) {
 		c := n.dial(t)
 		c.write([]byte(handshook+"\r\n"+string(say("hello"))), oneWrite)
 		_ = c.conn.(interface{ CloseWrite() error }).CloseWrite()
-		eventually(t, "the app is asked", func() bool { return n.asked.Load() == 1 })
+		testkit.Eventually(t, "the app is asked", func() bool { return n.asked.Load() == 1 })
 		n.release()
-		eventually(t, "the message is asked", func() bool { return n.asked.Load() == 2 })
+		testkit.Eventually(t, "the message is asked", func() bool { return n.asked.Load() == 2 })
 	})
 }

@@ -1,13 +1,12 @@
 package ws
 
 import (
-	"net/http/httptest"
-	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // trap is a socket that panics, once it is armed, in one of its methods.
@@ -50,10 +49,8 @@ func trapped(s socket) socket {
 }
 
 // panicked says whether the metrics count a panic.
-func (n *node) panicked() bool {
-	w := httptest.NewRecorder()
-	n.metrics.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
-	return !strings.Contains(w.Body.String(), "\npushcart_panics_total 0\n")
+func (n *node) panicked(t *testing.T) bool {
+	return testkit.Metric(t, n.metrics.Handler(), "pushcart_panics_total") > 0
 }
 
 // survives wants that what set does to a connection ends it with a panic, and that
@@ -69,9 +66,9 @@ func survives(t *testing.T, n *node, set func(*client, *Conn)) {
 		}
 		_ = bad.conn.Close()
 	}()
-	eventually(t, "the connection ends", func() bool { return n.Connections() == 1 })
+	testkit.Eventually(t, "the connection ends", func() bool { return n.Connections() == 1 })
 	other.run(send(oneWrite, say("still here")).hears(aText("still here")))
-	if !n.panicked() {
+	if !n.panicked(t) {
 		t.Error("no panic was counted")
 	}
 }
@@ -134,8 +131,8 @@ func TestPanic_InAHandshakeGivesBackWhatItHeld(t *testing.T) {
 			}
 			c := n.dial(t)
 			c.write([]byte(handshook+"\r\n"), oneWrite)
-			eventually(t, "the panic", n.panicked)
-			eventually(t, "it is gone", func() bool { return n.Connections() == 0 && n.sessions.Hub().Connections() == 0 })
+			testkit.Eventually(t, "the panic", func() bool { return n.panicked(t) })
+			testkit.Eventually(t, "it is gone", func() bool { return n.Connections() == 0 && n.sessions.Hub().Connections() == 0 })
 		})
 	}
 }

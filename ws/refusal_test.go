@@ -5,30 +5,19 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
-// loglines keeps what is logged.
-type loglines struct {
-	mu   sync.Mutex // guards text
-	text strings.Builder
-}
-
-func (l *loglines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
+// loglines keeps what is logged, as JSON.
+type loglines struct{ testkit.Log }
 
 // take returns the lines and forgets them.
 func (l *loglines) take(t *testing.T) (lines []map[string]any) {
 	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.text.String()) {
+	for line := range strings.Lines(l.Take()) {
 		var m map[string]any
 		if err := json.Unmarshal([]byte(line), &m); err != nil {
 			t.Fatal(err)
@@ -37,7 +26,6 @@ func (l *loglines) take(t *testing.T) (lines []map[string]any) {
 			lines = append(lines, m)
 		}
 	}
-	l.text.Reset()
 	return lines
 }
 

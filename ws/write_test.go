@@ -6,6 +6,7 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 func textMessages(n, size int) (batch []*hub.Message) {
@@ -50,7 +51,7 @@ func TestConn_ABatchTooLargeForASlowClientEndsInAClose(t *testing.T) {
 			t.Fatalf("got %v %v, want a Close with 4000", r, err)
 		}
 		_ = c.conn.Close()
-		eventually(t, "it is gone", func() bool { return n.Connections() == 0 })
+		testkit.Eventually(t, "it is gone", func() bool { return n.Connections() == 0 })
 	})
 }
 

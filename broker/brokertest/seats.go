@@ -9,6 +9,7 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // Hall makes seats that are counted together, and starts them: one for each evict.
@@ -86,7 +87,7 @@ func givesSoMany(t *testing.T, hall Hall, n int) {
 		take(1, user, user+"3", false)
 	}
 	all[1%n].Leave("ann", "ann1")
-	Eventually(t, "the seat is free for another", func() bool { return all[0].Take("ann", "ann3") })
+	testkit.Eventually(t, "the seat is free for another", func() bool { return all[0].Take("ann", "ann3") })
 	take(1, "ann", "ann4", false)
 	take(1, awkward, "x", false)
 	for i, u := range all {
@@ -109,7 +110,7 @@ func asksAgain(t *testing.T, hall Hall, n int) {
 	all[0].Leave("ann", "c0")
 	all[0].Leave("ann", "c0")
 	all[0].Leave("ann", "never seen")
-	Eventually(t, "one Leave frees it", func() bool { return all[n-1].Take("ann", "c2") })
+	testkit.Eventually(t, "one Leave frees it", func() bool { return all[n-1].Take("ann", "c2") })
 	if all[0].Take("ann", "c3") {
 		t.Error("leaving twice gave two seats")
 	}
@@ -128,7 +129,7 @@ func oldestMakeRoom(t *testing.T, hall Hall, n int) {
 		for i := node; i < 5; i += n {
 			want = append(want, fmt.Sprint("c", i))
 		}
-		Eventually(t, "the oldest are evicted where they are", func() bool { return len(all[node].evicted()) >= len(want) })
+		testkit.Eventually(t, "the oldest are evicted where they are", func() bool { return len(all[node].evicted()) >= len(want) })
 		if got := all[node].evicted(); !slices.Equal(got, want) {
 			t.Errorf("node %d: got %q, want %q", node, got, want)
 		}
@@ -139,10 +140,10 @@ func evictedGivesNothing(t *testing.T, hall Hall, n int) {
 	all := ushers(t, hall, n, 1, config.PolicyReplace)
 	all[0].Take("ann", "old")
 	all[n-1].Take("ann", "new")
-	Eventually(t, "the old one is evicted", func() bool { return len(all[0].evicted()) == 1 })
+	testkit.Eventually(t, "the old one is evicted", func() bool { return len(all[0].evicted()) == 1 })
 	all[0].Leave("ann", "old")
 	all[0].Take("ann", "newest")
-	Eventually(t, "the new one still had its seat", func() bool { return slices.Contains(all[n-1].evicted(), "new") })
+	testkit.Eventually(t, "the new one still had its seat", func() bool { return slices.Contains(all[n-1].evicted(), "new") })
 }
 
 const racers, racedFor = 60, 3
@@ -184,7 +185,7 @@ func racesWhereOldMakeRoom(t *testing.T, hall Hall, n int) {
 		}
 		return out
 	}
-	Eventually(t, "all but the limit are evicted", func() bool { return len(evicted()) >= racers-racedFor })
+	testkit.Eventually(t, "all but the limit are evicted", func() bool { return len(evicted()) >= racers-racedFor })
 	out := evicted()
 	slices.Sort(out)
 	if len(slices.Compact(out)) != racers-racedFor {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // Cluster makes n brokers that are connected with each other and not started yet.
@@ -56,7 +57,7 @@ func start(t *testing.T, cluster Cluster, n int) []*node {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = b.Close() })
-		Eventually(t, "the broker is up", b.Up)
+		testkit.Eventually(t, "the broker is up", b.Up)
 		nodes = append(nodes, nd)
 	}
 	return nodes
@@ -89,16 +90,6 @@ func (n *node) publish(p broker.Publication) broker.Publication {
 	return batch[0]
 }
 
-// Eventually waits for a condition.
-func Eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 10 s: %s", what)
-		}
-	}
-}
-
 func deliversToSubscribersOnly(t *testing.T, cluster Cluster) {
 	nodes := start(t, cluster, 1)
 	n := nodes[0]
@@ -109,7 +100,7 @@ func deliversToSubscribersOnly(t *testing.T, cluster Cluster) {
 		if p := n.publish(broker.Publication{Topic: topic, Payload: []byte(payload)}); p.Err != nil || p.Nodes != 1 {
 			t.Errorf("%q: got %+v, want one node", topic, p.Nodes)
 		}
-		Eventually(t, "the message arrives", func() bool { return len(n.received(topic)) == 1 })
+		testkit.Eventually(t, "the message arrives", func() bool { return len(n.received(topic)) == 1 })
 		if n.received(topic)[0] != payload {
 			t.Errorf("%q: the payload changed", topic)
 		}
@@ -134,7 +125,7 @@ func countsNodes(t *testing.T, cluster Cluster) {
 	f("channel:x", 2)
 	f("channel:y", 1)
 	f("channel:z", 0)
-	Eventually(t, "what was published arrives", func() bool {
+	testkit.Eventually(t, "what was published arrives", func() bool {
 		return len(nodes[0].received("channel:x")) == 3 && len(nodes[2].received("channel:x")) == 3 && len(nodes[2].received("channel:y")) == 3
 	})
 	if got := nodes[1].got; len(got) > 0 {
@@ -163,7 +154,7 @@ func oneOrder(t *testing.T, cluster Cluster) {
 			}
 			wg.Wait()
 			for _, nd := range nodes {
-				Eventually(t, "all arrive", func() bool { return len(nd.received("channel:x")) == publishers*each })
+				testkit.Eventually(t, "all arrive", func() bool { return len(nd.received("channel:x")) == publishers*each })
 			}
 			first := nodes[0].received("channel:x")
 			for i, nd := range nodes[1:] {
@@ -205,7 +196,7 @@ func publishedOnce(t *testing.T, cluster Cluster) {
 		t.Errorf("other content: %+v", got)
 	}
 	n.publish(broker.Publication{Topic: "user:a", Payload: []byte("end")})
-	Eventually(t, "the end arrives", func() bool { return slices.Contains(n.received("user:a"), "end") })
+	testkit.Eventually(t, "the end arrives", func() bool { return slices.Contains(n.received("user:a"), "end") })
 	if got := n.received("user:a"); len(got) != 2 {
 		t.Errorf("got %q", got)
 	}
@@ -245,7 +236,7 @@ func notCounted(t *testing.T, cluster Cluster) {
 		t.Errorf("subscribed twice: %d nodes", p.Nodes)
 	}
 	n.Unsubscribe("user:a")
-	Eventually(t, "one Unsubscribe ends it", func() bool {
+	testkit.Eventually(t, "one Unsubscribe ends it", func() bool {
 		return n.publish(broker.Publication{Topic: "user:a", Payload: []byte("m")}).Nodes == 0
 	})
 	n.Unsubscribe("user:a", "never:subscribed")
@@ -265,7 +256,7 @@ func comesBack(t *testing.T, cluster Cluster) {
 	n.subscribe(t, "user:a")
 	before := len(n.received("user:a"))
 	n.publish(broker.Publication{Topic: "user:a", Payload: []byte("last")})
-	Eventually(t, "the last arrives", func() bool { return len(n.received("user:a")) > before })
+	testkit.Eventually(t, "the last arrives", func() bool { return len(n.received("user:a")) > before })
 }
 
 func batches(t *testing.T, cluster Cluster) {
@@ -286,7 +277,7 @@ func batches(t *testing.T, cluster Cluster) {
 			t.Errorf("publication %d: got %s, want %s", i, got, want[i])
 		}
 	}
-	Eventually(t, "both arrive in order", func() bool { return slices.Equal(n.received("user:a"), []string{"1", "3"}) })
+	testkit.Eventually(t, "both arrive in order", func() bool { return slices.Equal(n.received("user:a"), []string{"1", "3"}) })
 }
 
 func refusesWhenClosed(t *testing.T, cluster Cluster) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -11,49 +10,22 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/leak"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 func TestMain(m *testing.M) { leak.Main(m) }
-
-// logged is a log that a test reads while others write it.
-type logged struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logged) await(t *testing.T, text string) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(l.String(), text); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %q in:\n%s", text, l)
-		}
-	}
-}
 
 // running is a node in this process.
 type running struct {
 	*node
 	signals chan os.Signal
-	log     *logged
+	log     *testkit.Log
 	ended   chan error
 }
 
@@ -69,14 +41,14 @@ func startNode(t *testing.T, change func(*config.Config)) *running {
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	r := &running{signals: make(chan os.Signal, 2), log: &logged{}, ended: make(chan error, 1)}
+	r := &running{signals: make(chan os.Signal, 2), log: &testkit.Log{}, ended: make(chan error, 1)}
 	n, err := newNode(context.Background(), cfg, slog.New(slog.NewTextHandler(r.log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.node = n
 	go func() { r.ended <- n.run(context.Background(), r.signals) }()
-	r.log.await(t, "pushcart started")
+	r.log.Await(t, "pushcart started")
 	return r
 }
 
@@ -112,7 +84,7 @@ func TestNodes_TwoLiveInOneProcess(t *testing.T) {
 	}
 	for _, n := range []*running{a, b} {
 		n.signals <- syscall.SIGHUP
-		n.log.await(t, "restart")
+		n.log.Await(t, "restart")
 		n.signals <- syscall.SIGTERM
 		if err := n.end(t); err != nil {
 			t.Errorf("end: %v", err)
@@ -136,10 +108,7 @@ func TestNode_EndsWhenAListenerDies(t *testing.T) {
 }
 
 func TestNode_APortThatIsTakenIsNamed(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	taken := testkit.Listen(t)
 	defer taken.Close()
 	for want, change := range map[string]func(*config.Config){
 		"listen: ":       func(c *config.Config) { c.Listen = taken.Addr().String() },
@@ -184,10 +153,7 @@ func TestListenPush_TakesOverASocketThatNobodyListensOn(t *testing.T) {
 }
 
 func TestDemoAddress_FallsBackToAFreePort(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	taken := testkit.Listen(t)
 	usual := taken.Addr().String()
 	if got := demoAddress("", usual); got != "127.0.0.1:0" {
 		t.Errorf("taken: got %s", got)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // hanging is an app that never answers what it is asked on a path.
@@ -58,11 +59,7 @@ func TestStop_DoesNotWaitForHandshakesBehindABackendThatHangs(t *testing.T) {
 			})
 			conn := knock(t, r)
 			<-asked
-			for until := time.Now().Add(10 * time.Second); r.ws.Connections() == 0; time.Sleep(time.Millisecond) {
-				if time.Now().After(until) {
-					t.Fatal("no handshake")
-				}
-			}
+			testkit.Eventually(t, "a handshake", func() bool { return r.ws.Connections() > 0 })
 			began := time.Now()
 			if again {
 				r.signals <- syscall.SIGTERM

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pushcart/pushcart/internal/epoll"
 	"github.com/pushcart/pushcart/internal/race"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 func set(t *testing.T) *epoll.Set {
@@ -111,10 +112,7 @@ func TestSet_WaitAndWakeAllocateNothing(t *testing.T) {
 }
 
 func TestDuplicate_OutlivesTheConnection(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := testkit.Listen(t)
 	defer ln.Close()
 	conn, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {

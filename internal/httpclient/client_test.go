@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/pushcart/pushcart/internal/dial"
 	"github.com/pushcart/pushcart/internal/leak"
+	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/internal/tlsconf"
 )
 
@@ -23,11 +23,7 @@ func TestMain(m *testing.M) { leak.Main(m) }
 // closes it; "" closes at once.
 func server(t *testing.T, answers ...string) (url string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
+	ln := testkit.Listen(t)
 	go func() {
 		for {
 			conn, err := ln.Accept()
@@ -92,10 +88,7 @@ func TestDo_ErrsInOurWords(t *testing.T) {
 }
 
 func TestDo_ErrsWithoutAnAnswer(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := testkit.Listen(t)
 	silent := "http://" + ln.Addr().String()
 	if err := do(t, silent, Options{}, 20*time.Millisecond); !errors.Is(err, ErrTimeout) {
 		t.Errorf("a silent server: got %v, want ErrTimeout", err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strings"
@@ -44,26 +43,10 @@ func start(t testing.TB, s *Server) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("redis-server is not installed (make test installs it)")
 	}
-	s.Addr = FreeAddr(t)
+	s.Addr = testkit.FreeAddr(t)
 	s.Restart(t)
 	t.Cleanup(s.Kill)
 	return s
-}
-
-// FreeAddr is an address to listen on, now and again later. Its port is below those
-// that systems give to outgoing connections: one of these, even somebody's attempt
-// to reach the server while it is down, would keep it from coming back.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		ln, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000)))
-		if err == nil {
-			defer ln.Close()
-			return ln.Addr().String()
-		}
-	}
-	t.Fatal("no free port found")
-	return ""
 }
 
 // Restart starts a server that was killed, empty, on the same port.
@@ -73,7 +56,7 @@ func (s *Server) Restart(t testing.TB) {
 	args := []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
 		"--dir", t.TempDir()} // a replica writes what it fetched
 	if s.cluster {
-		_, bus, _ := net.SplitHostPort(FreeAddr(t))
+		_, bus, _ := net.SplitHostPort(testkit.FreeAddr(t))
 		args = append(args, "--cluster-enabled", "yes", "--cluster-port", bus)
 	}
 	s.cmd = exec.Command("redis-server", args...)

@@ -11,15 +11,13 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/internal/sockio"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // connected are two ends of a TCP connection, both wrapped.
 func connected(t *testing.T) (a, b net.Conn) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := testkit.Listen(t)
 	defer ln.Close()
 	dialled, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {

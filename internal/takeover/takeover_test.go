@@ -12,15 +12,13 @@ import (
 
 	"github.com/pushcart/pushcart/internal/epoll"
 	"github.com/pushcart/pushcart/internal/takeover"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // taken returns a connection whose descriptor was taken, and its peer.
 func taken(t *testing.T) (c *takeover.Conn, fd int, peer *net.TCPConn) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := testkit.Listen(t)
 	defer ln.Close()
 	dialed, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {

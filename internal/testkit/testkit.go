@@ -14,7 +14,7 @@ import (
 
 // patience is how long a condition may take. It is only used up where a test
 // fails, so it fits a machine that does much else.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // Until waits for a condition and says whether it came to hold.
 func Until(ok func() bool) bool {
@@ -53,6 +53,25 @@ func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// Take is String, and forgets it.
+func (l *Log) Take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.b.Reset()
+	return l.b.String()
+}
+
+// Has says whether the text was written.
+func (l *Log) Has(text string) bool { return strings.Contains(l.String(), text) }
+
+// Await waits for a text, or fails the test.
+func (l *Log) Await(t testing.TB, text string) {
+	t.Helper()
+	if !Until(func() bool { return l.Has(text) }) {
+		t.Fatalf("no %q within %v in:\n%s", text, patience, l)
+	}
 }
 
 // Lines counts what was logged.
