@@ -2,9 +2,9 @@ package proxy
 
 import "time"
 
-// share is what an exchange takes of the backend: what it counts as: nothing, one of the requests that wait
-// for a response head (backend.max_connections), or a stream (max_streams). It is
-// given back with leave.
+// share is what an exchange takes of the backend: nothing, the place of a request
+// that waits for its response head (backend.max_connections), or that of a stream
+// (max_streams). It is given back with leave.
 type share uint8
 
 const (
