@@ -8,12 +8,23 @@ status=$(mktemp "${TMPDIR:-/tmp}/pushcart-test.XXXXXX")
 {
 	go test "$@" 2>&1
 	echo $? >"$status"
-} | tee "$log" | awk '
-	/no test files/ { next }
-	/^(ok|FAIL)[ \t]/ { print; shown = 0; fflush(); next }
-	shown < 100 { print substr($0, 1, 400); fflush() }
-	{ shown++ }
-'
+} | tee "$log" | {
+	# A loop, as some awks hold lines back until there are many.
+	shown=0
+	while IFS= read -r line; do
+		case $line in
+		*"no test files"*) ;;
+		ok* | FAIL*)
+			printf '%s\n' "$line"
+			shown=0
+			;;
+		*)
+			shown=$((shown + 1))
+			[ $shown -gt 100 ] || printf '%.400s\n' "$line"
+			;;
+		esac
+	done
+}
 code=$(cat "$status")
 rm -f "$status"
 if [ "$code" = 0 ]; then
