@@ -92,7 +92,7 @@ func (f *forwarder) ask(ctx context.Context, h Handshake) (Identity, error) {
 	}
 }
 
-// encode writes the request. fasthttp would take a Cookie apart and write it anew;
+// encode writes the request. fasthttp would take a Cookie apart and rewrite it;
 // every line must arrive as it came.
 func (f *forwarder) encode(req *fasthttp.Request, h *Handshake) {
 	head := &req.Header

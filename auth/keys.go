@@ -135,7 +135,7 @@ func (k *keys) take(body []byte) error {
 
 // logIgnored says once of each key why it is not used.
 func (k *keys) logIgnored(list []ignoredKey) {
-	const most = 20 // a set with more is no key set
+	const most = 20 // a set with more is not a key set
 	if n := len(list) - most; n > 0 {
 		rest := ignoredKey{position: most, reason: fmt.Sprintf("as are %d further ones", n), level: slog.LevelWarn}
 		list = append(list[:most:most], rest)

@@ -15,11 +15,14 @@ const minPairs = 10
 
 // ab compares two commits: it takes each figure from both in turn, old and new or
 // new and old, and shows how much the new one costs in terms of the old one.
-// Every measurement starts a process of its own, as two starts of one binary
+// Every measurement starts a new process, as two starts of one binary
 // differ by more than two reads of one process do.
 func ab(o options, args []string) error {
 	if len(args) < 2 {
 		return errors.New("ab wants two commits, and figures if not all: ab OLD NEW [push connect …]; . is this tree as it is")
+	}
+	if o.pairs < minPairs {
+		return fmt.Errorf("-pairs wants at least %d", minPairs)
 	}
 	chosen, err := chooseFigures(args[2:])
 	if err != nil {

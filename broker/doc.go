@@ -23,7 +23,7 @@
 //
 // A link (redis_link.go) is a node's way to Redis: how to connect, what things are
 // called, what is known of Redis' health, and how long all of it lives. Four things
-// stand on it, each with connections and a goroutine of its own, and know each other
+// stand on it, each with its own connections and goroutine, and know each other
 // by a few methods only:
 //
 //   - the publisher (redis_publisher.go: the queue; redis_send.go: the round trips);

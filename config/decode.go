@@ -27,7 +27,7 @@ type decoder struct {
 	env      Env
 	problems Problems
 	at       map[string]place // where a key was set
-	broken   bool             // the file is no YAML; there is nothing to judge
+	broken   bool             // the file is not YAML; there is nothing to judge
 }
 
 // place is a line of the file or a flag.

@@ -34,7 +34,7 @@ type Flag struct {
 	Value string
 }
 
-// Load reads and judges a configuration. All that is wrong comes as one Problems
+// Load reads and judges a configuration. Everything that is wrong comes as one Problems
 // error.
 func Load(s Source) (Config, error) {
 	var data []byte

@@ -249,7 +249,7 @@ func (c *clientConn) skipEmptyLines() bool {
 	}
 }
 
-// refuseHead answers what is no request; the connection ends.
+// refuseHead answers what is not a request; the connection ends.
 func (c *clientConn) refuseHead(err error) bool {
 	var bad *http1.Error
 	switch f := http1.Foreign(c.src.unread()); {

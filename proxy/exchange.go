@@ -112,7 +112,7 @@ func (c *clientConn) exchange(e *exchange) bool {
 	defer c.detach()
 	if e.up != nil {
 		// It may take as long as the client likes. Where there is room for no stream it
-		// stays what it is: a request with a body is no less welcome.
+		// stays what it is: a request with a body is just as welcome.
 		_ = e.counts.stream(up)
 	}
 	err = c.readResponse(e, b)

@@ -77,7 +77,7 @@ func (w *watcher) run() {
 // tell sets the coarse clock.
 func (w *watcher) tell() { w.now.Store(time.Since(w.begin).Milliseconds() + 1) }
 
-// nothing says that there is nobody to watch; whoever comes wakes the watcher.
+// nothing reports an empty watch list; a newcomer wakes the watcher.
 func (w *watcher) nothing() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

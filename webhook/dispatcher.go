@@ -49,7 +49,7 @@ func New(set *Settings, nodeID string, m *metrics.Metrics, log *slog.Logger) *Di
 func (d *Dispatcher) Wants(name string) bool { return d.settings.Load().Wants(name) }
 
 // Connect asks who may come in, by the settings with which the handshake began. It
-// makes one attempt; a 4xx is an Answer, all that is none wraps ErrUnavailable. It
+// makes one attempt; a 4xx is an Answer, everything else that is not one wraps ErrUnavailable. It
 // waits no longer than ctx.
 func (d *Dispatcher) Connect(ctx context.Context, set *Settings, ev *Event) (Answer, error) {
 	type result struct {

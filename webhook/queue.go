@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// messageTries is how often a message is sent at the most (SPEC §11 Webhooks).
+// messageTries is how often a message is sent at most (SPEC §11 Webhooks).
 const messageTries = 3
 
 // errClosed is what is asked while the dispatcher closes.

@@ -27,7 +27,7 @@ func (r *retries) Pop() any {
 }
 
 // line is a list of jobs in the order in which they came. Each knows its neighbours,
-// so that one takes no memory of its own and can be taken out.
+// so that one takes no extra memory and can be taken out.
 type line struct {
 	front, back *job
 	len         int

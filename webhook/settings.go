@@ -19,7 +19,7 @@ import (
 type Settings struct {
 	wanted      map[string]bool
 	targets     map[string]*fasthttp.URI // by event; "{event}" replaced
-	to          *httpclient.Target       // nil: there is no webhook
+	to          *httpclient.Target       // nil: no webhook
 	client      *httpclient.Client
 	signer      *signer
 	timeout     time.Duration

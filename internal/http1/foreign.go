@@ -20,7 +20,7 @@ var foreign = []struct {
 	{"\x00\r\nQUIT\n", ErrProxyV2}, // behind what looks like two empty lines
 }
 
-// Foreign names the protocol of what is no request of HTTP/1.1 by its first bytes,
+// Foreign names the protocol of what is not an HTTP/1.1 request by its first bytes,
 // five at least; nil if it is not known.
 func Foreign(b []byte) *Error {
 	for _, f := range foreign {

@@ -23,7 +23,7 @@ var (
 	errLocation  = errors.New("redirected to no http:// or https:// URL")
 )
 
-// Fetch GETs rawURL on a connection of its own and returns the body of the 200. It
+// Fetch GETs rawURL on a new connection and returns the body of the 200. It
 // follows a few redirects, never from https to http. It is cut off when ctx ends.
 func Fetch(ctx context.Context, rawURL string, maxBody int, timeout time.Duration) ([]byte, error) {
 	deadline := time.Now().Add(timeout)
