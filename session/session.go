@@ -54,11 +54,11 @@ func (s *Session) Expires() time.Time {
 // ExpireAt sets when the session ends, to the second after; zero is never, and so is
 // what a uint32 of seconds does not reach (2106).
 func (s *Session) ExpireAt(t time.Time) {
-	at := t.Add(time.Second - 1).Unix()
+	at := max(1, t.Add(time.Second-1).Unix()) // 0 would be never
 	if t.IsZero() || at > math.MaxUint32 {
 		at = 0
 	}
-	s.expires.Store(uint32(max(at, 0)))
+	s.expires.Store(uint32(at))
 }
 
 // ProtocolIndex names what the session speaks; see [Engine.Protocol].

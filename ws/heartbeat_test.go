@@ -94,6 +94,21 @@ func TestConn_IsAttendedAtWhateverComesFirst(t *testing.T) {
 	f(30, 70, 2*second, 30)
 }
 
+func TestConn_EndsAtOnceWhereItsTimeIsOver(t *testing.T) {
+	for _, at := range []time.Time{time.Unix(0, 0), time.Now().Add(-time.Hour)} {
+		c, _ := bareConn()
+		c.pingAt = never
+		c.session.ExpireAt(at)
+		c.mu.Lock()
+		due := c.dueLocked()
+		c.keepAliveLocked(c.loop.now())
+		c.mu.Unlock()
+		if c.ended != endExpired || due > c.loop.now()+2 {
+			t.Errorf("%v: ended by %v, due at %d", at, c.ended, due)
+		}
+	}
+}
+
 // After a pause of the machine the deadlines of many pongs are over that lie in
 // their sockets: who is read later than others must not be closed for it.
 func TestHeartbeat_APongThatWasNotReadYetIsNoMissingOne(t *testing.T) {
