@@ -60,7 +60,7 @@ func newRedis(t testing.TB, addr, prefix string, i int) *broker.Redis {
 func started(t testing.TB, addr string) (*broker.Redis, *atomic.Int64) {
 	t.Helper()
 	b, got := newRedis(t, addr, "pc", 0), &atomic.Int64{}
-	if err := b.Start(func(string, []byte) { got.Add(1) }); err != nil {
+	if err := b.Start(func(broker.Message) { got.Add(1) }); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close() })
@@ -82,7 +82,7 @@ func TestRedis_DownAtStartIsTriedAgain(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := b.Subscribe(ctx, "user:a"); !errors.Is(err, broker.ErrUnavailable) {
+	if err := b.Subscribe(ctx, broker.Topics("user:a")...); !errors.Is(err, broker.ErrUnavailable) {
 		t.Errorf("subscribe: got %v, want ErrUnavailable", err)
 	}
 	server.Restart(t)
@@ -98,7 +98,7 @@ func TestRedis_KilledAndRestartedIsSubscribedAnewWithin2s(t *testing.T) {
 	for i := range all {
 		all[i] = fmt.Sprint("user:", i)
 	}
-	if err := b.Subscribe(t.Context(), append(all, "user:a")...); err != nil {
+	if err := b.Subscribe(t.Context(), broker.Topics(append(all, "user:a")...)...); err != nil {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, "it is up", b.Up)
@@ -146,8 +146,8 @@ func TestRedis_HangingFailsWithin3sAndRecovers(t *testing.T) {
 
 func TestMemory_PublishesWithoutAllocating(t *testing.T) {
 	b := broker.NewMemory()
-	_ = b.Start(func(string, []byte) {})
-	_ = b.Subscribe(t.Context(), "user:a")
+	_ = b.Start(func(broker.Message) {})
+	_ = b.Subscribe(t.Context(), broker.Topics("user:a")...)
 	batch := []broker.Publication{{Topic: "user:a", Payload: []byte("m")}}
 	if n := testing.AllocsPerRun(100, func() { b.Publish(context.Background(), batch) }); n > 0 {
 		t.Errorf("%v allocations", n)
@@ -156,8 +156,8 @@ func TestMemory_PublishesWithoutAllocating(t *testing.T) {
 
 func BenchmarkMemory_Publish(b *testing.B) {
 	m := broker.NewMemory()
-	_ = m.Start(func(string, []byte) {})
-	_ = m.Subscribe(b.Context(), "user:a")
+	_ = m.Start(func(broker.Message) {})
+	_ = m.Subscribe(b.Context(), broker.Topics("user:a")...)
 	batch := []broker.Publication{{Topic: "user:a", Payload: []byte("m")}}
 	b.ReportAllocs()
 	for b.Loop() {

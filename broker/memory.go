@@ -64,16 +64,16 @@ func (b *Memory) publish(p *Publication) {
 	}
 	if _, ok := s.topics[p.Topic]; ok {
 		p.Nodes = 1
-		b.receive(p.Topic, p.Payload)
+		b.receive(Message{Topic: p.Topic, Payload: p.Payload})
 	}
 }
 
 // Subscribe implements Broker.
-func (b *Memory) Subscribe(_ context.Context, topics ...string) error {
-	for _, t := range topics {
-		s := b.shard(t)
+func (b *Memory) Subscribe(_ context.Context, wanted ...Subscription) error {
+	for _, w := range wanted {
+		s := b.shard(w.Topic)
 		s.mu.Lock()
-		s.topics[t] = struct{}{}
+		s.topics[w.Topic] = struct{}{}
 		s.mu.Unlock()
 	}
 	return nil

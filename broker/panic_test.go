@@ -15,7 +15,8 @@ import (
 func TestRedis_APanicOfTheReceiverLosesOneMessage(t *testing.T) {
 	b := newRedis(t, redistest.Start(t).Addr, "pc", 0)
 	got := make(chan string, 8)
-	if err := b.Start(func(_ string, payload []byte) {
+	if err := b.Start(func(m broker.Message) {
+		payload := m.Payload
 		if string(payload) == "panic" {
 			panic("test")
 		}
@@ -27,7 +28,7 @@ func TestRedis_APanicOfTheReceiverLosesOneMessage(t *testing.T) {
 	testkit.Eventually(t, "the broker is up", b.Up)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if err := b.Subscribe(ctx, "user:ann"); err != nil {
+	if err := b.Subscribe(ctx, broker.Topics("user:ann")...); err != nil {
 		t.Fatal(err)
 	}
 	for _, payload := range []string{"panic", "next"} {

@@ -80,8 +80,8 @@ func (b *Redis) Publish(ctx context.Context, batch []Publication) {
 }
 
 // Subscribe implements Broker.
-func (b *Redis) Subscribe(ctx context.Context, topics ...string) error {
-	return b.subscriber.await(ctx, topics)
+func (b *Redis) Subscribe(ctx context.Context, wanted ...Subscription) error {
+	return b.subscriber.await(ctx, wanted)
 }
 
 // Unsubscribe implements Broker.

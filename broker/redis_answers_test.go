@@ -31,7 +31,7 @@ func observe(t *testing.T, node string, cfg config.Redis) *observed {
 		t.Fatal(err)
 	}
 	o.Redis = b
-	if err := b.Start(func(string, []byte) { o.got.Add(1) }); err != nil {
+	if err := b.Start(func(broker.Message) { o.got.Add(1) }); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close() })
@@ -47,7 +47,7 @@ func TestRedis_ADemotedMasterIsLeft(t *testing.T) {
 	vip := redistest.NewVIP(t, old.Addr)
 	cfg := config.Redis{Addresses: []string{vip.Addr}, Prefix: "pc"}
 	a, b := observe(t, "a", cfg), observe(t, "b", cfg)
-	if err := errors.Join(a.Subscribe(t.Context(), "user:x"), b.Subscribe(t.Context(), "user:x")); err != nil {
+	if err := errors.Join(a.Subscribe(t.Context(), broker.Topics("user:x")...), b.Subscribe(t.Context(), broker.Topics("user:x")...)); err != nil {
 		t.Fatal(err)
 	}
 	vip.Point(next.Addr)
@@ -100,7 +100,7 @@ func TestRedis_APushToADemotedMasterIsRefused(t *testing.T) {
 func TestRedis_AFullOneStillCarriesMessages(t *testing.T) {
 	server := redistest.Start(t)
 	o := observe(t, "a", config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"})
-	if err := o.Subscribe(t.Context(), "user:a"); err != nil {
+	if err := o.Subscribe(t.Context(), broker.Topics("user:a")...); err != nil {
 		t.Fatal(err)
 	}
 	f := func(answer string, begin, end []any) {
@@ -156,7 +156,7 @@ func TestRedis_SaysWhatRedisAnswered(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer b.Close()
-		if err := b.Start(func(string, []byte) {}); err != nil {
+		if err := b.Start(func(broker.Message) {}); err != nil {
 			t.Fatal(err)
 		}
 		testkit.Eventually(t, want+" is logged", func() bool { return o.log.Has(want) })
@@ -179,7 +179,7 @@ func TestRedis_DatabasesAreApart(t *testing.T) {
 		t.Helper()
 		one.Prefix, other.Prefix = "pc", "pc"
 		a, b := observe(t, "a", one), observe(t, "b", other)
-		if err := errors.Join(a.Subscribe(t.Context(), "user:a"), b.Subscribe(t.Context(), "user:a")); err != nil {
+		if err := errors.Join(a.Subscribe(t.Context(), broker.Topics("user:a")...), b.Subscribe(t.Context(), broker.Topics("user:a")...)); err != nil {
 			t.Fatal(err)
 		}
 		if p := publish(a); p.Nodes != nodes {

@@ -46,7 +46,7 @@ func TestRedis_DoesNotStartWithAnotherLayout(t *testing.T) {
 	server := redistest.Start(t)
 	server.Do(t, "SET", "pc:layout", "0")
 	o, _ := layoutNode(t, server.Addr)
-	err := o.Start(func(string, []byte) {})
+	err := o.Start(func(broker.Message) {})
 	if !errors.Is(err, broker.ErrLayout) {
 		t.Fatalf("start: %v, want ErrLayout", err)
 	}
@@ -67,7 +67,7 @@ func TestRedis_StaysDownWhileRedisHasAnotherLayout(t *testing.T) {
 	server.Kill()
 	vip := redistest.NewVIP(t, server.Addr)
 	o, seats := layoutNode(t, vip.Addr)
-	if err := o.Start(func(string, []byte) {}); err != nil {
+	if err := o.Start(func(broker.Message) {}); err != nil {
 		t.Fatal(err)
 	}
 	other := redistest.Start(t)

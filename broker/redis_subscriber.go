@@ -51,12 +51,12 @@ func newSubscriber(l *link) *subscriber {
 func (s *subscriber) listen(topic string, l listener) {
 	s.own[topic] = l
 	s.order = append(s.order, topic)
-	s.table.want(topic)
+	s.table.want(Subscription{Topic: topic})
 }
 
 // await is Broker.Subscribe.
-func (s *subscriber) await(ctx context.Context, topics []string) error {
-	for _, confirmed := range s.table.want(topics...) {
+func (s *subscriber) await(ctx context.Context, wanted []Subscription) error {
+	for _, confirmed := range s.table.want(wanted...) {
 		select {
 		case <-confirmed:
 			continue
@@ -225,5 +225,5 @@ func (s *subscriber) message(m *redis.Message) {
 		own.take(m.Payload)
 		return
 	}
-	s.receive(topic, []byte(m.Payload))
+	s.receive(Message{Topic: topic, Payload: []byte(m.Payload)})
 }

@@ -29,11 +29,12 @@ func newSubscriptions() *subscriptions {
 }
 
 // want notes topics as wanted and returns what to wait for.
-func (s *subscriptions) want(topics ...string) []<-chan struct{} {
+func (s *subscriptions) want(wanted ...Subscription) []<-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	waits := make([]<-chan struct{}, 0, len(topics))
-	for _, t := range topics {
+	waits := make([]<-chan struct{}, 0, len(wanted))
+	for i := range wanted {
+		t := wanted[i].Topic
 		sub := s.topics[t]
 		if sub == nil {
 			sub = &subscription{confirmed: make(chan struct{})}

@@ -52,7 +52,7 @@ func startSeats(t testing.TB, addr, prefix string, i int, l config.Limits, evict
 	b := newRedis(t, addr, prefix, i)
 	s := b.NewSeats(l)
 	s.Start(evict)
-	if err := b.Start(func(string, []byte) {}); err != nil {
+	if err := b.Start(func(broker.Message) {}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close() })

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pushcart/pushcart/internal/apierror"
 
+	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -135,7 +136,7 @@ func TestHub_DropsWhatRefersToNoBulk(t *testing.T) {
 	h := alone(t)
 	c := join(t, h, "42")
 	e := envelope{bulk: &bulkRef{node: "nobody", number: 1}}
-	h.receive("user:42", e.append(nil))
+	h.receive(broker.Message{Topic: "user:42", Payload: e.append(nil)})
 	h.lanes.published(t.Context(), h.lanes.to("user:42", envelopePush))
 	if got := testkit.Metric(t, h.metrics.Handler(), "pushcart_fanout_dropped_total"); got != 1 {
 		t.Errorf("dropped: %v, want 1", got)

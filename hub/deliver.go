@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/pushcart/pushcart/broker"
 )
 
 const (
@@ -27,7 +29,8 @@ type delivery struct {
 var deliveries = sync.Pool{New: func() any { return new(delivery) }}
 
 // receive is the broker's Receiver. It must not wait.
-func (h *Hub) receive(topic string, payload []byte) {
+func (h *Hub) receive(m broker.Message) {
+	topic, payload := m.Topic, m.Payload
 	switch kind := envelopeKind(payload); kind {
 	case envelopePush, envelopeOrder, envelopeQuery:
 		h.lanes.push(h.lanes.to(topic, kind), task{topic: topic, payload: payload})

@@ -90,7 +90,7 @@ func FuzzHub_ReceivesAnything(f *testing.F) {
 	c := join(f, h, "42", "news")
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, topic := range []string{"user:42", "channel:news", "all", "node:" + h.node, "what"} {
-			h.receive(topic, bytes.Clone(b))
+			h.receive(broker.Message{Topic: topic, Payload: bytes.Clone(b)})
 			h.lanes.published(t.Context(), h.lanes.to(topic, envelopeKind(b)))
 		}
 		c.mu.Lock()
@@ -110,7 +110,7 @@ func TestHub_SaysWhenItCannotRead(t *testing.T) {
 		before := log.Lines()
 		h.rate = ratelog.New(h.log) // as if a minute had passed
 		for range 3 {
-			h.receive("user:42", []byte(b))
+			h.receive(broker.Message{Topic: "user:42", Payload: []byte(b)})
 			h.lanes.published(t.Context(), h.lanes.to("user:42", envelopeOrder))
 		}
 		if log.Lines() != before+1 {

@@ -87,7 +87,7 @@ func (h *Hub) Start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
-	if err := h.broker.Subscribe(ctx, topicAll, nodeTopic+h.node); err != nil {
+	if err := h.broker.Subscribe(ctx, broker.Topics(topicAll, nodeTopic+h.node)...); err != nil {
 		h.log.Debug("broker not ready yet", "err", err) // it says so itself when it is away
 	}
 	t := time.NewTicker(startWait / 200)
@@ -144,7 +144,7 @@ func (h *Hub) subscribe(ctx context.Context, topics ...string) error {
 	if !h.broker.Up() {
 		ctx = ended
 	}
-	return h.broker.Subscribe(ctx, topics...)
+	return h.broker.Subscribe(ctx, broker.Topics(topics...)...)
 }
 
 // ended is for a Subscribe that must not wait: the topics are wanted from then on.

@@ -207,11 +207,11 @@ func TestLanes_AreBounded(t *testing.T) {
 	stuck := joinStuck(t, h, "", "news")
 	e := envelope{payload: make([]byte, 1<<20)}
 	b := e.append(nil)
-	h.receive("channel:news", b)
+	h.receive(broker.Message{Topic: "channel:news", Payload: b})
 	<-stuck.entered
 	const most = maxWaiting >> 20
 	for range 2 * most {
-		h.receive("channel:news", b)
+		h.receive(broker.Message{Topic: "channel:news", Payload: b})
 	}
 	if got := testkit.Metric(t, m.Handler(), "pushcart_fanout_dropped_total"); got < most || got > most+10 {
 		t.Errorf("dropped %.0f of %d messages of 1 MiB, want about %d", got, 2*most, most)
@@ -224,7 +224,7 @@ func TestLanes_AreBounded(t *testing.T) {
 	}
 	// Unicast has room of its own.
 	c := join(t, h, "42")
-	h.receive("user:42", b)
+	h.receive(broker.Message{Topic: "user:42", Payload: b})
 	waitForFrames(t, c, 1)
 	close(stuck.let)
 	if err := h.Close(); err != nil {

@@ -89,15 +89,16 @@ func (n *Network) publishLocked(p *broker.Publication) {
 	p.Nodes = len(n.topics[p.Topic])
 	for to := range n.topics[p.Topic] {
 		if n.Lose == nil || !n.Lose(to, p.Topic, p.Payload) {
-			to.receive(p.Topic, p.Payload)
+			to.receive(broker.Message{Topic: p.Topic, Payload: p.Payload})
 		}
 	}
 }
 
 // Subscribe implements broker.Broker.
-func (b *NetworkNode) Subscribe(ctx context.Context, topics ...string) error {
+func (b *NetworkNode) Subscribe(ctx context.Context, wanted ...broker.Subscription) error {
 	b.net.mu.Lock()
-	for _, topic := range topics {
+	for _, w := range wanted {
+		topic := w.Topic
 		if b.net.topics[topic] == nil {
 			b.net.topics[topic] = map[*NetworkNode]bool{}
 		}

@@ -63,10 +63,10 @@ func start(t *testing.T, cluster Cluster, n int) []*node {
 	return nodes
 }
 
-func (n *node) receive(topic string, payload []byte) {
+func (n *node) receive(m broker.Message) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.got[topic] = append(n.got[topic], string(payload))
+	n.got[m.Topic] = append(n.got[m.Topic], string(m.Payload))
 }
 
 func (n *node) received(topic string) []string {
@@ -79,7 +79,7 @@ func (n *node) subscribe(t *testing.T, topics ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := n.Subscribe(ctx, topics...); err != nil {
+	if err := n.Subscribe(ctx, broker.Topics(topics...)...); err != nil {
 		t.Fatal(err)
 	}
 }
