@@ -29,7 +29,7 @@ import (
 const (
 	// layoutVersion changes whenever a name in this file does: nodes with different
 	// layouts must not share data.
-	layoutVersion = "1"
+	layoutVersion = "2"
 
 	partitions        = 64
 	slots             = 16384
@@ -68,8 +68,18 @@ func (k *keys) topic(channel string) string {
 	return channel
 }
 
-// seen holds the digest of the content that an id was used for on a topic. Names and
-// ids may contain any character, so that only a hash keeps the two apart.
+// record is what is known of a topic's stream, messages are what it keeps.
+func (k *keys) record(topic string) string {
+	return k.in[partitionOf(nameOf(topic))] + "stream:" + topic
+}
+
+func (k *keys) messages(topic string) string {
+	return k.in[partitionOf(nameOf(topic))] + "messages:" + topic
+}
+
+// seen holds the digest of the content that an id was used for on a topic, and the
+// position that it got where it was kept. Names and ids may contain any character, so
+// that only a hash keeps the two apart.
 func (k *keys) seen(topic, id string) string {
 	sum := sha256.Sum256([]byte(topic))
 	return k.in[partitionOf(nameOf(topic))] + "seen:" + hex.EncodeToString(sum[:8]) + ":" + id

@@ -11,11 +11,11 @@ import (
 
 // The layout is a promise to nodes that run already: to change what this test wants
 // is to change layoutVersion.
-func TestKeys_Layout1(t *testing.T) {
+func TestKeys_Layout2(t *testing.T) {
 	k := newKeys("pc", 7)
 	seats := k.seats(partitionOf("ann"))
 	for _, c := range [][2]string{
-		{layoutVersion, "1"},
+		{layoutVersion, "2"},
 		{strings.Join(partitionTags[:], " "), "0ai 1br 2dq 3fp 4j 5x 6bc 7ax 8ac 9bx 10i 11bs 12k 13y 14fd 15da " +
 			"16j 17x 18d 19r 20bi 21ar 22r 23d 24bh 25as 26r 27d 28bc 29ax 30fj 31dk " +
 			"32z 33h 34fh 35di 36ac 37bx 38fc 39db 40db 41fc 42az 43ba 44a 45s 46fr 47ds " +
@@ -27,6 +27,8 @@ func TestKeys_Layout1(t *testing.T) {
 		{k.channel("node:N1"), "pc:7:{8ac}:node:N1"},
 		{k.channel(canaryTopic("N1")), "pc:7:{8ac}:canary:N1"},
 		{k.seen("user:ann", "id:1"), "pc:{9bx}:seen:b7b15a392649eaf5:id:1"},
+		{k.record("user:ann"), "pc:{9bx}:stream:user:ann"},
+		{k.messages("user:ann"), "pc:{9bx}:messages:user:ann"},
 		{k.probe("N1"), "pc:{8ac}:probe:N1"},
 		{k.leases(), "pc:{0ai}:seats:leases"},
 		{seats.users, "pc:{9bx}:seats:user:"}, {seats.nodes, "pc:{9bx}:seats:nodes"}, {seats.lost, "pc:{9bx}:seats:lost:"}, {seats.told, "pc:7:{9bx}:seats:9:"},

@@ -16,11 +16,13 @@ type Redis struct {
 	link       *link
 	publisher  *publisher
 	subscriber *subscriber
+	streams    *streams
 }
 
 var (
-	_ Broker = (*Memory)(nil)
-	_ Broker = (*Redis)(nil)
+	_ Broker  = (*Memory)(nil)
+	_ Broker  = (*Redis)(nil)
+	_ Streams = (*Redis)(nil)
 )
 
 // NewRedis returns a broker that connects at Start.
@@ -29,7 +31,9 @@ func NewRedis(cfg config.Redis, nodeID string, m *metrics.Metrics, log *slog.Log
 	if err != nil {
 		return nil, err
 	}
-	b := &Redis{link: l, publisher: newPublisher(l), subscriber: newSubscriber(l)}
+	streams := newStreams(l)
+	streams.lost = m.FanoutDropped.Inc
+	b := &Redis{link: l, publisher: newPublisher(l), subscriber: newSubscriber(l, streams), streams: streams}
 	m.Gauge("pushcart_redis_publish_queue", "Publications that wait for Redis.",
 		func() float64 { return float64(b.publisher.waiting()) })
 	return b, nil
@@ -49,9 +53,11 @@ func (b *Redis) Start(receive Receiver) error {
 		return err
 	}
 	c := newCanary(b.link, b.publisher, b.subscriber)
-	b.subscriber.receive = receive
+	b.streams.hand = receive
+	b.streams.wanted = b.subscriber.table.wants
 	b.link.run("publishing to Redis", b.publisher.run)
 	b.link.run("subscription at Redis", b.subscriber.run)
+	b.link.run("reading from Redis", b.streams.run)
 	b.link.run("probes of Redis", c.watch)
 	return nil
 }
@@ -81,11 +87,36 @@ func (b *Redis) Publish(ctx context.Context, batch []Publication) {
 
 // Subscribe implements Broker.
 func (b *Redis) Subscribe(ctx context.Context, wanted ...Subscription) error {
-	return b.subscriber.await(ctx, wanted)
+	opened := b.streams.open(wanted)
+	if err := b.subscriber.await(ctx, wanted); err != nil {
+		return err
+	}
+	b.streams.ensure(opened)
+	return b.streams.await(ctx, opened)
 }
 
 // Unsubscribe implements Broker.
-func (b *Redis) Unsubscribe(topics ...string) { b.subscriber.table.leave(topics) }
+func (b *Redis) Unsubscribe(topics ...string) {
+	b.subscriber.table.leave(topics)
+	b.streams.feeds.remove(topics)
+}
+
+// Read implements Streams.
+func (b *Redis) Read(ctx context.Context, q Query) (Range, error) {
+	if !b.Up() {
+		return Range{}, ErrUnavailable
+	}
+	return b.streams.read(ctx, &q)
+}
+
+// Forget implements Streams.
+func (b *Redis) Forget(ctx context.Context, topic string) error {
+	if !b.Up() {
+		return ErrUnavailable
+	}
+	_, err := b.streams.wait(ctx, &reading{topic: topic, forget: true})
+	return err
+}
 
 // Up implements Broker: the last probe came back.
 func (b *Redis) Up() bool { return b.link.health.isUp() }

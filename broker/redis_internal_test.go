@@ -26,8 +26,7 @@ func unstarted(t *testing.T, addr string) *Redis {
 func TestRedis_RepeatsNothingForCallersThatAreGone(t *testing.T) {
 	server := redistest.Start(t)
 	p := unstarted(t, server.Addr).publisher
-	p.reconnect()
-	defer p.client.Close()
+	defer p.hangUp()
 	entryOf := func(id string, givenUp bool) *entry {
 		c := &call{left: 1, givenUp: givenUp, done: make(chan struct{})}
 		return &entry{Publication: Publication{Topic: "user:a", ID: id}, call: c}

@@ -34,12 +34,12 @@ func TestRedis_TheFirstNodeNotesTheLayout(t *testing.T) {
 	server := redistest.Start(t)
 	observe(t, "a", config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"})
 	observe(t, "b", config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"})
-	if got, ttl := server.Do(t, "GET", "pc:layout"), server.Do(t, "TTL", "pc:layout"); got != "1" || ttl != "-1" {
-		t.Errorf("layout %q for %s s, want 1 for ever", got, ttl)
+	if got, ttl := server.Do(t, "GET", "pc:layout"), server.Do(t, "TTL", "pc:layout"); got != "2" || ttl != "-1" {
+		t.Errorf("layout %q for %s s, want 2 for ever", got, ttl)
 	}
 	server.Do(t, "FLUSHALL")
 	server.Do(t, "CLIENT", "KILL", "TYPE", "pubsub")
-	testkit.Eventually(t, "the layout is noted in an emptied Redis", func() bool { return server.Do(t, "GET", "pc:layout") == "1" })
+	testkit.Eventually(t, "the layout is noted in an emptied Redis", func() bool { return server.Do(t, "GET", "pc:layout") == "2" })
 }
 
 func TestRedis_DoesNotStartWithAnotherLayout(t *testing.T) {
@@ -50,7 +50,7 @@ func TestRedis_DoesNotStartWithAnotherLayout(t *testing.T) {
 	if !errors.Is(err, broker.ErrLayout) {
 		t.Fatalf("start: %v, want ErrLayout", err)
 	}
-	for _, want := range []string{"pc:layout", `"0"`, `"1"`, "redis.prefix"} {
+	for _, want := range []string{"pc:layout", `"0"`, `"2"`, "redis.prefix"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not name %s: %v", want, err)
 		}
@@ -71,7 +71,7 @@ func TestRedis_StaysDownWhileRedisHasAnotherLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := redistest.Start(t)
-	other.Do(t, "SET", "pc:layout", "2")
+	other.Do(t, "SET", "pc:layout", "3")
 	vip.Point(other.Addr)
 	testkit.Eventually(t, "health says so", func() bool { return errors.Is(o.Health(), broker.ErrLayout) })
 	testkit.Eventually(t, "the log has an error", func() bool { return o.log.Has("level=ERROR") && o.log.Has("pc:layout") })

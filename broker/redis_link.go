@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,6 +27,8 @@ type link struct {
 	ctx    context.Context // ends with close
 	health *health
 	guard  *guard.Guard
+	// policy is how Redis evicts, once that was warned of.
+	policy atomic.Pointer[string]
 
 	options *redis.Options
 	cancel  context.CancelFunc

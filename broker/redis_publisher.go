@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 const (
@@ -29,8 +27,8 @@ type publisher struct {
 	wake   chan struct{}
 
 	// Of the loop only.
-	client *redis.Client
-	proven time.Time // when a write was taken
+	conn   *connection // nil: to be made
+	proven time.Time   // when a write was taken
 }
 
 // entry is one publication on its way. Its caller may have given up.
@@ -147,12 +145,12 @@ func (p *publisher) publish(ctx context.Context, batch []Publication) {
 		return
 	}
 	for i, e := range entries {
-		batch[i].Nodes, batch[i].Duplicate, batch[i].Err = e.Nodes, e.Duplicate, e.Err
+		batch[i].Nodes, batch[i].Duplicate, batch[i].Position, batch[i].Err = e.Nodes, e.Duplicate, e.Position, e.Err
 	}
 }
 
 func fail(batch []Publication, err error) {
 	for i := range batch {
-		batch[i].Nodes, batch[i].Duplicate, batch[i].Err = 0, false, err
+		batch[i].Nodes, batch[i].Duplicate, batch[i].Position, batch[i].Err = 0, false, Position{}, err
 	}
 }

@@ -17,8 +17,7 @@ const proveEvery = 100 * time.Millisecond
 
 // run is the publisher's goroutine.
 func (p *publisher) run() {
-	p.reconnect()
-	defer func() { _ = p.client.Close() }()
+	defer p.hangUp()
 	var buf []*entry
 	for {
 		select {
@@ -34,12 +33,19 @@ func (p *publisher) run() {
 	}
 }
 
-// reconnect has the publisher's next command go out on a new connection.
-func (p *publisher) reconnect() {
-	if p.client != nil {
-		_ = p.client.Close()
+// hangUp has the publisher's next command go out on a new connection.
+func (p *publisher) hangUp() {
+	if p.conn != nil {
+		_ = p.conn.Close()
 	}
-	p.client, p.proven = p.link.connect(onceSource), time.Time{}
+	p.conn, p.proven = nil, time.Time{}
+}
+
+func (p *publisher) connect() (err error) {
+	if p.conn == nil {
+		p.conn, err = p.link.open(p.link.ctx, onceSource, keepSource)
+	}
+	return err
 }
 
 func (p *publisher) refuseRest() {
@@ -55,7 +61,7 @@ func (p *publisher) refuseRest() {
 // at once cannot both succeed (SPEC §6.1). -1 is a duplicate, -2 a conflict.
 const onceSource = `
 local seen = redis.call('GET', KEYS[1])
-if seen then return seen == ARGV[1] and -1 or -2 end
+if seen then return string.match(seen, '^%x*') == ARGV[1] and -1 or -2 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return redis.call('PUBLISH', ARGV[3], ARGV[4])`
 
@@ -64,14 +70,18 @@ var once = redis.NewScript(onceSource)
 // send publishes entries in one round trip, and a write with them if the last is
 // some time ago: that a PUBLISH is answered does not say that it went anywhere.
 func (p *publisher) send(entries []*entry) {
-	pipe := p.client.Pipeline()
+	if err := p.connect(); err != nil {
+		settle(entries, err)
+		return
+	}
+	pipe := p.conn.Pipeline()
 	var proof *redis.StatusCmd
 	if time.Since(p.proven) >= proveEvery {
 		proof = p.link.prove(p.link.ctx, pipe)
 	}
 	cmds := make([]*redis.Cmd, len(entries))
 	for i, e := range entries {
-		cmds[i] = p.command(pipe, e)
+		cmds[i] = p.command(pipe, e, false)
 	}
 	_, _ = pipe.Exec(p.link.ctx) // each command has its own error
 	p.repeat(entries, cmds)
@@ -81,17 +91,37 @@ func (p *publisher) send(entries []*entry) {
 			wrong = err
 		}
 	}
-	if wrong != nil {
-		p.leave(wrong)
-	}
 	for i, e := range entries {
-		n, err := cmds[i].Int()
-		if wrong != nil {
-			err = wrong
+		if redis.HasErrorPrefix(cmds[i].Err(), "WRONGTYPE") {
+			p.link.wrongType(p.link.keys.record(e.Topic), p.link.keys.messages(e.Topic))
 		}
-		e.outcome(n, err)
+		e.outcome(cmds[i], wrong)
 		e.call.settle()
 	}
+	switch {
+	case wrong != nil:
+		p.leave(wrong)
+	case broken(cmds):
+		p.hangUp()
+	}
+}
+
+func settle(entries []*entry, err error) {
+	for _, e := range entries {
+		e.failed(err)
+		e.call.settle()
+	}
+}
+
+// broken: the connection ended before all was answered.
+func broken(cmds []*redis.Cmd) bool {
+	for _, c := range cmds {
+		var answer redis.Error
+		if err := c.Err(); err != nil && !errors.As(err, &answer) {
+			return true
+		}
+	}
+	return false
 }
 
 // proved takes what a write was answered, nil if there was none. It returns the
@@ -119,50 +149,116 @@ func (p *publisher) proved(proof *redis.StatusCmd) error {
 // leave gives up this server, and with it the other connections to it.
 func (p *publisher) leave(why error) {
 	p.link.leave(why)
-	p.reconnect()
+	p.hangUp()
 }
 
-// repeat is for a Redis that lost the script meanwhile (SCRIPT FLUSH): it is loaded
-// once, and what wanted it goes out again in one round trip, but for those whose
-// callers are gone.
+// repeat is for a Redis that lost the scripts meanwhile (SCRIPT FLUSH), or has another
+// name than the connection knows (a replica became a master under it): scripts are
+// loaded and the name is read once, and what wanted them goes out again in one round
+// trip, but for those whose callers are gone.
 func (p *publisher) repeat(entries []*entry, cmds []*redis.Cmd) {
 	var again []int
 	for i, cmd := range cmds {
-		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") && entries[i].call.waits() {
+		if (redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") || code(cmd) == otherServer) && entries[i].call.waits() {
 			again = append(again, i)
 		}
 	}
 	if again == nil {
 		return
 	}
-	pipe := p.client.Pipeline()
-	pipe.ScriptLoad(p.link.ctx, onceSource) // not once.Load, which takes the hash from an answer that is not here yet
+	if err := p.link.greet(p.link.ctx, p.conn, []string{onceSource, keepSource}); err != nil {
+		return
+	}
+	pipe := p.conn.Pipeline()
 	for _, i := range again {
-		cmds[i] = p.command(pipe, entries[i])
+		cmds[i] = p.command(pipe, entries[i], code(cmds[i]) == otherServer)
 	}
 	_, _ = pipe.Exec(p.link.ctx)
 }
 
-func (p *publisher) command(to redis.Pipeliner, e *entry) *redis.Cmd {
-	channel := p.link.keys.channel(e.Topic)
-	if e.ID == "" {
+// command is what publishes an entry. fork: a stream that another server wrote to last
+// begins a new epoch.
+func (p *publisher) command(to redis.Pipeliner, e *entry, fork bool) *redis.Cmd {
+	k := p.link.keys
+	channel := k.channel(e.Topic)
+	switch {
+	case e.Keep.Keeps():
+		return p.keep(to, e, channel, fork)
+	case e.ID == "":
 		return to.Do(p.link.ctx, "publish", channel, e.Payload)
 	}
-	return once.EvalSha(p.link.ctx, to, []string{p.link.keys.seen(e.Topic, e.ID)},
+	return once.EvalSha(p.link.ctx, to, []string{k.seen(e.Topic, e.ID)},
 		strconv.FormatUint(e.Digest, 16), DuplicateWindow.Milliseconds(), channel, e.Payload)
 }
 
-func (e *entry) outcome(n int, err error) {
-	switch {
-	case errors.Is(err, context.Canceled):
-		e.Err = ErrClosed
-	case err != nil:
-		e.Err = fmt.Errorf("%w: %s", ErrUnavailable, strings.TrimPrefix(err.Error(), "redis: "))
-	case n == -1:
+// keep is the command that publishes a message and keeps it.
+func (p *publisher) keep(to redis.Pipeliner, e *entry, channel string, fork bool) *redis.Cmd {
+	k := p.link.keys
+	names := append(make([]string, 0, 3), k.record(e.Topic), k.messages(e.Topic))
+	args := append(make([]any, 0, 11), p.conn.server, flag(fork), newEpoch(), e.Keep.Messages,
+		e.Keep.Age.Milliseconds(), e.Keep.recordLife().Milliseconds(), e.TTL.Milliseconds(), channel, e.Payload)
+	if e.ID != "" {
+		names = append(names, k.seen(e.Topic, e.ID))
+		args = append(args, strconv.FormatUint(e.Digest, 16), DuplicateWindow.Milliseconds())
+	}
+	return keepScript.EvalSha(p.link.ctx, to, names, args...)
+}
+
+// flag is a condition as scripts know it.
+func flag(set bool) string {
+	if set {
+		return "1"
+	}
+	return ""
+}
+
+// What scripts return instead of a number of nodes.
+const (
+	duplicate   = -1
+	conflict    = -2
+	otherServer = -3
+)
+
+// code is the number of nodes, or one of the above, in an answer; 0 without one.
+func code(cmd *redis.Cmd) int {
+	v := cmd.Val()
+	if list, ok := v.([]any); ok && len(list) > 0 {
+		v = list[0]
+	}
+	n, _ := v.(int64)
+	return int(n)
+}
+
+// outcome fills in what became of an entry; wrong says that its server must not be
+// used.
+func (e *entry) outcome(cmd *redis.Cmd, wrong error) {
+	err := cmd.Err()
+	if wrong != nil {
+		err = wrong
+	}
+	if err != nil {
+		e.failed(err)
+		return
+	}
+	if list, ok := cmd.Val().([]any); ok && len(list) == 3 {
+		e.Position = Position{parseOffset(text(list, 1)), text(list, 2)}
+	}
+	switch n := code(cmd); n {
+	case duplicate:
 		e.Duplicate = true
-	case n == -2:
+	case conflict:
 		e.Err = ErrConflict
+	case otherServer: // it changed again meanwhile
+		e.Err = ErrUnavailable
 	default:
 		e.Nodes = n
 	}
+}
+
+func (e *entry) failed(err error) {
+	if errors.Is(err, context.Canceled) {
+		e.Err = ErrClosed
+		return
+	}
+	e.Err = fmt.Errorf("%w: %s", ErrUnavailable, strings.TrimPrefix(err.Error(), "redis: "))
 }

@@ -22,10 +22,11 @@ type subscriber struct {
 	link  *link
 	table *subscriptions
 
+	streams *streams
+
 	// Set before run.
-	receive Receiver
-	own     map[string]listener // by topic
-	order   []string            // of own
+	own   map[string]listener // by topic
+	order []string            // of own
 
 	mu   sync.Mutex    // guards conn
 	conn *redis.PubSub // nil while there is none
@@ -40,8 +41,8 @@ type listener struct {
 	confirmed func()
 }
 
-func newSubscriber(l *link) *subscriber {
-	s := &subscriber{link: l, table: newSubscriptions(), own: map[string]listener{}}
+func newSubscriber(l *link, streams *streams) *subscriber {
+	s := &subscriber{link: l, streams: streams, table: newSubscriptions(), own: map[string]listener{}}
 	l.onLeave(s.interrupt)
 	return s
 }
@@ -213,9 +214,14 @@ func (s *subscriber) channel(topic string) string {
 func (s *subscriber) answer(m *redis.Subscription) {
 	topic := s.link.keys.topic(m.Channel)
 	s.table.confirm(topic, m.Kind)
-	if own, ok := s.own[topic]; ok && m.Kind == "subscribe" {
-		own.confirmed()
+	if m.Kind != "subscribe" {
+		return
 	}
+	if own, ok := s.own[topic]; ok {
+		own.confirmed()
+		return
+	}
+	s.streams.subscribed(topic)
 }
 
 func (s *subscriber) message(m *redis.Message) {
@@ -225,5 +231,5 @@ func (s *subscriber) message(m *redis.Message) {
 		own.take(m.Payload)
 		return
 	}
-	s.receive(Message{Topic: topic, Payload: []byte(m.Payload)})
+	s.streams.message(topic, m.Payload)
 }

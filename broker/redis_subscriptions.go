@@ -151,6 +151,14 @@ func (s *subscriptions) restart(last []string) {
 	s.wakeLocked()
 }
 
+// wants says whether a topic is wanted.
+func (s *subscriptions) wants(topic string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub := s.topics[topic]
+	return sub != nil && sub.wanted
+}
+
 // listening is the number of the connection on which a topic's messages come, 0 if
 // they come on none.
 func (s *subscriptions) listening(topic string) int {

@@ -62,8 +62,9 @@ type Message struct {
 	Payload []byte
 	// Position is the message's own; without an offset it is not kept.
 	Position Position
-	// Time is when the broker took a message that Read returns, in Unix milliseconds.
+	// Time is when the broker took a message that is kept, in Unix milliseconds.
 	Time int64
+	ends int64 // when its TTL ends; 0: never
 }
 
 // Query is a question to Read.
@@ -79,6 +80,9 @@ type Query struct {
 	Last  int
 	// Limit bounds the messages; 0, or more than MaxRead, is MaxRead.
 	Limit int
+	// Held may answer from what came to this node, where it is subscribed: for those
+	// that go on with what comes.
+	Held bool
 }
 
 // Range is what Read found.
@@ -92,8 +96,10 @@ type Range struct {
 	// Gap: messages after the position asked for are lost; Messages begin with the
 	// oldest that is kept.
 	Gap bool
-	// More: there are messages after these.
-	More bool
+	// More: there are messages after Reached, which is where this range ends: after its
+	// last message, or one that was left out.
+	More    bool
+	Reached uint64
 }
 
 // limit is how many messages are wanted.
@@ -137,6 +143,21 @@ func (r *record) after(p Position) (offset uint64, ok bool) {
 		ok = r.forks[i].Epoch == p.Epoch && p.Offset <= r.forks[i].Offset
 	}
 	return p.Offset, ok && p.Offset >= r.forgotten
+}
+
+// resume says after which offset somebody goes on who was given everything up to p as it
+// came, whether or not something between is lost. told is false where his epoch ended
+// before p and is not marked as lossy yet: others would be told that nothing is lost.
+func (r *record) resume(p Position) (offset uint64, told bool) {
+	if p.Epoch == r.Epoch {
+		return min(p.Offset, r.Offset), p.Offset <= r.Offset
+	}
+	for _, f := range r.forks {
+		if f.Epoch == p.Epoch {
+			return min(p.Offset, f.Offset), f.lossy || p.Offset <= f.Offset
+		}
+	}
+	return 0, true
 }
 
 // newEpoch names an epoch. One stream never gets the same name twice.

@@ -1,0 +1,102 @@
+package broker
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// answer is what Redis said to one reading of a stream.
+type answer struct {
+	record
+	exists bool
+	asked  uint64 // the offset after which was read
+	now    int64  // Redis' clock, in Unix milliseconds
+	more   bool
+	// messages may have gaps between them; one past its TTL has no payload.
+	messages []Message
+}
+
+// parseAnswer takes what readScript returned.
+func parseAnswer(topic string, asked uint64, reply []any) (*answer, error) {
+	a := &answer{asked: asked}
+	a.now = parseMillis(text(reply, 0))
+	if len(reply) == 1 {
+		return a, nil
+	}
+	if len(reply) < 6 {
+		return nil, fmt.Errorf("read a stream: %d values", len(reply))
+	}
+	a.exists = true
+	a.Epoch, a.Offset, a.forks = text(reply, 1), parseOffset(text(reply, 2)), parseForks(text(reply, 3))
+	a.forgotten, a.more = parseOffset(text(reply, 4)), text(reply, 5) == "1"
+	for i := 6; i+1 < len(reply); i += 2 {
+		offset, millis, _ := strings.Cut(text(reply, i), "-")
+		m := Message{Topic: topic, Position: Position{parseOffset(offset), a.Epoch}, Time: parseMillis(millis)}
+		if payload, ok := reply[i+1].(string); ok {
+			m.Payload = []byte(payload)
+		}
+		a.messages = append(a.messages, m)
+	}
+	return a, nil
+}
+
+// text is a value of a script's answer as text.
+func text(reply []any, i int) string {
+	switch v := reply[i].(type) {
+	case string:
+		return v
+	case int64:
+		return strconv.FormatInt(v, 10)
+	}
+	return ""
+}
+
+func parseMillis(s string) int64 {
+	n, _ := strconv.ParseInt(s, 10, 64)
+	return n
+}
+
+// since is what of the answer comes after an offset that it covers. Where messages are
+// missing between, it ends before them: who reads on finds the gap.
+func (a *answer) since(offset uint64) Range {
+	r := Range{Current: a.Position, More: a.more, Reached: offset}
+	for _, m := range beyond(a.messages, offset) {
+		if m.Position.Offset != r.Reached+1 {
+			if r.Reached > offset {
+				r.More = true
+				return r
+			}
+			r.Gap = true
+		}
+		r.Reached = m.Position.Offset
+		if m.Payload != nil {
+			r.Messages = append(r.Messages, m)
+		}
+	}
+	switch {
+	case r.More || r.Reached >= a.Offset:
+	case r.Reached > offset:
+		r.More = true
+	default:
+		r.Gap, r.Reached = true, a.Offset
+	}
+	return r
+}
+
+// kept is all of the answer, which begins with the oldest message that is kept.
+func (a *answer) kept() Range {
+	from := a.Offset
+	if len(a.messages) > 0 {
+		from = a.messages[0].Position.Offset - 1
+	}
+	return a.since(from)
+}
+
+// limit cuts what is too much for a query.
+func (r *Range) limit(most int) {
+	if len(r.Messages) > most {
+		r.Messages, r.More = r.Messages[:most:most], true
+		r.Reached = r.Messages[most-1].Position.Offset
+	}
+}

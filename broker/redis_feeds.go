@@ -1,0 +1,92 @@
+package broker
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// feeds are the streams that this node is subscribed to, by their partitions.
+type feeds struct {
+	count atomic.Int64
+	parts [partitions]struct {
+		mu sync.Mutex // guards m
+		m  map[string]*feed
+	}
+}
+
+func newFeeds() *feeds {
+	t := &feeds{}
+	for p := range t.parts {
+		t.parts[p].m = map[string]*feed{}
+	}
+	return t
+}
+
+// get returns nil for a topic that is no stream here.
+func (t *feeds) get(topic string) *feed {
+	if t.count.Load() == 0 {
+		return nil
+	}
+	p := &t.parts[partitionOf(nameOf(topic))]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.m[topic]
+}
+
+// add returns the feed of a topic, which is new if it has none.
+func (t *feeds) add(topic string, keep Retention) *feed {
+	p := &t.parts[partitionOf(nameOf(topic))]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f := p.m[topic]
+	if f == nil {
+		f = &feed{topic: topic, opened: make(chan struct{})}
+		p.m[topic] = f
+		t.count.Add(1)
+	}
+	f.setKeep(keep)
+	return f
+}
+
+// remove gives up the feeds of topics.
+func (t *feeds) remove(topics []string) {
+	if t.count.Load() == 0 {
+		return
+	}
+	for _, topic := range topics {
+		p := &t.parts[partitionOf(nameOf(topic))]
+		p.mu.Lock()
+		if f := p.m[topic]; f != nil {
+			delete(p.m, topic)
+			t.count.Add(-1)
+			f.end()
+		}
+		p.mu.Unlock()
+	}
+}
+
+// of are the feeds of a partition.
+func (t *feeds) of(partition int) []*feed {
+	p := &t.parts[partition]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]*feed, 0, len(p.m))
+	for _, f := range p.m {
+		all = append(all, f)
+	}
+	return all
+}
+
+// read answers a query from the tail of a stream that this node holds.
+func (t *feeds) read(q *Query, now int64) (Range, bool) {
+	f := t.get(q.Topic)
+	if f == nil {
+		return Range{}, false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.state != live || f.at.Epoch == "" {
+		return Range{}, false
+	}
+	return f.tail.read(q, f.at, now)
+}

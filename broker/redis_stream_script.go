@@ -1,0 +1,232 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A stream in Redis is a record and its messages.
+//
+// The record is a hash: e the epoch, o the offset of the last message, s the server
+// that wrote last, f the forks, d the offset up to which messages were deleted on
+// purpose, w when the oldest message may be past its age (Redis' clock, in ms).
+//
+// The messages are a Redis stream with ids OFFSET-TIME (in ms) and the fields p, the
+// payload, and x, when the message ends, if it has a TTL. Offsets go on over a fork, so
+// that ids only grow.
+//
+// Every script that changes a stream makes both agree: a record without messages gets
+// none back, and messages without their record, or newer than it, are removed.
+
+// streamMark begins what the broker itself puts before a kept message in pub/sub:
+// EPOCH, OFFSET, TIME, END (0: none), each followed by a space.
+const streamMark = 0xf5
+
+// forgetMark, at the place of an epoch, says that messages were deleted on purpose.
+const forgetMark = "-"
+
+// The shebang makes Redis refuse whatever is in another slot than the KEYS, and write
+// nothing at all where it has no memory left.
+var streamPrelude = fmt.Sprintf(`#!lua
+local maxforks, opened = %d, %d
+local function number(n) return string.format('%%.0f', n) end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local function ended(forks, epoch, offset, mark)
+  local kept = {}
+  for one in string.gmatch(forks or '', '[^,]+') do kept[#kept + 1] = one end
+  kept[#kept + 1] = epoch .. ':' .. number(offset) .. mark
+  while #kept > maxforks do table.remove(kept, 1) end
+  return table.concat(kept, ',')
+end
+local function parts(entry)
+  local offset, time = string.match(entry[1], '^(%%d+)-(%%d+)$')
+  return tonumber(offset), tonumber(time)
+end
+local function first_young(messages, low, high, age)
+  local stop, middle = high + 1, low
+  while low < stop do
+    local entry = redis.call('XRANGE', messages, number(middle), '+', 'COUNT', 1)[1]
+    local offset, time
+    if entry then offset, time = parts(entry) end
+    if entry and now - time >= age then low = offset + 1 else stop = middle end
+    middle = math.floor((low + stop) / 2)
+  end
+  return low
+end
+`, maxForks, openedKept.Milliseconds())
+
+// keepSource publishes a message and keeps it, in one step.
+//
+//	KEYS  the record, the messages, and what is known of the id, if there is one
+//	ARGV  1 the server, 2 whether a new name of it begins an epoch, 3 the name of an
+//	      epoch that may have to begin, 4 how many messages are kept, 5 for how long and
+//	      6 the record, 7 the message's TTL or 0 (ms), 8 the pub/sub channel,
+//	      9 the payload, 10 the digest of the id's content, 11 how long ids live (ms)
+//
+// It returns how many nodes got it, its offset and epoch. -1 instead of nodes is a
+// duplicate with its position, -2 a conflict, -3 a server of another name.
+var keepSource = streamPrelude + `
+local record, messages, seen = KEYS[1], KEYS[2], KEYS[3]
+if seen then
+  local known = redis.call('GET', seen)
+  if known then
+    local digest, offset, epoch = string.match(known, '^(%x+) ?(%d*) ?(.*)$')
+    if digest ~= ARGV[10] then return {-2} end
+    return {-1, offset, epoch}
+  end
+end
+local age = tonumber(ARGV[5])
+local had = redis.call('HMGET', record, 'e', 'o', 's', 'w', 'f')
+local epoch, offset, due, fields = had[1], tonumber(had[2] or ''), tonumber(had[4] or ''), {}
+local function begin()
+  redis.call('DEL', record)
+  redis.call('UNLINK', messages)
+  epoch, offset, due, fields = ARGV[3], 0, now + age, {'e', ARGV[3], 's', ARGV[1], 'w', number(now + age)}
+end
+local function add()
+  local id = number(offset + 1) .. '-' .. number(now)
+  if ARGV[7] == '0' then
+    return redis.pcall('XADD', messages, 'MAXLEN', ARGV[4], id, 'p', ARGV[9])
+  end
+  return redis.pcall('XADD', messages, 'MAXLEN', ARGV[4], id, 'p', ARGV[9], 'x', number(now + ARGV[7]))
+end
+local function wrong(answer)
+  return type(answer) == 'table' and answer.err
+end
+if not epoch or not offset then
+  begin()
+elseif had[3] ~= ARGV[1] then
+  if ARGV[2] == '' then return {-3} end
+  fields = {'e', ARGV[3], 's', ARGV[1], 'f', ended(had[5], epoch, offset, '')}
+  epoch = ARGV[3]
+end
+local added = add()
+if wrong(added) and string.find(added.err, 'equal or smaller', 1, true) then
+  begin()
+  added = add()
+end
+if wrong(added) then return added end
+offset = offset + 1
+if not due or now >= due or due > now + age then
+  local low = first_young(messages, 1, offset, age)
+  redis.call('XTRIM', messages, 'MINID', number(low))
+  local _, oldest = parts(redis.call('XRANGE', messages, '-', '+', 'COUNT', 1)[1])
+  due = math.max(oldest + age, now + math.ceil(age / 16))
+  fields[#fields + 1], fields[#fields + 2] = 'w', number(due)
+end
+fields[#fields + 1], fields[#fields + 2] = 'o', number(offset)
+redis.call('HSET', record, unpack(fields))
+redis.call('PEXPIRE', record, ARGV[6])
+redis.call('PEXPIRE', messages, ARGV[5])
+if seen then
+  redis.call('SET', seen, ARGV[10] .. ' ' .. number(offset) .. ' ' .. epoch, 'PX', ARGV[11])
+end
+local ends = ARGV[7] == '0' and '0' or number(now + ARGV[7])
+local head = '\245' .. epoch .. ' ' .. number(offset) .. ' ' .. number(now) .. ' ' .. ends .. ' '
+return {redis.call('PUBLISH', ARGV[8], head .. ARGV[9]), number(offset), epoch}`
+
+// touchSource says which of some streams are not where a node believes them to be, and
+// keeps their records alive. What has no record gets one.
+//
+//	KEYS  the records
+//	ARGV  1 the server, 2 the beginning of names for new epochs; then for each record
+//	      how long it lives (ms) and the position that is believed, EPOCH OFFSET
+//
+// It returns the time, and of each that differs its number, epoch, offset and forks. A key
+// of another type has no epoch.
+var touchSource = streamPrelude + `
+local out = {number(now)}
+for i, record in ipairs(KEYS) do
+  local had = redis.pcall('HMGET', record, 'e', 'o', 'f')
+  if had.err then
+    had = {'', '0', ''}
+  elseif not had[1] or not tonumber(had[2] or '') then
+    had = {ARGV[2] .. i, '0', false}
+    redis.call('DEL', record)
+    redis.call('HSET', record, 'e', had[1], 'o', '0', 's', ARGV[1])
+  end
+  local life = had[2] == '0' and opened or tonumber(ARGV[2 * i + 1])
+  if life > 0 and had[1] ~= '' then redis.call('PEXPIRE', record, life) end
+  if had[1] .. ' ' .. had[2] ~= ARGV[2 * i + 2] then
+    for _, v in ipairs({i, had[1], had[2], had[3] or ''}) do out[#out + 1] = v end
+  end
+end
+return out`
+
+// readSource returns messages after an offset.
+//
+//	KEYS  the record, the messages
+//	ARGV  1 the offset, 2 how many messages at most, 3 how many bytes, 4 their age (ms),
+//	      5 how many of the last, instead of those after the offset, or 0
+//
+// It returns the time, epoch, offset, forks, the offset deleted up to, and whether there
+// is more; then id and payload of each message, with false for the payload of one past
+// its TTL. What is too old is left out, and so are messages that the record does not know.
+var readSource = streamPrelude + `
+local had = redis.call('HMGET', KEYS[1], 'e', 'o', 'f', 'd')
+local last = tonumber(had[2] or '')
+if not had[1] or not last then return {number(now)} end
+local after, most, room, age, of = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+if of > 0 then after = math.max(last - of, 0) end
+local out, bytes, count, more = {number(now), had[1], had[2], had[3] or '', had[4] or '0', 0}, 0, 0, 0
+local from, scanned = first_young(KEYS[2], after + 1, last, age), 0
+while from <= last and more == 0 do
+  local part = redis.call('XRANGE', KEYS[2], number(from), number(last), 'COUNT', 16)
+  if #part == 0 then break end
+  for _, entry in ipairs(part) do
+    local payload, ends = entry[2][2], entry[2][4]
+    local over = ends and now >= tonumber(ends)
+    scanned = scanned + 1
+    if count == most or scanned > 500 or not over and bytes > 0 and bytes + #payload > room then
+      more = 1
+      break
+    end
+    from = parts(entry) + 1
+    out[#out + 1], out[#out + 2] = entry[1], not over and payload
+    if not over then bytes, count = bytes + math.max(#payload, 1), count + 1 end
+  end
+end
+out[6] = more
+return out`
+
+// forgetSource deletes the messages of a stream and tells the nodes that hold it. ARGV[1]
+// is the pub/sub channel.
+var forgetSource = streamPrelude + `
+local had = redis.call('HMGET', KEYS[1], 'e', 'o')
+redis.call('UNLINK', KEYS[2])
+if had[1] and tonumber(had[2] or '') then
+  redis.call('HSET', KEYS[1], 'd', had[2])
+  redis.call('PUBLISH', ARGV[1], '\245- ' .. had[2] .. ' 0 0 ')
+end
+return 1`
+
+// forkSource is for a node that handed over messages of the epoch ARGV[1] up to the
+// offset ARGV[2]. If the epoch ended before, or the stream does now, nobody may be told
+// that nothing is missing between: the fork is marked as lossy. ARGV[3] is the server,
+// ARGV[4] the name of an epoch that may have to begin.
+var forkSource = streamPrelude + `
+local had = redis.call('HMGET', KEYS[1], 'e', 'o', 'f')
+local last, seen = tonumber(had[2] or ''), tonumber(ARGV[2])
+if not had[1] or not last then return 0 end
+if had[1] == ARGV[1] then
+  if last < seen then
+    redis.call('HSET', KEYS[1], 'e', ARGV[4], 's', ARGV[3], 'f', ended(had[3], had[1], last, '!'))
+  end
+  return 1
+end
+local forks = string.gsub(had[3] or '', '[^,]+', function(one)
+  local epoch, stop = string.match(one, '^(.*):(%d+)$')
+  if epoch == ARGV[1] and tonumber(stop) < seen then return one .. '!' end
+end)
+redis.call('HSET', KEYS[1], 'f', forks)
+return 1`
+
+var (
+	keepScript   = redis.NewScript(keepSource)
+	touchScript  = redis.NewScript(touchSource)
+	readScript   = redis.NewScript(readSource)
+	forgetScript = redis.NewScript(forgetSource)
+	forkScript   = redis.NewScript(forkSource)
+)

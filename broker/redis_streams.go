@@ -1,0 +1,262 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// streams reads what is kept in Redis: for callers of Read, and for this node's
+// feeds, which compare what came with the record and fetch what they missed. One
+// goroutine talks to Redis (redis_streams_loop.go), on a connection of its own, so that
+// long answers hold up no publication.
+type streams struct {
+	link  *link
+	feeds *feeds
+
+	// Set before run.
+	hand   Receiver
+	wanted func(topic string) bool
+	lost   func() // counts a message that was dropped
+
+	// ahead is how much farther Redis' clock is than ours, in milliseconds.
+	ahead atomic.Int64
+
+	mu      sync.Mutex // guards all below
+	closed  bool
+	checks  []*feed // to compare with their records
+	fetches []fetch
+	reads   []*reading
+	wake    chan struct{}
+
+	// Of the loop only.
+	conn  *connection
+	round int     // the partition whose feeds are compared next
+	again []fetch // that made no progress, or failed
+	due   []*feed // whose comparison failed
+}
+
+// fetch is a feed that asks for messages.
+type fetch struct {
+	feed *feed
+	need need
+}
+
+// reading is one question of a caller that waits for it, or its wish to forget all.
+type reading struct {
+	topic  string
+	after  uint64
+	last   int
+	limit  int
+	age    time.Duration
+	forget bool
+	done   chan struct{}
+	// Set before done is closed.
+	answer *answer
+	err    error
+}
+
+func newStreams(l *link) *streams {
+	return &streams{link: l, feeds: newFeeds(), wake: make(chan struct{}, 1)}
+}
+
+func (s *streams) wakeLocked() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// compare has feeds compared with their records.
+func (s *streams) compare(feeds ...*feed) {
+	if len(feeds) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range feeds {
+		f.asked = true
+	}
+	s.checks = append(s.checks, feeds...)
+	s.wakeLocked()
+}
+
+// fetch has what a feed needs fetched.
+func (s *streams) fetch(f *feed, n need) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fetches = append(s.fetches, fetch{f, n})
+	s.wakeLocked()
+}
+
+// now is Redis' clock, in Unix milliseconds.
+func (s *streams) now() int64 { return time.Now().UnixMilli() + s.ahead.Load() }
+
+// message takes what came through the subscription.
+func (s *streams) message(topic, payload string) {
+	m, kept := parseKept(topic, payload)
+	if !kept {
+		m = Message{Topic: topic, Payload: []byte(payload)}
+	}
+	f := s.feeds.get(topic)
+	switch {
+	case kept && m.Position.Epoch == forgetMark:
+		if f != nil {
+			f.forget()
+		}
+		return
+	case kept && f == nil:
+		f = s.learn(topic)
+	case f == nil:
+		s.hand(m)
+		return
+	}
+	missing, lost := f.take(m, s.hand)
+	if missing {
+		s.fetch(f, f.wants())
+	}
+	if lost {
+		s.lost()
+		s.link.health.rate.Warn("waiting", "messages dropped: too many came while earlier ones were fetched from redis",
+			"key", "channels[].history", "topic", topic)
+	}
+}
+
+// learn makes a feed of a stream that another node's rule keeps.
+func (s *streams) learn(topic string) *feed {
+	f := s.feeds.add(topic, Retention{})
+	if !s.wanted(topic) { // it was left before the feed was there
+		s.feeds.remove([]string{topic})
+	}
+	return f
+}
+
+// subscribed is called whenever a topic's messages begin to come, also those of a new
+// connection: earlier ones may be missed.
+func (s *streams) subscribed(topic string) {
+	if f := s.feeds.get(topic); f != nil {
+		f.forget()
+		s.compare(f)
+	}
+}
+
+// open makes feeds of the streams among wanted.
+func (s *streams) open(wanted []Subscription) (opened []*feed) {
+	for i := range wanted {
+		if wanted[i].Keep.Keeps() {
+			opened = append(opened, s.feeds.add(wanted[i].Topic, wanted[i].Keep))
+		}
+	}
+	return opened
+}
+
+// ensure has feeds compared that nobody compares: their topics were left and wanted
+// again before Redis heard of it.
+func (s *streams) ensure(opened []*feed) {
+	for _, f := range opened {
+		s.mu.Lock()
+		asked := f.asked
+		s.mu.Unlock()
+		if !asked {
+			s.compare(f)
+		}
+	}
+}
+
+// await waits until the positions of feeds are known.
+func (s *streams) await(ctx context.Context, opened []*feed) error {
+	for _, f := range opened {
+		select {
+		case <-f.opened:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: position not known: %w", ErrUnavailable, ctx.Err())
+		case <-s.link.ctx.Done():
+			return ErrClosed
+		}
+	}
+	return nil
+}
+
+// read is Broker.Read.
+func (s *streams) read(ctx context.Context, q *Query) (Range, error) {
+	if q.Held {
+		if r, ok := s.feeds.read(q, s.now()); ok {
+			return r, nil
+		}
+	}
+	offset := q.After.Offset
+	if q.Whole || q.Last > 0 {
+		offset = 0
+	}
+	a, err := s.ask(ctx, q, offset)
+	if err != nil || !a.exists {
+		return Range{Gap: err == nil && q.After.Epoch != ""}, err
+	}
+	var r Range
+	switch after, ok := a.after(q.After); {
+	case q.Whole || q.Last > 0:
+		r = a.kept()
+	case ok:
+		r = a.since(after)
+	default:
+		if offset > 0 {
+			if a, err = s.ask(ctx, q, 0); err != nil {
+				return Range{}, err
+			}
+		}
+		r = a.kept()
+		r.Gap = true
+	}
+	r.limit(q.limit())
+	return r, nil
+}
+
+// ask waits for an answer.
+func (s *streams) ask(ctx context.Context, q *Query, after uint64) (*answer, error) {
+	return s.wait(ctx, &reading{topic: q.Topic, after: after, last: q.Last, limit: q.limit(), age: q.Keep.Age})
+}
+
+func (s *streams) wait(ctx context.Context, c *reading) (*answer, error) {
+	c.done = make(chan struct{})
+	if err := s.add(c); err != nil {
+		return nil, err
+	}
+	t := time.NewTimer(publishTimeout)
+	defer t.Stop()
+	select {
+	case <-c.done:
+		return c.answer, c.err
+	case <-t.C:
+		return nil, fmt.Errorf("%w: no answer in time", ErrUnavailable)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	}
+}
+
+func (s *streams) add(c *reading) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return ErrClosed
+	case len(s.reads) >= MaxPending:
+		return fmt.Errorf("%w: too many wait to read", ErrUnavailable)
+	}
+	s.reads = append(s.reads, c)
+	s.wakeLocked()
+	return nil
+}
+
+// refuseAll ends every call that waits, and those to come.
+func (s *streams) refuseAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, c := range s.reads {
+		c.err = ErrClosed
+		close(c.done)
+	}
+	s.reads, s.checks, s.fetches = nil, nil, nil
+}

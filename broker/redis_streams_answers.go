@@ -1,0 +1,136 @@
+package broker
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// settle hands out what Redis answered.
+func (w *work) settle(s *streams) {
+	for _, t := range w.touches {
+		s.touched(t)
+	}
+	for i, f := range w.fetches {
+		s.fetched(f, w.fetched[i])
+	}
+	for _, g := range w.reads {
+		s.answerReads(g)
+	}
+}
+
+// touched takes what touchScript says of some feeds.
+func (s *streams) touched(t touch) {
+	reply, err := t.cmd.Slice()
+	if err != nil || len(reply) == 0 {
+		s.refused("stream", err)
+		s.due = append(s.due, t.feeds...)
+		return
+	}
+	s.tune(parseMillis(text(reply, 0)))
+	for i := 1; i+3 < len(reply); i += 4 {
+		number, _ := reply[i].(int64)
+		if number < 1 || int(number) > len(t.feeds) {
+			continue
+		}
+		f := t.feeds[number-1]
+		current := Position{parseOffset(text(reply, i+2)), text(reply, i+1)}
+		if current.Epoch == "" {
+			s.link.wrongType(s.link.keys.record(f.topic))
+			continue
+		}
+		if f.compare(current, s.hand) {
+			s.fetch(f, f.wants())
+		}
+	}
+}
+
+// tune notes how far Redis' clock is from ours.
+func (s *streams) tune(now int64) { s.ahead.Store(now - time.Now().UnixMilli()) }
+
+// wrongType: something else lies under one of our keys.
+func (l *link) wrongType(keys ...string) {
+	l.health.rate.Error("key of another type", "another program wrote to a key of ours: the stream is not kept, and pushes to it fail; remove that key",
+		"key", "redis.prefix", "redis-keys", keys)
+}
+
+// refused logs what Redis answered to a reading.
+func (s *streams) refused(what string, err error) {
+	s.link.health.rate.Warn("redis refuses to read "+cause(err), "redis refuses to read a stream; it is tried again",
+		"key", "redis", "what", what, "err", fmt.Sprint(err))
+}
+
+// fetched takes what was read for a feed.
+func (s *streams) fetched(f fetch, cmd *redis.Cmd) {
+	a, err := answerOf(cmd, f.feed.topic, f.need.from)
+	if err != nil {
+		s.refused(f.feed.topic, err)
+		s.again = append(s.again, f)
+		return
+	}
+	next := f.feed.fetched(a, s.hand)
+	switch {
+	case !next.more:
+	case next == f.need: // nothing came of it, so that it has time
+		s.again = append(s.again, fetch{f.feed, next})
+	default:
+		s.fetch(f.feed, next)
+	}
+}
+
+func answerOf(cmd *redis.Cmd, topic string, asked uint64) (*answer, error) {
+	reply, err := cmd.Slice()
+	if err != nil {
+		return nil, err
+	}
+	return parseAnswer(topic, asked, reply)
+}
+
+// answerReads gives all readings of a group the one answer. One that it does not reach
+// is read again.
+func (s *streams) answerReads(g *group) {
+	if g.members[0].forget {
+		if err := g.cmd.Err(); err != nil {
+			g.settle(nil, unavailable(err))
+		} else {
+			g.settle(nil, nil)
+		}
+		return
+	}
+	least := g.members[0].after
+	for _, c := range g.members {
+		least = min(least, c.after)
+	}
+	a, err := answerOf(g.cmd, g.members[0].topic, least)
+	if err != nil {
+		s.refused(g.members[0].topic, err)
+		g.settle(nil, unavailable(err))
+		return
+	}
+	s.tune(a.now)
+	served := g.members[:0]
+	for _, c := range g.members {
+		if c.after > least && a.more && !a.reaches(c) {
+			if s.add(c) == nil {
+				continue
+			}
+		}
+		served = append(served, c)
+	}
+	g.members = served
+	g.settle(a, nil)
+}
+
+// reaches: the answer has some of what a reading wants.
+func (a *answer) reaches(c *reading) bool {
+	n := len(a.messages)
+	return n > 0 && a.messages[n-1].Position.Offset > c.after
+}
+
+func (g *group) settle(a *answer, err error) {
+	for _, c := range g.members {
+		c.answer, c.err = a, err
+		close(c.done)
+	}
+}
