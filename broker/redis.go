@@ -106,7 +106,7 @@ func (b *Redis) Read(ctx context.Context, q Query) (Range, error) {
 	if !b.Up() {
 		return Range{}, ErrUnavailable
 	}
-	return b.streams.read(ctx, &q)
+	return b.streams.read(ctx, q)
 }
 
 // Forget implements Streams.

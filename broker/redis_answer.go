@@ -93,6 +93,27 @@ func (a *answer) kept() Range {
 	return a.since(from)
 }
 
+func (r *Range) size() (n int) {
+	for i := range r.Messages {
+		n += len(r.Messages[i].Payload)
+	}
+	return n
+}
+
+// append adds what was read after Reached, as far as there is room for it; false: there
+// is not for all of it.
+func (r *Range) append(rest Range) bool {
+	room := MaxReadBytes - r.size()
+	for _, m := range rest.Messages {
+		if room -= len(m.Payload); room < 0 {
+			return false
+		}
+		r.Messages, r.Reached = append(r.Messages, m), m.Position.Offset
+	}
+	r.More, r.Reached, r.Current = rest.More, rest.Reached, rest.Current
+	return true
+}
+
 // limit cuts what is too much for a query.
 func (r *Range) limit(most int) {
 	if len(r.Messages) > most {

@@ -23,7 +23,8 @@ type feed struct {
 	waiting []Message
 	bytes   int
 	tail    tail
-	opened  chan struct{} // closed when the position is known
+	told    bool          // the receiver was told where it begins
+	opened  chan struct{} // closed when it was
 }
 
 type feedState uint8
@@ -50,7 +51,8 @@ func (f *feed) take(m Message, hand Receiver) (missing, dropped bool) {
 		return false, false
 	}
 	if f.at.Epoch == "" && m.Position.Offset > 0 { // before the position was read
-		f.open(Position{m.Position.Offset - 1, m.Position.Epoch}, hand)
+		f.at = Position{m.Position.Offset - 1, m.Position.Epoch}
+		f.open(hand)
 	}
 	if f.state == live && f.next(m) {
 		f.hand(m, hand)
@@ -92,11 +94,15 @@ func (f *feed) wait(m Message) bool {
 	return true
 }
 
-// open tells the receiver where the stream stands.
-func (f *feed) open(at Position, hand Receiver) {
-	f.at = at
+// open tells the receiver where the stream stands, once that is known, if it asked for
+// a stream.
+func (f *feed) open(hand Receiver) {
+	if f.told || f.at.Epoch == "" || !f.keep.Keeps() {
+		return
+	}
+	f.told = true
+	hand(Message{Topic: f.topic, Kind: Opened, Position: f.at})
 	close(f.opened)
-	hand(Message{Topic: f.topic, Kind: Opened, Position: at})
 }
 
 // compare takes what Redis says of the stream. It says whether messages are missing.
@@ -107,7 +113,8 @@ func (f *feed) compare(current Position, hand Receiver) (missing bool) {
 	case f.state != live:
 		return false
 	case f.at.Epoch == "":
-		f.open(current, hand)
+		f.at = current
+		f.open(hand)
 		return false
 	case current.Epoch == f.at.Epoch && current.Offset == f.at.Offset:
 		return false
@@ -235,11 +242,12 @@ func (f *feed) resume(hand Receiver) bool {
 }
 
 // setKeep takes what the latest subscription says, if it says anything.
-func (f *feed) setKeep(keep Retention) {
+func (f *feed) setKeep(keep Retention, hand Receiver) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if keep.Keeps() {
 		f.keep = keep
+		f.open(hand)
 	}
 }
 

@@ -34,7 +34,7 @@ func (t *feeds) get(topic string) *feed {
 }
 
 // add returns the feed of a topic, which is new if it has none.
-func (t *feeds) add(topic string, keep Retention) *feed {
+func (t *feeds) add(topic string) *feed {
 	p := &t.parts[partitionOf(nameOf(topic))]
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -44,7 +44,6 @@ func (t *feeds) add(topic string, keep Retention) *feed {
 		p.m[topic] = f
 		t.count.Add(1)
 	}
-	f.setKeep(keep)
 	return f
 }
 

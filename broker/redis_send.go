@@ -58,10 +58,15 @@ func (p *publisher) refuseRest() {
 }
 
 // once publishes unless the id was used before: in one step, so that two who try
-// at once cannot both succeed (SPEC §6.1). -1 is a duplicate, -2 a conflict.
+// at once cannot both succeed (SPEC §6.1). -1 is a duplicate, with its position if it
+// was kept, -2 a conflict.
 const onceSource = `
 local seen = redis.call('GET', KEYS[1])
-if seen then return string.match(seen, '^%x*') == ARGV[1] and -1 or -2 end
+if seen then
+  local digest, offset, epoch = string.match(seen, '^(%x*) ?(%d*) ?(.*)$')
+  if digest ~= ARGV[1] then return -2 end
+  return {-1, offset, epoch}
+end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return redis.call('PUBLISH', ARGV[3], ARGV[4])`
 

@@ -29,7 +29,7 @@ const forgetMark = "-"
 // The shebang makes Redis refuse whatever is in another slot than the KEYS, and write
 // nothing at all where it has no memory left.
 var streamPrelude = fmt.Sprintf(`#!lua
-local maxforks, opened = %d, %d
+local maxforks, opened, entries = %d, %d, %d
 local function number(n) return string.format('%%.0f', n) end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -55,7 +55,7 @@ local function first_young(messages, low, high, age)
   end
   return low
 end
-`, maxForks, openedKept.Milliseconds())
+`, maxForks, openedKept.Milliseconds(), entriesAtOnce)
 
 // keepSource publishes a message and keeps it, in one step.
 //
@@ -179,7 +179,7 @@ while from <= last and more == 0 do
     local payload, ends = entry[2][2], entry[2][4]
     local over = ends and now >= tonumber(ends)
     scanned = scanned + 1
-    if count == most or scanned > 500 or not over and bytes > 0 and bytes + #payload > room then
+    if count == most or scanned > entries or not over and bytes > 0 and bytes + #payload > room then
       more = 1
       break
     end

@@ -126,7 +126,7 @@ func (s *streams) message(topic, payload string) {
 
 // learn makes a feed of a stream that another node's rule keeps.
 func (s *streams) learn(topic string) *feed {
-	f := s.feeds.add(topic, Retention{})
+	f := s.feeds.add(topic)
 	if !s.wanted(topic) { // it was left before the feed was there
 		s.feeds.remove([]string{topic})
 	}
@@ -146,7 +146,9 @@ func (s *streams) subscribed(topic string) {
 func (s *streams) open(wanted []Subscription) (opened []*feed) {
 	for i := range wanted {
 		if wanted[i].Keep.Keeps() {
-			opened = append(opened, s.feeds.add(wanted[i].Topic, wanted[i].Keep))
+			f := s.feeds.add(wanted[i].Topic)
+			f.setKeep(wanted[i].Keep, s.hand)
+			opened = append(opened, f)
 		}
 	}
 	return opened
@@ -179,38 +181,53 @@ func (s *streams) await(ctx context.Context, opened []*feed) error {
 	return nil
 }
 
-// read is Broker.Read.
-func (s *streams) read(ctx context.Context, q *Query) (Range, error) {
+// read is Streams.Read. What one answer of Redis does not hold is read with further
+// ones, up to what a Range may hold.
+func (s *streams) read(ctx context.Context, q Query) (Range, error) {
 	if q.Held {
-		if r, ok := s.feeds.read(q, s.now()); ok {
+		if r, ok := s.feeds.read(&q, s.now()); ok {
 			return r, nil
 		}
 	}
-	offset := q.After.Offset
+	r, part, err := s.readPart(ctx, &q)
+	for err == nil && part && len(r.Messages) < q.limit() {
+		next := q
+		next.Whole, next.Last, next.After = false, 0, Position{r.Reached, r.Current.Epoch}
+		next.Limit = q.limit() - len(r.Messages)
+		var rest Range
+		if rest, part, err = s.readPart(ctx, &next); rest.Gap || !r.append(rest) {
+			break // whoever reads on hears of a gap
+		}
+	}
+	return r, err
+}
+
+// readPart says beside what it read whether it is only as much as a script reads at once.
+func (s *streams) readPart(ctx context.Context, q *Query) (r Range, part bool, err error) {
+	after := q.After
 	if q.Whole || q.Last > 0 {
-		offset = 0
+		after = Position{}
 	}
-	a, err := s.ask(ctx, q, offset)
+	a, err := s.ask(ctx, q, after.Offset)
 	if err != nil || !a.exists {
-		return Range{Gap: err == nil && q.After.Epoch != ""}, err
+		return Range{Gap: err == nil && after != Position{}}, false, err
 	}
-	var r Range
-	switch after, ok := a.after(q.After); {
+	switch offset, ok := a.after(after); {
 	case q.Whole || q.Last > 0:
 		r = a.kept()
 	case ok:
-		r = a.since(after)
+		r = a.since(offset)
 	default:
-		if offset > 0 {
+		if after.Offset > 0 {
 			if a, err = s.ask(ctx, q, 0); err != nil {
-				return Range{}, err
+				return Range{}, false, err
 			}
 		}
 		r = a.kept()
 		r.Gap = true
 	}
 	r.limit(q.limit())
-	return r, nil
+	return r, a.more && len(a.messages) >= entriesAtOnce, nil
 }
 
 // ask waits for an answer.

@@ -15,9 +15,10 @@ const (
 	// all are, and their records kept alive, in 64 of these, which is less than the 30 s
 	// in which a lost history is told (SPEC §11 json.v1).
 	roundEvery = 400 * time.Millisecond
-	// touchAtOnce bounds the records of one call of a script, touchesAtOnce the calls of
-	// one round trip, and readsAtOnce the readings.
-	touchAtOnce   = 500
+	// entriesAtOnce bounds the records, or messages, of one call of a script,
+	// touchesAtOnce such calls for records in one round trip, and readsAtOnce the
+	// readings.
+	entriesAtOnce = 500
 	touchesAtOnce = 16
 	readsAtOnce   = 16
 	anyAge        = 100 * 365 * 24 * time.Hour
@@ -166,7 +167,7 @@ func (s *streams) take() *work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := &work{}
-	n := min(len(s.checks), touchAtOnce*touchesAtOnce)
+	n := min(len(s.checks), entriesAtOnce*touchesAtOnce)
 	w.feeds, s.checks = s.checks[:n:n], s.checks[n:]
 	n = min(len(s.fetches), readsAtOnce)
 	w.fetches, s.fetches = s.fetches[:n:n], s.fetches[n:]
@@ -207,7 +208,7 @@ func (w *work) send(ctx context.Context, pipe redis.Pipeliner, s *streams) {
 	byPartition := map[int][]*feed{}
 	for _, f := range w.feeds {
 		p := partitionOf(nameOf(f.topic))
-		if byPartition[p] = append(byPartition[p], f); len(byPartition[p]) == touchAtOnce {
+		if byPartition[p] = append(byPartition[p], f); len(byPartition[p]) == entriesAtOnce {
 			w.touch(ctx, pipe, s, byPartition[p])
 			delete(byPartition, p)
 		}
