@@ -4,27 +4,34 @@ import (
 	"context"
 	"hash/maphash"
 	"sync"
+	"time"
 )
 
 const memoryShards = 64
 
-// Memory is the broker of a single node.
+// Memory is the broker of a single node. What it keeps of streams is in memory_*.go.
 type Memory struct {
 	seed    maphash.Seed
+	began   time.Time // what happens later is counted from here: a clock that is set does not matter
 	receive Receiver
 	shards  [memoryShards]memoryShard
+	history memoryBound
+	sweeper memorySweeper
 }
 
 type memoryShard struct {
-	mu     sync.Mutex // guards all below, and holds while a message is handed over: its order is the topic's
-	topics map[string]struct{}
-	seen   seenIDs
-	closed bool
+	mu      sync.Mutex // guards all below, and holds while a message is handed over: its order is the topic's
+	topics  map[string]struct{}
+	seen    seenIDs
+	streams map[string]*memoryStream // nil while there is none
+	unused  unusedStreams
+	closed  bool
 }
 
 // NewMemory returns a broker for one node.
 func NewMemory() *Memory {
-	b := &Memory{seed: maphash.MakeSeed()}
+	b := &Memory{seed: maphash.MakeSeed(), began: time.Now(), history: memoryBound{limit: defaultHistory}}
+	b.sweeper.stop = make(chan struct{})
 	for i := range b.shards {
 		b.shards[i].topics = map[string]struct{}{}
 	}
@@ -34,6 +41,9 @@ func NewMemory() *Memory {
 func (b *Memory) shard(topic string) *memoryShard {
 	return &b.shards[maphash.String(b.seed, topic)%memoryShards]
 }
+
+// now is how long ago the broker began.
+func (b *Memory) now() time.Duration { return time.Since(b.began) }
 
 // Start implements Broker.
 func (b *Memory) Start(receive Receiver) error {
@@ -45,6 +55,9 @@ func (b *Memory) Start(receive Receiver) error {
 func (b *Memory) Publish(_ context.Context, batch []Publication) {
 	for i := range batch {
 		b.publish(&batch[i])
+		if batch[i].Keep.Keeps() {
+			b.makeRoom(batch[i].Topic)
+		}
 	}
 }
 
@@ -52,29 +65,68 @@ func (b *Memory) publish(p *Publication) {
 	s := b.shard(p.Topic)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.Nodes, p.Duplicate, p.Err = 0, false, nil
+	p.Nodes, p.Duplicate, p.Position, p.Err = 0, false, Position{}, nil
 	if s.closed {
 		p.Err = ErrClosed
 		return
 	}
-	if p.ID != "" {
-		if p.Duplicate, p.Err = s.seen.check(p.Topic, p.ID, p.Digest); p.Duplicate || p.Err != nil {
+	if p.ID != "" || p.Keep.Keeps() {
+		if b.record(s, p); p.Duplicate || p.Err != nil {
 			return
 		}
 	}
 	if _, ok := s.topics[p.Topic]; ok {
 		p.Nodes = 1
-		b.receive(Message{Topic: p.Topic, Payload: p.Payload})
+		b.receive(Message{Topic: p.Topic, Payload: p.Payload, Position: p.Position})
 	}
+}
+
+// record does what is to be remembered of a publication, unless its ID is known.
+func (b *Memory) record(s *memoryShard, p *Publication) {
+	now := b.now()
+	key := idKey{p.Topic, p.ID}
+	if p.ID != "" {
+		if p.Position, p.Duplicate, p.Err = s.seen.find(key, p.Digest, now); p.Duplicate || p.Err != nil {
+			return
+		}
+	}
+	if p.Keep.Keeps() {
+		p.Position = b.keep(s, p, now)
+	}
+	if p.ID == "" {
+		return
+	}
+	mark := idMark{digest: p.Digest, at: now}
+	if p.Position.Offset > 0 {
+		mark.kept = new(p.Position)
+	}
+	s.seen.add(key, mark)
 }
 
 // Subscribe implements Broker.
 func (b *Memory) Subscribe(_ context.Context, wanted ...Subscription) error {
 	for _, w := range wanted {
-		s := b.shard(w.Topic)
-		s.mu.Lock()
-		s.topics[w.Topic] = struct{}{}
+		if err := b.subscribe(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Memory) subscribe(w Subscription) error {
+	s := b.shard(w.Topic)
+	s.mu.Lock()
+	if s.closed {
 		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.topics[w.Topic] = struct{}{}
+	if w.Keep.Keeps() {
+		b.open(s, w)
+	}
+	s.mu.Unlock()
+	if w.Keep.Keeps() {
+		b.makeRoom("")
 	}
 	return nil
 }
@@ -85,6 +137,9 @@ func (b *Memory) Unsubscribe(topics ...string) {
 		s := b.shard(t)
 		s.mu.Lock()
 		delete(s.topics, t)
+		if st := s.streams[t]; st != nil && st.subscribed {
+			b.leave(s, st)
+		}
 		s.mu.Unlock()
 	}
 }
@@ -99,7 +154,11 @@ func (b *Memory) Close() error {
 		s.mu.Lock()
 		s.closed = true
 		clear(s.topics)
+		for _, st := range s.streams {
+			b.remove(s, st)
+		}
 		s.mu.Unlock()
 	}
+	b.sweeper.end()
 	return nil
 }

@@ -5,40 +5,46 @@ import "time"
 // seenIDs remembers idempotency keys for DuplicateWindow. It has two generations:
 // the younger one becomes the older after a window, and what was older is
 // forgotten, so that keys live between one and two windows; the time stored with
-// each decides. It is not safe for concurrent use.
+// each decides. Times are since the broker began. It is not safe for concurrent use.
 type seenIDs struct {
 	young, old map[idKey]idMark
-	turned     time.Time
+	turned     time.Duration
 }
 
 type idKey struct{ topic, id string }
 
 type idMark struct {
 	digest uint64
-	at     time.Time
+	at     time.Duration
+	// kept is where the message is kept; nil for nowhere.
+	kept *Position
 }
 
-// check records an ID, unless it is known: then it is a duplicate, or ErrConflict
-// if its content was another.
-func (s *seenIDs) check(topic, id string, digest uint64) (duplicate bool, err error) {
-	now := time.Now()
-	switch age := now.Sub(s.turned); {
-	case age >= 2*DuplicateWindow:
-		s.young, s.old, s.turned = map[idKey]idMark{}, nil, now
-	case age >= DuplicateWindow:
-		s.young, s.old, s.turned = map[idKey]idMark{}, s.young, now
-	}
-	key := idKey{topic, id}
+// find says whether an ID is known: then it is a duplicate of a message that was kept
+// there, or ErrConflict if its content was another.
+func (s *seenIDs) find(key idKey, digest uint64, now time.Duration) (kept Position, duplicate bool, err error) {
 	mark, ok := s.young[key]
 	if !ok {
 		mark, ok = s.old[key]
 	}
-	if ok && now.Sub(mark.at) < DuplicateWindow {
-		if mark.digest != digest {
-			return false, ErrConflict
-		}
-		return true, nil
+	switch {
+	case !ok || now-mark.at >= DuplicateWindow:
+		return Position{}, false, nil
+	case mark.digest != digest:
+		return Position{}, false, ErrConflict
+	case mark.kept != nil:
+		kept = *mark.kept
 	}
-	s.young[key] = idMark{digest, now}
-	return false, nil
+	return kept, true, nil
+}
+
+// add records an ID that is not known.
+func (s *seenIDs) add(key idKey, mark idMark) {
+	switch age := mark.at - s.turned; {
+	case s.young == nil || age >= 2*DuplicateWindow:
+		s.young, s.old, s.turned = map[idKey]idMark{}, nil, mark.at
+	case age >= DuplicateWindow:
+		s.young, s.old, s.turned = map[idKey]idMark{}, s.young, mark.at
+	}
+	s.young[key] = mark
 }
