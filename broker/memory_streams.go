@@ -158,8 +158,10 @@ func (b *Memory) Read(_ context.Context, q Query) (Range, error) {
 	}
 	b.use(s, st)
 	first, gap := st.first(&q, now)
-	r := Range{Current: st.end, Gap: gap}
-	st.collect(&r, &q, first, now)
+	r := Range{Current: st.end, Gap: gap, Reached: st.end.Offset}
+	if !q.End {
+		st.collect(&r, &q, first, now)
+	}
 	return r, nil
 }
 
@@ -200,15 +202,15 @@ func (st *memoryStream) collect(r *Range, q *Query, from int, now time.Duration)
 		r.Messages = make([]Message, 0, min(limit, st.kept.n-from))
 	}
 	for i := from; i < st.kept.n; i++ {
-		m := st.kept.get(i)
+		m, offset := st.kept.get(i), st.before()+uint64(i)+1
 		if m.expired(now) {
 			continue
 		}
 		if bytes += len(m.payload); len(r.Messages) == limit || bytes > MaxReadBytes && len(r.Messages) > 0 {
-			r.More = true
+			r.More, r.Reached = true, offset-1
 			return
 		}
-		at := Position{Offset: st.before() + uint64(i) + 1, Epoch: st.end.Epoch}
+		at := Position{Offset: offset, Epoch: st.end.Epoch}
 		r.Messages = append(r.Messages, Message{Topic: st.topic, Payload: m.payload, Position: at, Time: m.time})
 	}
 }

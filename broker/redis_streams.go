@@ -51,6 +51,7 @@ type reading struct {
 	last   int
 	limit  int
 	age    time.Duration
+	end    bool
 	forget bool
 	done   chan struct{}
 	// Set before done is closed.
@@ -205,7 +206,7 @@ func (s *streams) read(ctx context.Context, q Query) (Range, error) {
 // readPart says beside what it read whether it is only as much as a script reads at once.
 func (s *streams) readPart(ctx context.Context, q *Query) (r Range, part bool, err error) {
 	after := q.After
-	if q.Whole || q.Last > 0 {
+	if q.Whole || q.Last > 0 || q.End {
 		after = Position{}
 	}
 	a, err := s.ask(ctx, q, after.Offset)
@@ -232,7 +233,7 @@ func (s *streams) readPart(ctx context.Context, q *Query) (r Range, part bool, e
 
 // ask waits for an answer.
 func (s *streams) ask(ctx context.Context, q *Query, after uint64) (*answer, error) {
-	return s.wait(ctx, &reading{topic: q.Topic, after: after, last: q.Last, limit: q.limit(), age: q.Keep.Age})
+	return s.wait(ctx, &reading{topic: q.Topic, after: after, last: q.Last, limit: q.limit(), age: q.Keep.Age, end: q.End})
 }
 
 func (s *streams) wait(ctx context.Context, c *reading) (*answer, error) {

@@ -182,11 +182,12 @@ func (s *streams) takeReadsLocked(w *work) {
 		last  int
 		age   time.Duration
 		wish  bool
+		end   bool
 	}
 	groups := map[key]*group{}
 	rest := s.reads[:0]
 	for _, c := range s.reads {
-		k := key{c.topic, c.last, c.age, c.forget}
+		k := key{c.topic, c.last, c.age, c.forget, c.end}
 		g := groups[k]
 		if g == nil && len(groups) < readsAtOnce {
 			g = &group{}
@@ -225,9 +226,12 @@ func (w *work) send(ctx context.Context, pipe redis.Pipeliner, s *streams) {
 			after, limit = min(after, c.after), max(limit, c.limit)
 		}
 		c := g.members[0]
-		if c.forget {
+		switch {
+		case c.forget:
 			g.cmd = s.sendForget(ctx, pipe, c.topic)
 			continue
+		case c.end:
+			after, limit = maxOffset, 1
 		}
 		g.cmd = s.sendRead(ctx, pipe, c.topic, readArgs{after: after, limit: limit, age: c.age, last: c.last})
 	}

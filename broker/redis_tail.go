@@ -52,6 +52,8 @@ func (t *tail) age() {
 func (t *tail) read(q *Query, at Position, now int64) (r Range, ok bool) {
 	after := q.After.Offset
 	switch {
+	case q.End:
+		return Range{Current: at, Reached: at.Offset}, true
 	case q.Whole:
 		return Range{}, false
 	case q.Last > 0:

@@ -78,6 +78,8 @@ type Query struct {
 	// Either is instead of After.
 	Whole bool
 	Last  int
+	// End wants no messages, only the Current position.
+	End bool
 	// Limit bounds the messages; 0, or more than MaxRead, is MaxRead.
 	Limit int
 	// Held may answer from what came to this node, where it is subscribed: for those
@@ -126,7 +128,11 @@ type fork struct {
 	lossy bool
 }
 
-const maxForks = 8
+const (
+	maxForks = 8
+	// maxOffset is more than any stream has, and what Lua still counts exactly.
+	maxOffset = 1 << 53
+)
 
 // after says after which offset somebody is to be served who has everything up to p;
 // false: something that he has not seen is lost, or he has something that is not in
