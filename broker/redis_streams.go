@@ -213,6 +213,9 @@ func (s *streams) readPart(ctx context.Context, q *Query) (r Range, part bool, e
 	if err != nil || !a.exists {
 		return Range{Gap: err == nil && after != Position{}}, false, err
 	}
+	if q.End {
+		return Range{Current: a.Position, Reached: a.Offset}, false, nil
+	}
 	switch offset, ok := a.after(after); {
 	case q.Whole || q.Last > 0:
 		r = a.kept()
