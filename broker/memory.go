@@ -54,8 +54,7 @@ func (b *Memory) Start(receive Receiver) error {
 // Publish implements Broker. The receiver is called before it returns.
 func (b *Memory) Publish(_ context.Context, batch []Publication) {
 	for i := range batch {
-		b.publish(&batch[i])
-		if batch[i].Keep.Keeps() {
+		if b.publish(&batch[i]); batch[i].Position.Offset > 0 {
 			b.makeRoom(batch[i].Topic)
 		}
 	}
@@ -70,28 +69,30 @@ func (b *Memory) publish(p *Publication) {
 		p.Err = ErrClosed
 		return
 	}
+	m := Message{Topic: p.Topic, Payload: p.Payload}
 	if p.ID != "" || p.Keep.Keeps() {
 		if b.record(s, p); p.Duplicate || p.Err != nil {
 			return
 		}
+		m.Position = p.Position
 	}
 	if _, ok := s.topics[p.Topic]; ok {
 		p.Nodes = 1
-		b.receive(Message{Topic: p.Topic, Payload: p.Payload, Position: p.Position})
+		b.receive(m)
 	}
 }
 
 // record does what is to be remembered of a publication, unless its ID is known.
 func (b *Memory) record(s *memoryShard, p *Publication) {
-	now := b.now()
-	key := idKey{p.Topic, p.ID}
+	clock := time.Now()
+	now, key := clock.Sub(b.began), idKey{p.Topic, p.ID}
 	if p.ID != "" {
 		if p.Position, p.Duplicate, p.Err = s.seen.find(key, p.Digest, now); p.Duplicate || p.Err != nil {
 			return
 		}
 	}
 	if p.Keep.Keeps() {
-		p.Position = b.keep(s, p, now)
+		p.Position = b.keep(s, p, clock)
 	}
 	if p.ID == "" {
 		return

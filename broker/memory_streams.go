@@ -73,11 +73,12 @@ func (b *Memory) remove(s *memoryShard, st *memoryStream) {
 }
 
 // keep gives a message its place in its stream.
-func (b *Memory) keep(s *memoryShard, p *Publication, now time.Duration) Position {
+func (b *Memory) keep(s *memoryShard, p *Publication, clock time.Time) Position {
+	now := clock.Sub(b.began)
 	st := b.findOrBegin(s, p.Topic, now)
 	st.age = p.Keep.Age
 	b.dropAged(st, now)
-	m := keptMessage{payload: p.Payload, at: now, time: time.Now().UnixMilli()}
+	m := keptMessage{payload: p.Payload, at: now, time: clock.UnixMilli()}
 	if p.TTL > 0 {
 		m.expires, st.mortal = now+p.TTL, true
 	}
