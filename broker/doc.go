@@ -19,6 +19,14 @@
 // counted while it is renewed. A partition is one of 64 parts of all names, each with
 // a hash tag in Redis.
 //
+// # Memory
+//
+// Memory has 64 shards of topics, each under one lock (memory.go). Streams are in
+// memory_streams.go, each with a ring of its messages (memory_ring.go) and a place in
+// its shard's list by last use (memory_unused.go). The bound over all streams looks at
+// the lists' ends, and drops what was unused longest (memory_bound.go). A reader never
+// gets what is past its age or TTL; the sweeper frees it later (memory_sweep.go).
+//
 // # Redis
 //
 // A link (redis_link.go) is a node's way to Redis: how to connect, what things are

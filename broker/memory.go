@@ -71,10 +71,9 @@ func (b *Memory) publish(p *Publication) {
 	}
 	m := Message{Topic: p.Topic, Payload: p.Payload}
 	if p.ID != "" || p.Keep.Keeps() {
-		if b.record(s, p); p.Duplicate || p.Err != nil {
+		if b.record(s, p, &m); p.Duplicate || p.Err != nil {
 			return
 		}
-		m.Position = p.Position
 	}
 	if _, ok := s.topics[p.Topic]; ok {
 		p.Nodes = 1
@@ -83,7 +82,7 @@ func (b *Memory) publish(p *Publication) {
 }
 
 // record does what is to be remembered of a publication, unless its ID is known.
-func (b *Memory) record(s *memoryShard, p *Publication) {
+func (b *Memory) record(s *memoryShard, p *Publication, m *Message) {
 	clock := time.Now()
 	now, key := clock.Sub(b.began), idKey{p.Topic, p.ID}
 	if p.ID != "" {
@@ -92,7 +91,8 @@ func (b *Memory) record(s *memoryShard, p *Publication) {
 		}
 	}
 	if p.Keep.Keeps() {
-		p.Position = b.keep(s, p, clock)
+		m.Position, m.Time = b.keep(s, p, clock), clock.UnixMilli()
+		p.Position = m.Position
 	}
 	if p.ID == "" {
 		return

@@ -69,13 +69,16 @@ func TestMemory_AgeIsExactForReaders(t *testing.T) {
 func TestMemory_TTLIsExactForReaders(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *broker.Memory) {
 		put(t, b, broker.Publication{Topic: "user:a", Payload: []byte("1"), Keep: kept, TTL: time.Second})
-		at := put(t, b, broker.Publication{Topic: "user:a", Payload: []byte("2"), Keep: kept})
+		second := put(t, b, broker.Publication{Topic: "user:a", Payload: []byte("2"), Keep: kept})
+		put(t, b, broker.Publication{Topic: "user:a", Payload: []byte("3"), Keep: kept, TTL: time.Second})
+		at := put(t, b, broker.Publication{Topic: "user:a", Payload: []byte("4"), Keep: kept})
 		time.Sleep(time.Second - 1)
-		wantRead(t, b, broker.Query{Topic: "user:a", Keep: kept}, 2, false, at)
-		wantRead(t, b, broker.Query{Topic: "user:a", Keep: kept, Last: 2}, 2, false, at)
+		wantRead(t, b, broker.Query{Topic: "user:a", Keep: kept}, 4, false, at)
+		wantRead(t, b, broker.Query{Topic: "user:a", Keep: kept, After: second}, 2, false, at)
 		time.Sleep(time.Nanosecond)
-		wantRead(t, b, broker.Query{Topic: "user:a", Keep: kept}, 1, false, at)
-		wantRead(t, b, broker.Query{Topic: "user:a", Keep: kept, Last: 2}, 1, false, at)
+		wantRead(t, b, broker.Query{Topic: "user:a", Keep: kept}, 2, false, at)
+		wantRead(t, b, broker.Query{Topic: "user:a", Keep: kept, After: second}, 1, false, at)
+		wantRead(t, b, broker.Query{Topic: "user:a", Keep: kept, Last: 2}, 2, false, at)
 	})
 }
 
@@ -191,6 +194,15 @@ func TestMemory_RecordsLiveAsLongAsTheyAreUsed(t *testing.T) {
 	f("a push that is not kept", func(t *testing.T, b *broker.Memory) {
 		put(t, b, broker.Publication{Topic: "user:a", Payload: []byte("m")})
 	}, life-1, false)
+}
+
+func TestMemory_OfTwoRulesTheLongerOneDecidesAboutTheRecord(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *broker.Memory) {
+		put(t, b, broker.Publication{Topic: "user:a", Payload: []byte("1"), Keep: kept})
+		at := put(t, b, broker.Publication{Topic: "user:a", Payload: []byte("2"), Keep: broker.Retention{Messages: 5, Age: time.Second}})
+		time.Sleep(kept.Age + 24*time.Hour - 1)
+		wantRead(t, b, broker.Query{Topic: "user:a", Keep: kept, Whole: true}, 0, false, at)
+	})
 }
 
 func TestMemory_ARecordThatOnlyASubscribeMadeLivesTenMinutes(t *testing.T) {

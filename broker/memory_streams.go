@@ -151,17 +151,16 @@ func (b *Memory) Read(_ context.Context, q Query) (Range, error) {
 	st := b.find(s, q.Topic, now)
 	if st == nil {
 		_, ok := new(record).after(q.After)
-		return Range{Gap: !ok && !q.Whole && q.Last <= 0}, nil
+		return Range{Gap: !ok && !q.Whole && q.Last <= 0 && !q.End}, nil
 	}
 	b.dropAged(st, now)
 	if q.Keep.Keeps() && !q.Whole {
 		st.prolong(now, q.Keep.Age)
 	}
 	b.use(s, st)
-	first, gap := st.first(&q, now)
-	r := Range{Current: st.end, Gap: gap, Reached: st.end.Offset}
+	r := Range{Current: st.end, Reached: st.end.Offset}
 	if !q.End {
-		st.collect(&r, &q, first, now)
+		st.collect(&r, &q, now)
 	}
 	return r, nil
 }
@@ -196,9 +195,11 @@ func (st *memoryStream) last(messages, oldest int, now time.Duration) int {
 	return i
 }
 
-// collect puts the messages from an index on into r, as many as q may have.
-func (st *memoryStream) collect(r *Range, q *Query, from int, now time.Duration) {
+// collect answers a query: with as many messages as it may have.
+func (st *memoryStream) collect(r *Range, q *Query, now time.Duration) {
 	limit, bytes := q.limit(), 0
+	from, gap := st.first(q, now)
+	r.Gap = gap
 	if from < st.kept.n {
 		r.Messages = make([]Message, 0, min(limit, st.kept.n-from))
 	}

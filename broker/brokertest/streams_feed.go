@@ -219,7 +219,7 @@ func onePublishedOrder(t *testing.T, nodes []*streamNode) {
 	for i, m := range all {
 		var p, number int
 		_, _ = fmt.Sscan(string(m.Payload), &p, &number)
-		if m.Position.Offset != uint64(i+1) || answers[p][number] != m.Position {
+		if m.Position.Offset != uint64(i+1) || m.Time == 0 || answers[p][number] != m.Position {
 			t.Fatalf("%s is message %d, and its publisher was told %+v", brief(m), i, answers[p][number])
 		}
 	}
@@ -227,7 +227,12 @@ func onePublishedOrder(t *testing.T, nodes []*streamNode) {
 		heard := n.awaitHeard(t, "channel:x", publishers*each+1)
 		wantFeed(t, heard)
 		if !slices.Equal(textsOf(heard[1:]), textsOf(all)) {
-			t.Errorf("node %d heard another order than what is kept", i)
+			t.Fatalf("node %d heard another order than what is kept", i)
+		}
+		for k, m := range heard[1:] {
+			if m.Time != all[k].Time {
+				t.Errorf("node %d heard %s with time %d, read is %d", i, brief(m), m.Time, all[k].Time)
+			}
 		}
 	}
 }

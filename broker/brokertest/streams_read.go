@@ -77,6 +77,22 @@ func readsWholeAndLast(t *testing.T, nodes []*streamNode) {
 	f(broker.Query{Last: 3, Limit: 2}, "3 4", true)
 }
 
+// readsTheEnd wants the position alone, whatever else is asked for.
+func readsTheEnd(t *testing.T, nodes []*streamNode) {
+	at := fill(t, nodes, "channel:x", 5, broker.Retention{Messages: 3, Age: time.Hour})
+	for _, n := range nodes {
+		for _, q := range []broker.Query{{}, {Whole: true}, {Last: 2}, {After: at[4]}, {Limit: 1}} {
+			q.Topic, q.End = "channel:x", true
+			if r := n.read(t, q); len(r.Messages) > 0 || r.Gap || r.More || r.Current != at[5] {
+				t.Errorf("%+v: got %+v", q, r)
+			}
+		}
+		if r := n.read(t, broker.Query{Topic: "channel:y", End: true}); r.Current != (broker.Position{}) || r.Gap || r.More {
+			t.Errorf("the end of no stream is %+v", r)
+		}
+	}
+}
+
 func readsInPages(t *testing.T, nodes []*streamNode) {
 	at := fill(t, nodes, "channel:x", 6, kept)
 	for limit := 1; limit <= 7; limit++ {
@@ -84,14 +100,18 @@ func readsInPages(t *testing.T, nodes []*streamNode) {
 		q := broker.Query{Topic: "channel:x", Limit: limit}
 		for page := 0; ; page++ {
 			r := nodes[page%len(nodes)].read(t, q)
-			if left := 6 - len(got); r.Gap || len(r.Messages) != min(limit, left) || r.More != (left > limit) || r.Current != at[6] {
+			left := 6 - len(got)
+			if r.Gap || len(r.Messages) != min(limit, left) || r.More != (left > limit) || r.Current != at[6] {
 				t.Fatalf("limit %d, page %d: %q, gap %v, more %v, at %+v", limit, page, textsOf(r.Messages), r.Gap, r.More, r.Current)
+			}
+			if want := uint64(6 - left + min(limit, left)); r.Reached != want {
+				t.Fatalf("limit %d, page %d ends at %d, want %d", limit, page, r.Reached, want)
 			}
 			got = append(got, textsOf(r.Messages)...)
 			if !r.More {
 				break
 			}
-			q.After = r.Messages[len(r.Messages)-1].Position
+			q.After = broker.Position{Offset: r.Reached, Epoch: r.Current.Epoch}
 		}
 		if text := strings.Join(got, " "); text != "1 2 3 4 5 6" {
 			t.Errorf("limit %d: got %q", limit, text)
