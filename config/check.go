@@ -131,7 +131,7 @@ func (c *Config) checkJWT(p *Problems) {
 	for i, a := range j.Algorithms {
 		switch hmac := strings.HasPrefix(a, "HS"); {
 		case !slices.Contains(algorithms, a):
-			p.add(item("auth.jwt.algorithms", i), "want one of %s, got %q%s", strings.Join(algorithms, ", "), a, hint(nearest.Word(a, algorithms)))
+			p.addWord(item("auth.jwt.algorithms", i), algorithms, "want one of %s, got %q%s", strings.Join(algorithms, ", "), a, hint(nearest.Word(a, algorithms)))
 		case hmac && j.Secret == "" && !p.unread("auth.jwt.secret"):
 			p.add(item("auth.jwt.algorithms", i), "%s needs auth.jwt.secret", a)
 		case !hmac && !public && !p.unread("auth.jwt.jwks_url") && !p.unread("auth.jwt.public_key_file"):
@@ -191,7 +191,7 @@ func (c *Config) checkWebhook(p *Problems) {
 		case slices.Contains(laterEvents, e):
 			p.add(item("webhook.events", i), "%s is not available in this version", e)
 		case e != "*" && !slices.Contains(eventNames, e):
-			p.add(item("webhook.events", i), `want one of %s or "*", got %q%s`, strings.Join(eventNames, ", "), e, hint(nearest.Word(e, eventNames)))
+			p.addWord(item("webhook.events", i), append(slices.Clone(eventNames), "*"), `want one of %s or "*", got %q%s`, strings.Join(eventNames, ", "), e, hint(nearest.Word(e, eventNames)))
 		}
 	}
 	for i, s := range w.Secrets {
@@ -216,7 +216,7 @@ func (c *Config) checkWebhook(p *Problems) {
 			p.add("webhook.on_error.connect", "allow lets anybody in while the backend is down; it needs auth.anonymous: true")
 		}
 	default:
-		p.add("webhook.on_error.connect", "want deny or allow, got %q", w.OnError.Connect)
+		oneOf(p, "webhook.on_error.connect", w.OnError.Connect, Deny, Allow)
 	}
 }
 

@@ -95,7 +95,7 @@ func item(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]"
 
 func oneOf(p *Problems, path, got string, want ...string) {
 	if !slices.Contains(want, got) {
-		p.add(path, "want %s, got %q%s", strings.Join(want, " or "), got, hint(nearest.Word(got, want)))
+		p.addWord(path, want, "want %s, got %q%s", strings.Join(want, " or "), got, hint(nearest.Word(got, want)))
 	}
 }
 

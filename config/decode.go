@@ -28,11 +28,13 @@ type decoder struct {
 	problems Problems
 	at       map[string]place // where a key was set
 	broken   bool             // the file is not YAML; there is nothing to judge
+	decoded  Config           // before the files that it names were read
 }
 
-// place is a line of the file or a flag.
+// place is a line of the file, with the variables of its value, or a flag.
 type place struct {
 	line int
+	env  []string
 	flag string
 }
 

@@ -37,26 +37,36 @@ type Flag struct {
 // Load reads and judges a configuration. Everything that is wrong comes as one Problems
 // error.
 func Load(s Source) (Config, error) {
+	_, c, err := s.load()
+	return c, err
+}
+
+// Parse is Load for what was read already.
+func Parse(data []byte, env Env) (Config, error) {
+	_, c, err := Source{Env: env}.parse(data)
+	return c, err
+}
+
+// load also returns the decoder, which knows where each value came from.
+func (s Source) load() (*decoder, Config, error) {
 	var data []byte
 	if s.File != "" {
 		var err error
 		if data, err = os.ReadFile(s.File); err != nil {
-			return Config{}, Problems{{Where: s.File, Message: files.Reason(err).Error()}}
+			return nil, Config{}, Problems{{Where: s.File, Message: files.Reason(err).Error()}}
 		}
 	}
 	return s.parse(data)
 }
 
-// Parse is Load for what was read already.
-func Parse(data []byte, env Env) (Config, error) { return Source{Env: env}.parse(data) }
-
-func (s Source) parse(data []byte) (Config, error) {
+func (s Source) parse(data []byte) (*decoder, Config, error) {
 	c := Default()
-	d := decoder{file: s.File, env: s.Env, at: map[string]place{}}
+	d := &decoder{file: s.File, env: s.Env, at: map[string]place{}}
 	d.document(data, &c)
 	for _, f := range s.Flags {
 		d.flag(f, &c)
 	}
+	d.decoded = c
 	if !d.broken {
 		c.finish(&d.problems)
 	}
@@ -65,9 +75,9 @@ func (s Source) parse(data []byte) (Config, error) {
 		d.problems = d.problems.about(s.Only)
 	}
 	if len(d.problems) > 0 {
-		return Config{}, d.problems
+		return nil, Config{}, d.problems
 	}
-	return c, nil
+	return d, c, nil
 }
 
 // Validate checks a configuration that was made in code. Its error is Problems.

@@ -20,7 +20,8 @@ type Problem struct {
 	Message string
 
 	line   int
-	unread bool // the value could not be read, so nothing else is said about it
+	unread bool     // the value could not be read, so nothing else is said about it
+	words  []string // which the value had to be one of
 }
 
 // Problems are everything that was found, in the order of the file.
@@ -45,6 +46,15 @@ func (p Problems) Error() string {
 func (p *Problems) add(path, format string, args ...any) {
 	if !p.unread(path) {
 		*p = append(*p, Problem{Path: path, Message: message(format, args)})
+	}
+}
+
+// addWord is add for a value that has to be one of a few words.
+func (p *Problems) addWord(path string, words []string, format string, args ...any) {
+	before := len(*p)
+	p.add(path, format, args...)
+	for i := before; i < len(*p); i++ {
+		(*p)[i].words = words
 	}
 }
 

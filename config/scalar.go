@@ -21,7 +21,15 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 		d.unread(n, path, "has a YAML tag; a value that begins with ! must be in quotes")
 		return
 	}
-	text, err := expand(n.Value, d.env)
+	text, err := expand(n.Value, func(name string) (string, bool) {
+		value, ok := d.env(name)
+		if ok {
+			at := d.at[path]
+			at.env = append(at.env, name)
+			d.at[path] = at
+		}
+		return value, ok
+	})
 	if err != nil {
 		d.unread(n, path, "%v", err)
 		return

@@ -12,7 +12,7 @@ type Webhook struct {
 	// name. A path alone ("/hooks/push") is asked at the backend itself, over its
 	// socket and TLS settings. Empty: no webhooks.
 	URL string `yaml:"url"`
-	// Host is the Host header to send; see Forward.Host.
+	// Host is the Host header to send; see auth.forward.host.
 	Host string `yaml:"host"`
 	// Events are the ones to send: connect, connected, message, disconnected;
 	// ["*"] is all. Required with URL.

@@ -23,6 +23,36 @@ func TestCloseCodes_AreDocumented(t *testing.T) {
 	}
 }
 
+// TestMeaning_IsThatOfTheDocs holds what pushcart listen prints to the page.
+func TestMeaning_IsThatOfTheDocs(t *testing.T) {
+	doc, err := os.ReadFile("../docs/close-codes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for line := range strings.Lines(strings.ReplaceAll(string(doc), "`", "")) {
+		cells := strings.Split(strings.TrimSpace(line), " | ")
+		code, err := strconv.Atoi(strings.TrimPrefix(strings.Split(cells[0], "–")[0], "| "))
+		if len(cells) != 3 || err != nil {
+			continue
+		}
+		rows++
+		why, reconnect := Meaning(code)
+		if why != cells[1] || reconnect != strings.TrimSuffix(cells[2], " |") {
+			t.Errorf("%d: got %q, %q; the page says %q", code, why, reconnect, cells[1:])
+		}
+	}
+	if rows != len(meanings) { // 4100–4999 is a row and 1006, which is never on the wire, is none
+		t.Errorf("%d rows, %d meanings", rows, len(meanings))
+	}
+	if why, _ := Meaning(CodeAbnormal); why == "" {
+		t.Error("1006 has no meaning")
+	}
+	if why, _ := Meaning(4002); why != "" {
+		t.Errorf("4002: %q", why)
+	}
+}
+
 func TestCode_EveryCauseHasOne(t *testing.T) {
 	for why := hub.PeerReset; why <= hub.Disconnected; why++ {
 		code, _ := Code(&hub.Cause{Why: why, Code: 4321, Reason: ""})

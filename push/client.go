@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Client sends pushes to a push API, for the command line. It may be used
+// Client sends pushes to a push API and asks it, for the command line. It may be used
 // concurrently.
 type Client struct {
 	http  *http.Client
@@ -40,7 +40,7 @@ func NewClient(address, token string) (*Client, error) {
 		address = "http://" + address
 	}
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" && u.Path != "/v1/push" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" && u.Path != pathPush {
 		return nil, errors.New("want the push API's address, like http://127.0.0.1:8081, 127.0.0.1:8081 or unix:/path")
 	}
 	c.base = u.Scheme + "://" + u.Host
@@ -63,40 +63,73 @@ type ClientPush struct {
 	Wait  string          `json:"wait,omitempty"`
 }
 
-// Push sends one push and returns the API's answer as it came. An answer other
-// than 200 is an error that says what the API said.
+// Refused is an answer that is not what was asked for.
+type Refused struct {
+	// Status is the HTTP status.
+	Status int
+	// Message is what the API said, or the status in words.
+	Message string
+}
+
+// Error implements error.
+func (e *Refused) Error() string { return e.Message }
+
+// Push sends one push and returns the API's answer as it came. Its error is a *Refused
+// where the API said no.
 func (c *Client) Push(ctx context.Context, p *ClientPush) ([]byte, error) {
 	body, err := json.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("push: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/v1/push", bytes.NewReader(body))
-	if err != nil {
-		return nil, fmt.Errorf("push: %w", err)
+	return c.do(ctx, http.MethodPost, pathPush, bytes.NewReader(body))
+}
+
+// Get asks what is at /v1 and the segments, which may contain any character, and
+// returns the answer as it came. Its error is a *Refused where the API said no.
+func (c *Client) Get(ctx context.Context, query url.Values, segments ...string) ([]byte, error) {
+	path := "/v1"
+	for _, s := range segments {
+		path += "/" + url.PathEscape(s)
 	}
-	req.Header.Set("Content-Type", "application/json")
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	return c.do(ctx, http.MethodGet, path, nil)
+}
+
+// maxAnswer bounds an answer that is read, in bytes: a page of channels is far below.
+const maxAnswer = 64 << 20
+
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("push API: %w", err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", contentJSON)
+	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("push: %w", err)
+		return nil, fmt.Errorf("push API: %w", err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return nil, fmt.Errorf("push: %w", err)
+		return nil, fmt.Errorf("push API: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		var said struct {
-			Error struct {
-				Message string `json:"message"`
-			} `json:"error"`
-		}
-		if json.Unmarshal(answer, &said) == nil && said.Error.Message != "" {
-			return nil, errors.New(said.Error.Message)
-		}
-		return nil, errors.New(resp.Status)
+	if resp.StatusCode == http.StatusOK {
+		return answer, nil
 	}
-	return answer, nil
+	var said struct {
+		Error struct {
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(answer, &said) == nil && said.Error.Message != "" {
+		return nil, &Refused{resp.StatusCode, said.Error.Message}
+	}
+	return nil, &Refused{resp.StatusCode, resp.Status}
 }

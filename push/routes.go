@@ -47,7 +47,8 @@ func (a *API) table() []route {
 		"/v1/connections/{connection}/channels/{channel}": {
 			"PUT": a.putSubscription, "DELETE": a.deleteSubscription,
 		},
-		"/v1/nodes": get(a.getNodes),
+		"/v1/nodes":        get(a.getNodes),
+		"/v1/openapi.json": get(a.getOpenAPI),
 	} {
 		routes = append(routes, route{
 			segments: strings.Split(path, "/"), methods: methods,

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -23,6 +25,9 @@ func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(fo
 // command builds the tree of commands for this process and carries one out.
 func (p *process) command(ctx context.Context) error {
 	root := p.rootCommand()
+	if len(p.args) > 0 && strings.HasPrefix(p.args[0], cobra.ShellCompRequestCmd) {
+		unquoteFlags(root)
+	}
 	started := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
 	err := root.ExecuteContext(ctx)
@@ -42,23 +47,95 @@ func (p *process) rootCommand() *cobra.Command {
 	root.Example = `  pushcart demo
   pushcart --backend http://127.0.0.1:3000 --anonymous
   pushcart check && pushcart run`
-	root.Args = func(c *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return unknownCommand(c, args[0])
-		}
-		return nil
-	}
+	root.Args = subcommandsOnly
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetArgs(p.args)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(p.flagError)
 	root.PersistentFlags().Bool("version", false, "print the version")
-	root.AddCommand(p.runCommand(), p.checkCommand(), p.demoCommand(), p.pushCommand(), p.tokenCommand(), p.healthCommand(), p.versionCommand())
-	for _, c := range append(root.Commands(), root) {
-		p.answerVersion(c)
-	}
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	p.addCommands(root)
+	p.answerVersion(root)
 	return root
+}
+
+// addCommands puts them into groups: those that run a node, that ask one, and that
+// play its client or its app.
+func (p *process) addCommands(root *cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: "run", Title: "Run it:"}, &cobra.Group{ID: "ask", Title: "Ask a node that runs:"},
+		&cobra.Group{ID: "try", Title: "Try it out:"}, &cobra.Group{ID: "rest", Title: "Other:"})
+	add := func(group string, commands ...*cobra.Command) {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	add("run", p.runCommand(), p.checkCommand(), p.configCommand())
+	add("ask", tools(p, p.statusCommand(), p.usersCommand(), p.connectionsCommand(), p.channelsCommand(), p.healthCommand())...)
+	add("try", append(tools(p, p.listenCommand(), p.pushCommand(), p.tokenCommand()), p.demoCommand())...)
+	add("rest", p.completionCommand(), p.versionCommand())
+	root.SetHelpCommand(helpCommand())
+	root.InitDefaultHelpCmd()
+}
+
+// helpCommand is pushcart help, which also answers mistakes.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "help for a command", GroupID: "rest", Args: cobra.ArbitraryArgs,
+		ValidArgsFunction: func(c *cobra.Command, _ []string, begun string) (names []string, _ cobra.ShellCompDirective) {
+			for _, known := range c.Root().Commands() {
+				if !known.Hidden && strings.HasPrefix(known.Name(), begun) {
+					names = append(names, known.Name()+"\t"+known.Short)
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			of, rest := c.Root(), args
+			for len(rest) > 0 {
+				i := slices.IndexFunc(of.Commands(), func(below *cobra.Command) bool { return below.Name() == rest[0] })
+				if i < 0 {
+					return unknownCommand(of, rest[0])
+				}
+				of, rest = of.Commands()[i], rest[1:]
+			}
+			return of.Help()
+		},
+	}
+}
+
+// tools are commands that a signal ends.
+func tools(p *process, commands ...*cobra.Command) []*cobra.Command {
+	for _, c := range commands {
+		p.endWithSignal(c)
+	}
+	return commands
+}
+
+// endWithSignal ends a tool's context with the first signal: it holds nothing that has
+// to be ended in order, as a node does.
+func (p *process) endWithSignal(c *cobra.Command) {
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		ctx, cancel := context.WithCancel(c.Context())
+		var waits sync.WaitGroup
+		waits.Go(func() {
+			select {
+			case <-p.signals:
+				cancel()
+			case <-ctx.Done():
+			}
+		})
+		defer waits.Wait()
+		defer cancel()
+		c.SetContext(ctx)
+		err := run(c, args)
+		if err != nil && ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		return err
+	}
 }
 
 func (p *process) versionCommand() *cobra.Command {
@@ -71,8 +148,12 @@ func (p *process) versionCommand() *cobra.Command {
 	}
 }
 
-// answerVersion lets --version stand beside every command, whatever else is there.
+// answerVersion lets --version stand beside c and every command below it, whatever
+// else is there.
 func (p *process) answerVersion(c *cobra.Command) {
+	for _, below := range c.Commands() {
+		p.answerVersion(below)
+	}
 	asked := func() bool { v, _ := c.Flags().GetBool("version"); return v }
 	args, run := c.Args, c.RunE
 	c.Args = func(c *cobra.Command, given []string) error {
@@ -97,14 +178,29 @@ func noArguments(c *cobra.Command, args []string) error {
 	return nil
 }
 
+// subcommandsOnly refuses arguments of a command that has commands below it.
+func subcommandsOnly(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return unknownCommand(c, args[0])
+	}
+	return nil
+}
+
 func seeHelp(c *cobra.Command) string { return fmt.Sprintf("; see %s --help", c.CommandPath()) }
 
-func unknownCommand(root *cobra.Command, name string) error {
+func unknownCommand(of *cobra.Command, name string) error {
 	var names []string
-	for _, c := range root.Commands() {
+	for _, c := range of.Commands() {
 		names = append(names, c.Name())
 	}
-	return usagef("unknown command %q%s", name, didYouMean(root, nearest.Word(name, names)))
+	meant := nearest.Word(name, names)
+	if of.HasParent() {
+		name = of.Name() + " " + name
+		if meant != "" {
+			meant = of.Name() + " " + meant
+		}
+	}
+	return usagef("unknown command %q%s", name, didYouMean(of, meant))
 }
 
 func didYouMean(c *cobra.Command, meant string) string {
@@ -153,6 +249,8 @@ func wantedValue(f *pflag.Flag) string {
 		return "true or false"
 	case "duration":
 		return "a duration like 10s or 500ms"
+	case "int":
+		return "a whole number"
 	}
 	return "a " + f.Value.Type()
 }

@@ -43,12 +43,7 @@ func (p *process) healthCommand() *cobra.Command {
 
 // ready asks /readyz.
 func ready(ctx context.Context, address string) error {
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(address)+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := client.Do(req)
+	resp, err := getAdmin(ctx, reachable(address), "/readyz")
 	if err != nil {
 		return err
 	}
@@ -58,4 +53,14 @@ func ready(ctx context.Context, address string) error {
 	}
 	said, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
 	return errors.New(resp.Status + " " + string(said))
+}
+
+// getAdmin asks an admin listener; the caller closes the body.
+func getAdmin(ctx context.Context, address, path string) (*http.Response, error) {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	return client.Do(req)
 }

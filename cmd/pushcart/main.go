@@ -31,7 +31,7 @@ func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	signal.Ignore(syscall.SIGPIPE) // a write to a closed stderr would end the process
-	p := process{args: os.Args[1:], stdout: os.Stdout, stderr: os.Stderr, signals: signals}
+	p := process{args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, signals: signals}
 	os.Exit(p.main(context.Background()))
 }
 
@@ -39,6 +39,7 @@ func main() {
 // several in one process.
 type process struct {
 	args           []string
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	signals        <-chan os.Signal
 	lines          *logwriter.Writer // what stderr is behind main

@@ -12,7 +12,7 @@ import (
 
 // pushCommand is pushcart push.
 func (p *process) pushCommand() *cobra.Command {
-	var file, address, token string
+	var a asker
 	var wait time.Duration
 	var body push.ClientPush
 	c := &cobra.Command{
@@ -31,10 +31,8 @@ func (p *process) pushCommand() *cobra.Command {
 			return nil
 		},
 	}
-	configFlag(c, &file)
+	a.flags(c)
 	f := c.Flags()
-	f.StringVar(&address, "address", "", "`ADDRESS` of the push API, http://host:port or unix:/path, instead of push.listen")
-	f.StringVar(&token, "token", "", "push `TOKEN`, instead of the first of push.tokens")
 	f.StringArrayVar(&body.To.Users, "user", nil, "`ID` of a user; may be repeated")
 	f.StringArrayVar(&body.To.Channels, "channel", nil, "`NAME` of a channel; may be repeated")
 	f.StringArrayVar(&body.To.Connections, "connection", nil, "`ID` of a connection; may be repeated")
@@ -51,37 +49,16 @@ func (p *process) pushCommand() *cobra.Command {
 		if wait != 0 {
 			body.Wait = wait.String()
 		}
-		client, err := pushClient(file, address, token)
+		client, err := a.client()
 		if err != nil {
 			return err
 		}
 		answer, err := client.Push(c.Context(), &body)
 		if err != nil {
-			return err
+			return a.explain(err)
 		}
 		fmt.Fprintf(p.stdout, "%s\n", answer)
 		return nil
 	}
 	return c
-}
-
-// pushClient takes from the configuration what the command line leaves out.
-func pushClient(file, address, token string) (*push.Client, error) {
-	if address == "" || token == "" {
-		cfg, err := settings(file, "push.listen", "push.tokens")
-		if err != nil {
-			return nil, err
-		}
-		if address == "" {
-			address = cfg.Push.Listen
-		}
-		if token == "" && len(cfg.Push.Tokens) > 0 {
-			token = string(cfg.Push.Tokens[0])
-		}
-	}
-	client, err := push.NewClient(reachable(address), token)
-	if err != nil {
-		return nil, usageError(err.Error())
-	}
-	return client, nil
 }

@@ -9,30 +9,48 @@ import (
 	"github.com/pushcart/pushcart/config"
 )
 
+// sourceFlags are those that say what is run.
+type sourceFlags struct {
+	file, listen, backend string
+	anonymous             bool
+}
+
+func (s *sourceFlags) flags(c *cobra.Command) {
+	configFlag(c, &s.file)
+	c.Flags().StringVar(&s.listen, "listen", "", "public `ADDRESS`, instead of listen")
+	c.Flags().StringVar(&s.backend, "backend", "", "the app's `URL`, instead of backend.url")
+	c.Flags().BoolVar(&s.anonymous, "anonymous", false, "let connections without credentials in, like auth.anonymous")
+}
+
+// source is the file with the flags over it.
+func (s *sourceFlags) source(c *cobra.Command) (config.Source, error) {
+	source := config.Source{File: s.file, Env: os.LookupEnv}
+	for _, of := range []config.Flag{{Name: "listen", Key: "listen"}, {Name: "backend", Key: "backend.url"}, {Name: "anonymous", Key: "auth.anonymous"}} {
+		if f := c.Flags().Lookup(of.Name); f.Changed {
+			source.Flags = append(source.Flags, config.Flag{Name: "--" + of.Name, Key: of.Key, Value: f.Value.String()})
+		}
+	}
+	if found := configFile(s.file); s.backend == "" || found == "pushcart.yaml" {
+		source.File = found // a config.yaml beside an app may be the app's
+	}
+	if source.File == "" && s.backend == "" {
+		return source, usagef("there is no pushcart.yaml here; name the file with --config, or the app with --backend URL")
+	}
+	return source, nil
+}
+
 // runCommand is pushcart run, and pushcart alone.
 func (p *process) runCommand() *cobra.Command {
-	var file, listen, backend string
-	var anonymous bool
+	var s sourceFlags
 	c := &cobra.Command{
 		Use: "run", Short: "run the sidecar", Args: noArguments,
 		Example: "  pushcart run --config pushcart.yaml\n  pushcart run --backend http://127.0.0.1:3000 --anonymous",
 	}
-	configFlag(c, &file)
-	c.Flags().StringVar(&listen, "listen", "", "public `ADDRESS`, instead of listen")
-	c.Flags().StringVar(&backend, "backend", "", "the app's `URL`, instead of backend.url")
-	c.Flags().BoolVar(&anonymous, "anonymous", false, "let connections without credentials in, like auth.anonymous")
+	s.flags(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		source := config.Source{File: file, Env: os.LookupEnv}
-		for _, of := range []config.Flag{{Name: "listen", Key: "listen"}, {Name: "backend", Key: "backend.url"}, {Name: "anonymous", Key: "auth.anonymous"}} {
-			if f := c.Flags().Lookup(of.Name); f.Changed {
-				source.Flags = append(source.Flags, config.Flag{Name: "--" + of.Name, Key: of.Key, Value: f.Value.String()})
-			}
-		}
-		if found := configFile(file); backend == "" || found == "pushcart.yaml" {
-			source.File = found // a config.yaml beside an app may be the app's
-		}
-		if source.File == "" && backend == "" {
-			return usagef("there is no pushcart.yaml here; name the file with --config, or the app with --backend URL")
+		source, err := s.source(c)
+		if err != nil {
+			return err
 		}
 		cfg, err := config.Load(source)
 		if err != nil {

@@ -17,6 +17,11 @@ import (
 	"github.com/pushcart/pushcart/config"
 )
 
+// signingKeys are what signToken needs.
+var signingKeys = []string{
+	"auth.jwt.secret", "auth.jwt.algorithms", "auth.jwt.issuer", "auth.jwt.audience", "auth.jwt.user_claim", "auth.jwt.channels_claim",
+}
+
 // tokenCommand is pushcart token.
 func (p *process) tokenCommand() *cobra.Command {
 	var file, user string
@@ -43,8 +48,7 @@ func (p *process) tokenCommand() *cobra.Command {
 	c.Flags().StringArrayVar(&channels, "channel", nil, "`NAME` of a channel to subscribe to; may be repeated")
 	c.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long it is valid")
 	c.RunE = func(*cobra.Command, []string) error {
-		cfg, err := settings(file, "auth.jwt.secret", "auth.jwt.algorithms", "auth.jwt.issuer", "auth.jwt.audience",
-			"auth.jwt.user_claim", "auth.jwt.channels_claim")
+		cfg, err := settings(file, signingKeys...)
 		if err != nil {
 			return err
 		}

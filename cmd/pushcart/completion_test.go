@@ -1,0 +1,33 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestCompletion_IsThereForShells(t *testing.T) {
+	for _, shell := range shells {
+		if code, out, errs := run(t, "completion", shell); code != 0 || !strings.Contains(out, "pushcart") || errs != "" {
+			t.Errorf("%s: exit %d %q", shell, code, errs)
+		}
+	}
+}
+
+func TestCompletion_KnowsCommandsFlagsAndValues(t *testing.T) {
+	f := func(want string, words ...string) {
+		t.Helper()
+		if _, out, _ := run(t, append([]string{"__complete"}, words...)...); out != want {
+			t.Errorf("%q: got %q, want %q", words, out, want)
+		}
+	}
+	const noFiles, filesLike = ":4\n", ":8\n"
+	f("token\tprint a token signed with the configured secret\n"+noFiles, "to")
+	f("schema\tprint the JSON Schema of the configuration, for editors\n"+noFiles, "config", "s")
+	f("--count\tend after N messages\n"+noFiles, "listen", "--cou")
+	f("raw\n"+noFiles, "listen", "--protocol", "")
+	f("yaml\nyml\n"+filesLike, "run", "--config", "")
+	f("yaml\nyml\n"+filesLike, "check", "")
+	f("bash\n"+noFiles, "completion", "b")
+	f(noFiles, "push", "--user", "")
+	f("listen\topen a WebSocket: print what comes, send what is typed\n"+noFiles, "help", "li")
+}

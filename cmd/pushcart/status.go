@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/plainjson"
+)
+
+// statusCommand is pushcart status.
+func (p *process) statusCommand() *cobra.Command {
+	var a asker
+	var admin string
+	c := &cobra.Command{
+		Use: "status", Short: "show the node and its cluster at a glance", Args: noArguments,
+		Long: "Show the node and its cluster at a glance: what its admin listener says of it, and its push API of all nodes.\n" +
+			"Exit 0 if both answered, else 1; pushcart health is for probes.",
+	}
+	a.flags(c)
+	c.Flags().StringVar(&admin, "admin-address", "", "`ADDRESS` of the admin listener, host:port, instead of admin.listen")
+	jsonFlag(c, &a.json)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if admin == "" {
+			cfg, err := settings(a.file, "admin.listen")
+			if err != nil {
+				return err
+			}
+			admin = cfg.Admin.Listen
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), statusTime)
+		defer cancel()
+		s := status{Admin: reachable(admin)}
+		problems := errors.Join(s.askNode(ctx), s.askCluster(ctx, &a))
+		var usage usageError
+		if errors.As(problems, &usage) {
+			return usage
+		}
+		if a.json {
+			b, err := plainjson.Append(nil, s)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(p.stdout, "%s\n", b)
+		} else {
+			s.print(p.stdout)
+			p.incomplete(s.Cluster == nil || s.Cluster.Complete)
+		}
+		return problems
+	}
+	return c
+}
+
+// statusTime bounds all questions together.
+const statusTime = 10 * time.Second
+
+// status is what there is to say at a glance; what could not be asked is nil.
+type status struct {
+	Admin   string       `json:"admin"`
+	Node    *nodeStatus  `json:"node"`
+	Cluster *clusterList `json:"cluster"`
+}
+
+// nodeStatus is the node whose admin listener was asked.
+type nodeStatus struct {
+	Ready       bool      `json:"ready"`
+	Redis       string    `json:"redis"` // up, down or none
+	RedisError  string    `json:"redis_error,omitempty"`
+	Version     string    `json:"version"`
+	Start       time.Time `json:"start"`
+	Connections int       `json:"connections"`
+	Users       int       `json:"users"`
+	Channels    int       `json:"channels"`
+	HTTP        int       `json:"http_connections"`
+	Waiting     int       `json:"webhooks_waiting"`
+	Outbox      int       `json:"outbox_bytes"`
+}
+
+// clusterList is what GET /v1/nodes answers.
+type clusterList struct {
+	Nodes    []hub.NodeInfo `json:"nodes"`
+	Complete bool           `json:"complete"`
+}
+
+func (s *status) askCluster(ctx context.Context, a *asker) error {
+	var list clusterList
+	if _, err := a.get(ctx, &list, nil, "nodes"); err != nil {
+		return err
+	}
+	s.Cluster = &list
+	return nil
+}
+
+// askNode reads /readyz and /metrics.
+func (s *status) askNode(ctx context.Context) error {
+	ready, err := fromAdmin(ctx, s.Admin, "/readyz")
+	if err != nil {
+		return err
+	}
+	var n nodeStatus
+	if json.Unmarshal([]byte(ready), &n) != nil {
+		return fmt.Errorf("the answer of %s is not that of an admin listener; --admin-address names another", s.Admin)
+	}
+	text, err := fromAdmin(ctx, s.Admin, "/metrics")
+	if err != nil {
+		return err
+	}
+	values := metricValues(text)
+	for name, into := range map[string]*int{
+		"pushcart_connections": &n.Connections, "pushcart_users": &n.Users, "pushcart_channels": &n.Channels,
+		"pushcart_client_connections": &n.HTTP, "pushcart_webhook_outbox": &n.Waiting, "pushcart_outbox_bytes": &n.Outbox,
+	} {
+		*into = int(values[name])
+	}
+	n.Start = time.UnixMilli(int64(values["process_start_time_seconds"] * 1000)).UTC()
+	if m := buildVersion.FindStringSubmatch(text); m != nil {
+		n.Version = m[1]
+	}
+	s.Node = &n
+	return nil
+}
+
+var buildVersion = regexp.MustCompile(`(?m)^pushcart_build_info\{.*version="([^"]*)"`)
+
+// metricValues are the metrics without labels.
+func metricValues(text string) map[string]float64 {
+	values := map[string]float64{}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if v, err := strconv.ParseFloat(value, 64); err == nil {
+			values[name] = v
+		}
+	}
+	return values
+}
+
+// fromAdmin reads a page of the admin listener; a node that is not ready says so with
+// 503.
+func fromAdmin(ctx context.Context, address, path string) (string, error) {
+	resp, err := getAdmin(ctx, address, path)
+	if err != nil {
+		return "", fmt.Errorf("no answer from the admin listener at %s: %w; is pushcart running there? --admin-address names another", address, cause(err))
+	}
+	defer resp.Body.Close()
+	const most = 4 << 20
+	b, err := io.ReadAll(io.LimitReader(resp.Body, most))
+	if err == nil && resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
+		err = fmt.Errorf("%s of %s: %s; is it an admin listener? --admin-address names another", path, address, resp.Status)
+	}
+	return string(b), err
+}
+
+// print is for people.
+func (s *status) print(out io.Writer) {
+	var rows [][]string
+	add := func(name, format string, args ...any) {
+		rows = append(rows, []string{name, fmt.Sprintf(format, args...)})
+	}
+	if n := s.Node; n != nil {
+		state := "ready"
+		if !n.Ready {
+			state = "not ready (it starts or drains)"
+		}
+		add("node", "%s, up %s, version %s, admin at %s", state, uptime(n.Start), n.Version, s.Admin)
+		add("here", "%s, %s, %s, %s", count(n.Connections, "connection"), count(n.Users, "user"), count(n.Channels, "channel"), count(n.HTTP, "HTTP connection"))
+		add("waiting", "%s, %s for slow clients", count(n.Waiting, "webhook"), count(n.Outbox, "byte"))
+		switch {
+		case n.Redis == "none":
+			add("redis", "none: one node, in memory")
+		case n.RedisError != "":
+			add("redis", "%s: %s", n.Redis, n.RedisError)
+		default:
+			add("redis", "%s", n.Redis)
+		}
+	}
+	if s.Cluster == nil {
+		table(out, rows)
+		return
+	}
+	total := 0
+	nodes := [][]string{{"NODE", "ADDRESS", "VERSION", "UP", "CONNECTIONS"}}
+	for _, n := range s.Cluster.Nodes {
+		total += n.Connections
+		nodes = append(nodes, []string{n.NodeID, n.Address, n.Version, uptime(n.Start), strconv.Itoa(n.Connections)})
+	}
+	add("cluster", "%s, %s", count(len(s.Cluster.Nodes), "node"), count(total, "connection"))
+	table(out, rows)
+	fmt.Fprintln(out)
+	table(out, nodes)
+}
+
+// uptime is how long ago something began, in its two largest units.
+func uptime(since time.Time) string {
+	d := max(0, time.Since(since))
+	switch {
+	case d < time.Hour:
+		return d.Truncate(time.Second).String()
+	case d < 48*time.Hour:
+		return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
+	}
+	return fmt.Sprintf("%dd%dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+}
