@@ -71,9 +71,10 @@ func (b *Memory) publish(p *Publication) {
 	}
 	m := Message{Topic: p.Topic, Payload: p.Payload}
 	if p.ID != "" || p.Keep.Keeps() {
-		if b.record(s, p, &m); p.Duplicate || p.Err != nil {
+		if m.Time = b.record(s, p); p.Duplicate || p.Err != nil {
 			return
 		}
+		m.Position = p.Position
 	}
 	if _, ok := s.topics[p.Topic]; ok {
 		p.Nodes = 1
@@ -81,27 +82,28 @@ func (b *Memory) publish(p *Publication) {
 	}
 }
 
-// record does what is to be remembered of a publication, unless its ID is known.
-func (b *Memory) record(s *memoryShard, p *Publication, m *Message) {
+// record does what is to be remembered of a publication, unless its ID is known, and
+// returns the time that it is kept with.
+func (b *Memory) record(s *memoryShard, p *Publication) (kept int64) {
 	clock := time.Now()
 	now, key := clock.Sub(b.began), idKey{p.Topic, p.ID}
 	if p.ID != "" {
 		if p.Position, p.Duplicate, p.Err = s.seen.find(key, p.Digest, now); p.Duplicate || p.Err != nil {
-			return
+			return 0
 		}
 	}
+	mark := idMark{digest: p.Digest, at: now}
 	if p.Keep.Keeps() {
-		m.Position, m.Time = b.keep(s, p, clock), clock.UnixMilli()
-		p.Position = m.Position
+		p.Position, kept = b.keep(s, p, clock), clock.UnixMilli()
 	}
 	if p.ID == "" {
-		return
+		return kept
 	}
-	mark := idMark{digest: p.Digest, at: now}
-	if p.Position.Offset > 0 {
+	if kept > 0 {
 		mark.kept = new(p.Position)
 	}
 	s.seen.add(key, mark)
+	return kept
 }
 
 // Subscribe implements Broker.
