@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fasthttp/websocket"
+
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -165,7 +167,8 @@ func TestHistory_InMemoryEndsWithTheProcess(t *testing.T) {
 
 // With Redis any node has it, also one that is started later.
 func TestHistory_OutlivesItsNodes(t *testing.T) {
-	yaml := keeps + "\nredis: {addresses: ['" + startRedis(t).addr + "']}"
+	redis := startRedis(t)
+	yaml := keeps + "\nredis: {addresses: ['" + redis.addr + "']}"
 	nodes := []*sidecar{start(t, yaml), start(t, yaml)}
 	for _, n := range nodes {
 		n.awaitRedis(t, http.StatusOK)
@@ -207,5 +210,48 @@ func TestHistory_OutlivesItsNodes(t *testing.T) {
 	}
 	if p := nodes[1].history(t, "channels/feed.ann/history"); len(p.Messages) > 0 || p.Position.Offset != publishers*each {
 		t.Errorf("after the deletion on another node: %+v", p)
+	}
+	redis.kill()
+	for _, method := range []string{"GET", "DELETE"} {
+		begin := time.Now()
+		status, body := later.api(t, method, "/v1/channels/feed.ann/history", "")
+		if took := time.Since(begin); status != http.StatusServiceUnavailable || !strings.Contains(body, "unavailable") || took > 5*time.Second {
+			t.Errorf("%s without Redis: %d %s after %v", method, status, body, took)
+		}
+	}
+}
+
+// Whether a message is kept, the node that takes the push decides. What is not kept
+// stands in the same order, without an offset.
+func TestHistory_OfNodesWithDifferentRules(t *testing.T) {
+	redis := "\nredis: {addresses: ['" + startRedis(t).addr + "']}"
+	nodes := []*sidecar{start(t, keeps+redis), start(t, withJWT+redis)}
+	for _, n := range nodes {
+		n.awaitRedis(t, http.StatusOK)
+	}
+	clients := []*websocket.Conn{dial(t, nodes[0], bearer(token("ann", "chat.1"))), dial(t, nodes[1], bearer(token("bob", "chat.1")))}
+	const messages = 20
+	var kept []string
+	for i := range messages {
+		answer := nodes[i%2].pushed(t, fmt.Sprintf(`{"to":{"channels":["chat.1"]},"text":"%d"}`, i))
+		if answer.Nodes != 2 {
+			t.Errorf("push %d went to %d nodes", i, answer.Nodes)
+		}
+		if i%2 == 0 {
+			kept = append(kept, fmt.Sprintf(`"%d"`, i))
+		}
+	}
+	for n, c := range clients {
+		for i := range messages {
+			if _, got := next(t, c); got != fmt.Sprint(i) {
+				t.Fatalf("the client of node %d got %s, want %d", n, got, i)
+			}
+		}
+	}
+	if p := nodes[0].history(t, "channels/chat.1/history"); !slices.Equal(p.data(), kept[5:]) || p.Position.Offset != messages/2 {
+		t.Errorf("got %q, %+v", p.data(), p.Position)
+	}
+	if status, body := nodes[1].api(t, "GET", "/v1/channels/chat.1/history", ""); status != http.StatusNotFound {
+		t.Errorf("of the node that keeps nothing: %d %s", status, body)
 	}
 }

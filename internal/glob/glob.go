@@ -156,23 +156,32 @@ func isEscaped(segment, user string) bool {
 	if user == "" {
 		return false
 	}
-	for i := range len(user) {
-		want := user[i : i+1]
-		switch user[i] {
-		case '%':
-			want = "%25"
-		case '.':
-			want = "%2E"
-		case '*':
-			want = "%2A"
-		}
-		rest, ok := strings.CutPrefix(segment, want)
-		if !ok {
+	for {
+		plain, escape, rest := nextEscape(user)
+		after, ok := strings.CutPrefix(segment, plain)
+		if !ok || !strings.HasPrefix(after, escape) {
 			return false
 		}
-		segment = rest
+		if segment, user = after[len(escape):], rest; user == "" {
+			return segment == ""
+		}
 	}
-	return segment == ""
+}
+
+// nextEscape cuts an id at its first character that does not stand for itself.
+func nextEscape(user string) (plain, escape, rest string) {
+	i := strings.IndexAny(user, "%.*")
+	if i < 0 {
+		return user, "", ""
+	}
+	escape = "%25"
+	switch user[i] {
+	case '.':
+		escape = "%2E"
+	case '*':
+		escape = "%2A"
+	}
+	return user[:i], escape, user[i+1:]
 }
 
 // Covers says whether every name that fits q fits p too. It is sure where it says so,
