@@ -49,11 +49,16 @@ func bound(p *Problems, path string, v reflect.Value) {
 			p.add(path, "must not be more than %d, got %d", maxNumber, x)
 		}
 	default:
-		if v.Kind() == reflect.Struct {
+		switch v.Kind() {
+		case reflect.Struct:
 			for i := range v.NumField() {
 				if key := v.Type().Field(i).Tag.Get("yaml"); key != "" {
 					bound(p, strings.TrimPrefix(path+"."+key, "."), v.Field(i))
 				}
+			}
+		case reflect.Slice:
+			for i := range v.Len() {
+				bound(p, item(path, i), v.Index(i))
 			}
 		}
 	}

@@ -20,6 +20,7 @@ func (c *Config) check(p *Problems) {
 	c.checkWebSocket(p)
 	c.checkJWT(p)
 	c.checkForward(p)
+	c.checkHistory(p)
 	c.checkWebhook(p)
 	c.checkRedis(p)
 	c.checkRest(p)

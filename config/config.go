@@ -22,6 +22,14 @@ type Config struct {
 	WebSocket WebSocket `yaml:"websocket"`
 	// Auth lists the ways in.
 	Auth Auth `yaml:"auth"`
+	// Channels are rules for channels: of those whose pattern fits a channel's name, the
+	// first holds. Default one that keeps nothing, for all.
+	Channels []ChannelRule `yaml:"channels"`
+	// HistoryTotal bounds what is kept in memory, where there is no Redis; past it the
+	// stream longest unused is dropped. Default 256MiB.
+	HistoryTotal Size `yaml:"history_total"`
+	// Users are the rules for users.
+	Users Users `yaml:"users"`
 	// Push is the push API's listener.
 	Push Push `yaml:"push"`
 	// Webhook is where events go.

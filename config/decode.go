@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -12,13 +13,17 @@ import (
 // later are keys of the specification that this version does not have yet. To ask
 // for one gets its own error, so that nobody takes it for a typing mistake.
 var later = map[string]bool{
-	"channels": true, "users": true, "history_total": true, "sse": true, "websocket.requests_in_flight": true,
+	"channels[].subscribe": true, "channels[].publish": true, "channels[].presence": true, "channels[].presence_frames": true,
+	"users.offline_delay": true, "users.publish": true, "sse": true, "websocket.requests_in_flight": true,
 	"admin.payloads": true, "log.access": true, "log.query": true,
 	"webhook.outbox.redis": true, "webhook.dead_letters": true, "webhook.batch": true,
 	"webhook.format": true, "webhook.breaker": true, "webhook.on_error.subscribe": true, "webhook.on_error.publish": true,
 	"redis.mode": true, "redis.master_name": true, "redis.sentinel_username": true, "redis.sentinel_password": true,
 	"redis.sentinel_password_file": true,
 }
+
+// index is the place of an item in a list of sections.
+var index = regexp.MustCompile(`\[\d+\]`)
 
 // decoder walks the document and the structs side by side, so that every problem
 // has its path and place, and all are found at once.
@@ -151,7 +156,7 @@ func (d *decoder) section(n *yaml.Node, v reflect.Value, path string) {
 		case ok:
 			d.at[full] = place{line: line}
 			d.value(n.Content[i+1], field, full)
-		case later[full]:
+		case later[index.ReplaceAllString(full, "[]")]:
 			d.at[full] = place{line: line}
 			d.problems.add(full, "is not available in this version")
 		case d.glued(n.Content[i], path):

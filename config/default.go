@@ -28,6 +28,7 @@ func Default() Config {
 				Headers: []string{"Cookie", "Authorization", "User-Agent", "Accept-Language"}, Timeout: 5 * time.Second,
 			},
 		},
+		Channels: []ChannelRule{{Match: "**"}}, HistoryTotal: 256 * MiB,
 		Push: Push{Listen: "127.0.0.1:8081", SocketMode: "0660", MaxBody: MiB},
 		Webhook: Webhook{
 			Timeout: 5 * time.Second, MaxAnswer: MiB,

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"os"
 	"reflect"
 	"testing"
@@ -59,8 +60,11 @@ func checkKeys(t *testing.T, path string, doc map[string]any, of reflect.Type) {
 			t.Errorf("%s%s is missing in config.example.yaml", path, key)
 			continue
 		}
-		if f.Type.Kind() == reflect.Struct {
+		switch {
+		case f.Type.Kind() == reflect.Struct:
 			checkKeys(t, path+key+".", value.(map[string]any), f.Type)
+		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct && f.Type.Elem() != reflect.TypeFor[netip.Prefix]():
+			checkKeys(t, path+key+"[0].", value.([]any)[0].(map[string]any), f.Type.Elem())
 		}
 	}
 }

@@ -66,7 +66,6 @@ func TestParse_ReportsEveryProblemWithItsPath(t *testing.T) {
 	f(minimal+"push: {max_body: 3GiB}\nwebhook: {max_answer: 2GiB}", "push.max_body: must not be", "webhook.max_answer: must not be")
 	f(minimal+"limits: {connections: 3000000000}", "limits.connections: must not be more than 2147483647")
 	f(minimal+"webhook: {format: structured}", "webhook.format: is not available in this version")
-	f(minimal+"channels: []", "channels: is not available in this version")
 	f(minimal+"trusted_proxies: [10.0.0.0/8, nonsense]", "trusted_proxies[1]:")
 	f(minimal+"push: {listen: '0.0.0.0:8081'}", `push.listen: "0.0.0.0:8081" is neither loopback nor a unix socket`)
 	f(minimal+"push: {listen: ':8081'}", `push.listen: ":8081" is neither loopback`)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/glob"
 )
 
 // What nodes are asked. Each call waits for the nodes concerned for at most a
@@ -94,8 +96,8 @@ func (h *Hub) Nodes(ctx context.Context) (nodes []NodeInfo, complete bool, err e
 
 // ListChannels is a page of the channels that match a pattern, in the order of
 // their names, after a name; next is the name to go on after, "" at the end.
-func (h *Hub) ListChannels(ctx context.Context, match, after string, limit int) (page []ChannelCount, next string, complete bool, err error) {
-	replies, complete, err := h.gather(ctx, topicAll, request{Op: opChannels, Channel: match, After: after, Most: limit})
+func (h *Hub) ListChannels(ctx context.Context, match glob.Pattern, after string, limit int) (page []ChannelCount, next string, complete bool, err error) {
+	replies, complete, err := h.gather(ctx, topicAll, request{Op: opChannels, Channel: match.String(), After: after, Most: limit})
 	if err != nil {
 		return nil, "", false, err
 	}

@@ -64,3 +64,23 @@ func BenchmarkHub_PublishUser(b *testing.B) {
 		h.Publish(b.Context(), pushes, out[:])
 	}
 }
+
+// BenchmarkHub_PublishKept is one push to a channel that keeps history.
+func BenchmarkHub_PublishKept(b *testing.B) {
+	for _, subs := range []int{1, 1000} {
+		b.Run(fmt.Sprintf("subs=%d", subs), func(b *testing.B) {
+			h := alone(b)
+			h.Apply(keeping(b, "news", false))
+			sinks(b, h, subs, "news")
+			p := &Push{To: Targets{Channels: []string{"channel:news"}}, Kind: JSON, Data: []byte(`{"a":"0123456789"}`)}
+			var out [1]Published
+			pushes := []*Push{p}
+			b.ReportAllocs()
+			for b.Loop() {
+				h.Publish(b.Context(), pushes, out[:])
+			}
+			b.StopTimer()
+			testkit.Eventually(b, "delivered", func() bool { return h.lanes.waiting() == 0 })
+		})
+	}
+}

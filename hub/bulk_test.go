@@ -147,7 +147,7 @@ func TestHub_DropsWhatRefersToNoBulk(t *testing.T) {
 
 func TestBulks_AreBounded(t *testing.T) {
 	var s bulks
-	b := appendBulk(nil, "n", 1, &bulkLists{}, make([]byte, maxBulks/4))
+	b := appendBulk(nil, &bulkRef{node: "n", number: 1}, &except{}, &skip{}, make([]byte, maxBulks/4))
 	for i := range 6 {
 		if ok, err := s.add(b); ok != (i < 3) || err != nil {
 			t.Errorf("bulk %d: %v, %v", i, ok, err)

@@ -31,9 +31,13 @@ var deliveries = sync.Pool{New: func() any { return new(delivery) }}
 // receive is the broker's Receiver. It must not wait.
 func (h *Hub) receive(m broker.Message) {
 	topic, payload := m.Topic, m.Payload
+	if m.Kind != broker.Published {
+		h.lanes.push(h.lanes.to(topic, envelopePush), task{topic: topic, kind: m.Kind, position: m.Position})
+		return
+	}
 	switch kind := envelopeKind(payload); kind {
 	case envelopePush, envelopeOrder, envelopeQuery:
-		h.lanes.push(h.lanes.to(topic, kind), task{topic: topic, payload: payload})
+		h.lanes.push(h.lanes.to(topic, kind), task{topic: topic, payload: payload, position: m.Position})
 	case envelopeEnding:
 		h.lanes.pushLast(task{topic: topic, payload: payload})
 	case envelopeBulk:
@@ -70,9 +74,12 @@ func (h *Hub) deliver(d *delivery, tasks []task) {
 	for d.at < len(tasks) {
 		t := &tasks[d.at]
 		d.at++
-		if t.mark != nil {
+		switch {
+		case t.mark != nil:
 			t.mark.reached()
 			continue
+		case t.kind != broker.Published:
+			continue // raw clients have no positions, and see no gap (SPEC §11)
 		}
 		payload := t.payload
 		if envelopeKind(payload) != envelopePush {
@@ -86,16 +93,19 @@ func (h *Hub) deliver(d *delivery, tasks []task) {
 			h.unreadable(topic, err)
 		case e.apart():
 			h.flush(d, topic)
-			h.deliverApart(d, topic, &e)
+			h.deliverApart(d, t, &e)
 		default:
-			d.batch = append(d.batch, newMessage(topic, &e))
+			d.batch = append(d.batch, newMessage(t, &e))
 		}
 	}
 	h.flush(d, topic)
 }
 
-func newMessage(topic string, e *envelope) *Message {
-	return &Message{Kind: e.kind, Data: e.payload, ID: e.id, Event: e.event, Topic: topic, Accepted: e.accepted}
+func newMessage(t *task, e *envelope) *Message {
+	return &Message{
+		Kind: e.kind, Data: e.payload, ID: e.id, Event: e.event, Topic: t.topic, Accepted: e.accepted,
+		Offset: t.position.Offset, Epoch: t.position.Epoch,
+	}
 }
 
 // flush sends the batch to all connections of the topic.
@@ -108,7 +118,8 @@ func (h *Hub) flush(d *delivery, topic string) {
 
 // deliverApart delivers a push that not all connections of the topic get, or that
 // wants a receipt.
-func (h *Hub) deliverApart(d *delivery, topic string, e *envelope) {
+func (h *Hub) deliverApart(d *delivery, t *task, e *envelope) {
+	topic := t.topic
 	if e.one {
 		if c := h.table.get(e.connection); c != nil {
 			d.conns = append(d.conns, c)
@@ -121,7 +132,7 @@ func (h *Hub) deliverApart(d *delivery, topic string, e *envelope) {
 		d.conns = d.conns[:0]
 		return
 	}
-	m := newMessage(topic, e)
+	m := newMessage(t, e)
 	d.batch = append(d.batch, m)
 	to := e.receipt
 	switch {
@@ -151,27 +162,43 @@ func answerBy(wait uint64) time.Duration {
 // leaveOut takes those out of d.conns that do not get e, and fetches what e has in a
 // bulk. false: that is not here.
 func (h *Hub) leaveOut(d *delivery, topic string, e *envelope) bool {
-	var out leftOut
-	switch {
-	case e.bulk != nil:
-		b, err := h.bulks.get(e.bulk)
-		if err != nil {
-			h.unreadable(topic, err)
-			return false
-		}
-		if b == nil { // it found no room, or came while the subscription was broken
-			h.metrics.FanoutDropped.Inc()
-			h.rate.Warn("no bulk", "messages dropped: the push that they are part of did not come to this node")
-			return false
-		}
-		e.payload, out = b.payload, b.leftOut(e.bulk)
-	case e.skip.empty():
-		return true
-	default:
-		out = e.skip.leaveOut()
+	names, ok := h.listed(topic, e)
+	if !ok {
+		return false
 	}
-	d.conns = slices.DeleteFunc(d.conns, func(c Conn) bool { return out.has(h, c.Member()) })
+	if out := names.by(topic); !out.empty() {
+		d.conns = slices.DeleteFunc(d.conns, func(c Conn) bool { return out.has(h, c.Member()) })
+	}
 	return true
+}
+
+// listed are the names that come with e, in a bulk or with itself.
+func (h *Hub) listed(topic string, e *envelope) (names listed, ok bool) {
+	if e.bulk == nil {
+		return newListed(&e.except, &e.skip), true
+	}
+	b, err := h.bulks.get(e.bulk)
+	switch {
+	case err != nil:
+		h.unreadable(topic, err)
+		return listed{}, false
+	case b == nil && e.bulk.whole:
+		// The node fetches later what it did not hear, but for bulks. A client that gets
+		// the push twice is better off than one that does not get it.
+		h.rate.Warn("no bulk of a stream", "a push may come twice to connections that several of its targets match: its list of them did not come to this node")
+		return newListed(&e.except, &e.skip), true
+	case b == nil: // it found no room, or came while the subscription was broken
+		h.metrics.FanoutDropped.Inc()
+		h.rate.Warn("no bulk", "messages dropped: the push that they are part of did not come to this node")
+		return listed{}, false
+	}
+	names = b.listed
+	if e.bulk.whole {
+		names.exceptUsers, names.exceptConnections = newNameSet(e.except.users), newNameSet(e.except.connections)
+	} else {
+		e.payload = b.payload
+	}
+	return names, true
 }
 
 // send gives the batch to every connection, and empties both.

@@ -25,9 +25,10 @@ const (
 	flagKind       = 0x03
 	flagReceipt    = 0x04 // the publisher waits for receipts
 	flagConnection = 0x08 // it is for one connection of the node
-	flagSkip       = 0x10 // some connections of the topic are not to get it
-	flagBulk       = 0x20 // the payload, and who is not to get it, are in a bulk
-	flagsKnown     = flagKind | flagReceipt | flagConnection | flagSkip | flagBulk
+	flagExcept     = 0x10 // some are not to get it
+	flagSkip       = 0x20 // some get it by another target
+	flagBulk       = 0x40 // who that is, who is excepted, and the payload, are in a bulk
+	flagWhole      = 0x80 // with flagBulk: of these only who gets it by another target
 )
 
 // errEnvelope: bytes that no node of this version sends.
@@ -44,14 +45,15 @@ type envelope struct {
 	// connection is who gets it, if one is set.
 	one        bool
 	connection uint64
+	except     except
 	skip       skip
-	bulk       *bulkRef // instead of skip and payload, if set
+	bulk       *bulkRef // has what is not here, if set
 	payload    []byte
 }
 
 // apart: not all connections of the topic get the message, or it wants a receipt.
 func (e *envelope) apart() bool {
-	return e.one || e.receipt.node != "" || e.bulk != nil || !e.skip.empty()
+	return e.one || e.receipt.node != "" || e.bulk != nil || !e.except.empty() || !e.skip.empty()
 }
 
 // returnAddress is the publisher's node, its number for the push, and how many
@@ -62,10 +64,21 @@ type returnAddress struct {
 	wait    uint64
 }
 
-// skip lists whose connections do not get a message: those that an earlier
-// target of the same push brings it to, and the excepted. As every node applies
-// it alike, a connection that several targets match gets one frame without
-// anybody remembering what was sent (SPEC §6.1).
+// except lists whose connections a push is not for. Where the message is kept, the
+// users are so with it and hold for whoever reads it later; connections are only those
+// that are open.
+type except struct{ users, connections []string }
+
+func (x *except) empty() bool { return len(x.users)+len(x.connections) == 0 }
+
+// size is about how many bytes it takes on the wire.
+func (x *except) size() int { return sizeOf(x.users) + sizeOf(x.connections) }
+
+// skip lists whose connections do not get a message as other targets of the same push
+// bring it to them: its users, all its channels (of which only those before the
+// message's own count), its connections. As every node applies it alike, a connection
+// that several targets match gets one frame without anybody remembering what was sent
+// (SPEC §6.1). It holds for live delivery only: a reader of a stream wants all of it.
 type skip struct{ users, channels, connections []string }
 
 func (s *skip) empty() bool { return len(s.users)+len(s.channels)+len(s.connections) == 0 }
@@ -82,7 +95,7 @@ func sizeOf(list []string) (n int) {
 	return n
 }
 
-func (e *envelope) append(b []byte) []byte {
+func (e *envelope) flags() byte {
 	flags := byte(e.kind)
 	if e.receipt.node != "" {
 		flags |= flagReceipt
@@ -90,12 +103,27 @@ func (e *envelope) append(b []byte) []byte {
 	if e.one {
 		flags |= flagConnection
 	}
+	if !e.except.empty() {
+		flags |= flagExcept
+	}
 	if !e.skip.empty() {
 		flags |= flagSkip
 	}
 	if e.bulk != nil {
 		flags |= flagBulk
+		if e.bulk.whole {
+			flags |= flagWhole
+		}
 	}
+	return flags
+}
+
+func (e *envelope) encode() []byte {
+	return e.append(make([]byte, 0, 64+len(e.id)+len(e.event)+e.except.size()+e.skip.size()+len(e.payload)))
+}
+
+func (e *envelope) append(b []byte) []byte {
+	flags := e.flags()
 	b = append(b, envelopeVersion, envelopePush, flags)
 	b = binary.BigEndian.AppendUint64(b, uint64(e.accepted))
 	b = appendString(b, e.id)
@@ -108,18 +136,25 @@ func (e *envelope) append(b []byte) []byte {
 	if flags&flagConnection != 0 {
 		b = binary.BigEndian.AppendUint64(b, e.connection)
 	}
+	if flags&flagExcept != 0 {
+		b = e.except.append(b)
+	}
 	if flags&flagSkip != 0 {
-		b = appendList(b, e.skip.users)
-		b = appendList(b, e.skip.channels)
-		b = appendList(b, e.skip.connections)
+		b = e.skip.append(b)
 	}
 	if flags&flagBulk != 0 {
 		b = appendString(b, e.bulk.node)
 		b = binary.AppendUvarint(b, e.bulk.number)
-		b = append(b, e.bulk.parts)
-		b = binary.AppendUvarint(b, e.bulk.channels)
 	}
 	return append(b, e.payload...)
+}
+
+func (x *except) append(b []byte) []byte {
+	return appendList(appendList(b, x.users), x.connections)
+}
+
+func (s *skip) append(b []byte) []byte {
+	return appendList(appendList(appendList(b, s.users), s.channels), s.connections)
 }
 
 // parseEnvelope reads a push envelope; the payload, id and event alias b,
@@ -138,18 +173,27 @@ func parseEnvelope(b []byte) (e envelope, err error) {
 	if flags&flagConnection != 0 {
 		e.one, e.connection = true, r.uint64()
 	}
+	if flags&flagExcept != 0 {
+		e.except = r.except()
+	}
 	if flags&flagSkip != 0 {
-		e.skip = skip{users: r.list(), channels: r.list(), connections: r.list()}
+		e.skip = r.skip()
 	}
 	if flags&flagBulk != 0 {
-		e.bulk = &bulkRef{node: r.string(), number: r.uvarint(), parts: r.byte(), channels: r.uvarint()}
+		e.bulk = &bulkRef{node: r.string(), number: r.uvarint(), whole: flags&flagWhole != 0}
 		r.bad = r.bad || e.bulk.node == ""
 	}
 	e.payload = r.b
-	if r.bad || e.kind > Binary || flags&^flagsKnown != 0 {
+	if r.bad || e.kind > Binary || flags > flagKind && flags != e.flags() {
 		return envelope{}, errEnvelope
 	}
 	return e, nil
+}
+
+func (r *reader) except() except { return except{users: r.list(), connections: r.list()} }
+
+func (r *reader) skip() skip {
+	return skip{users: r.list(), channels: r.list(), connections: r.list()}
 }
 
 // receiptNote is what one node did with some of the messages of one request.

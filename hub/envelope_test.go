@@ -26,12 +26,17 @@ func envelopes() map[string]envelope {
 			one: true, connection: ^uint64(0), payload: []byte("x"),
 			skip: skip{users: []string{"", "42"}, channels: []string{"ü"}, connections: nil},
 		},
+		"with except":      {except: except{users: []string{"ann"}, connections: []string{"c", ""}}, payload: []byte("x")},
+		"but for one user": {except: except{users: []string{"ann"}}, payload: []byte("x")},
 		"of a bulk": {
-			receipt: returnAddress{"n", 1, 2}, bulk: &bulkRef{"abc", 1 << 40, bulkUsers | bulkExcepted, 1 << 20}, payload: []byte{},
+			receipt: returnAddress{"n", 1, 2}, bulk: &bulkRef{"abc", 1 << 40, false}, payload: []byte{},
+		},
+		"whole, with a bulk": {
+			bulk: &bulkRef{"abc", 7, true}, except: except{users: []string{"ann"}}, payload: []byte("x"),
 		},
 		"everything": {
 			kind: Binary, id: "i", event: "e", receipt: returnAddress{"n", 0, 0}, one: true,
-			skip: skip{[]string{"a"}, []string{"b"}, []string{"c"}}, payload: []byte("payload"),
+			except: except{[]string{"x"}, []string{"y"}}, skip: skip{[]string{"a"}, []string{"b"}, []string{"c"}}, payload: []byte("payload"),
 		},
 	}
 }

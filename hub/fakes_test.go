@@ -95,7 +95,7 @@ func join(t testing.TB, h *Hub, user string, channels ...string) *fakeConn {
 func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
 // newHub starts a hub over b and closes it with the test.
-func newHub(t testing.TB, b broker.Broker) *Hub {
+func newHub(t testing.TB, b Broker) *Hub {
 	t.Helper()
 	h := NewHub(b, NewNodeID(), metrics.New("test", "test"), discard())
 	if err := h.Start(t.Context()); err != nil {

@@ -13,12 +13,19 @@ import (
 	"github.com/pushcart/pushcart/metrics"
 )
 
+// Broker is what a hub needs of a broker.
+type Broker interface {
+	broker.Broker
+	broker.Streams
+}
+
 // Hub is this node's table of connections and the receiving end of the broker:
 // it keeps subscriptions in step with who is here, and delivers what comes.
 type Hub struct {
 	node    string
 	about   about
-	broker  broker.Broker
+	broker  Broker
+	rules   atomic.Pointer[Rules]
 	alone   bool // no other node can have connections
 	metrics *metrics.Metrics
 	pushes  pushCounters
@@ -51,8 +58,9 @@ type about struct {
 // Guard takes the panics of who works for the hub.
 func (h *Hub) Guard() *guard.Guard { return h.guard }
 
-// NewHub returns a hub; Start makes it receive.
-func NewHub(b broker.Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub {
+// NewHub returns a hub that keeps nothing; Start makes it receive, and Apply gives it
+// rules.
+func NewHub(b Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub {
 	_, alone := b.(*broker.Memory)
 	h := &Hub{
 		node: nodeID, about: about{started: time.Now()}, broker: b, alone: alone,
@@ -60,6 +68,7 @@ func NewHub(b broker.Broker, nodeID string, m *metrics.Metrics, log *slog.Logger
 		numbers: newNumbers(), table: newTable(), users: newUsers(), channels: newChannels(), waiters: newWaiters(),
 	}
 	h.lanes, h.outgoing = newLanes(h), newOutgoing(h)
+	h.Apply(&Rules{})
 	m.Gauge("pushcart_users", "Users connected to this node.", func() float64 { return float64(h.Users()) })
 	m.Gauge("pushcart_channels", "Channels with a subscription on this node.",
 		func() float64 { return float64(h.Channels()) })
@@ -144,7 +153,11 @@ func (h *Hub) subscribe(ctx context.Context, topics ...string) error {
 	if !h.broker.Up() {
 		ctx = ended
 	}
-	return h.broker.Subscribe(ctx, broker.Topics(topics...)...)
+	wanted, rules := broker.Topics(topics...), h.rules.Load()
+	for i := range wanted {
+		wanted[i].Keep = rules.retention(wanted[i].Topic)
+	}
+	return h.broker.Subscribe(ctx, wanted...)
 }
 
 // ended is for a Subscribe that must not wait: the topics are wanted from then on.

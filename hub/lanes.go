@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/pushcart/pushcart/broker"
 )
 
 const (
@@ -34,11 +36,14 @@ const (
 	keepTasks = 256
 )
 
-// task is a message on its way to this node's connections of a topic.
+// task is a message of the broker on its way to this node's connections of a topic.
 type task struct {
 	topic   string
 	payload []byte
-	mark    *mark // instead of the two above
+	// kind and position are the broker's: Opened and Lost have no payload.
+	kind     broker.Kind
+	position broker.Position
+	mark     *mark // instead of all above
 }
 
 func (t *task) cost() int64 { return int64(len(t.payload)) + taskCost }
@@ -131,7 +136,7 @@ func (l *lanes) push(ln *lane, t task) {
 	}
 	ln.queue = append(ln.queue, t)
 	ln.depth++
-	begin := !ln.running && !g.helped
+	begin := !ln.running && (!g.helped || t.kind != broker.Published) // nobody publishes what is told of streams
 	ln.running = ln.running || begin
 	ln.mu.Unlock()
 	if begin {

@@ -2,56 +2,10 @@ package hub
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 )
-
-func TestMatchPattern(t *testing.T) {
-	f := func(pattern, name string, want bool) {
-		t.Helper()
-		if got := matchPattern(pattern, name); got != want {
-			t.Errorf("%q matches %q: got %v, want %v", pattern, name, got, want)
-		}
-	}
-	f("", "anything", true)
-	f("news", "news", true)
-	f("news", "newsletter", false)
-	f("news.*", "news.sport", true)
-	f("news.*", "news.sport.tennis", false)
-	f("news.**", "news.sport.tennis", true)
-	f("*", "news", true)
-	f("*", "news.sport", false)
-	f("**", "news.sport", true)
-	f("*.sport", "news.sport", true)
-	f("**.x*", "a.b.xyz", true)
-	f("**.x*", "a.b.xyz.q", false)
-	f("a*b*c", "a-b-b-c", true)
-}
-
-// The pattern means what a regular expression says.
-func FuzzMatchPattern(f *testing.F) {
-	f.Add("a.*.b", "a.x.b")
-	f.Add("**a*.b**", "xa.a.b.c")
-	f.Add("***", "a.b")
-	f.Fuzz(func(t *testing.T, pattern, name string) {
-		if len(pattern) > 40 || len(name) > 200 || strings.Contains(name, "\n") || !utf8.ValidString(name) {
-			return
-		}
-		quoted := regexp.QuoteMeta(pattern)
-		quoted = strings.ReplaceAll(quoted, `\*\*`, `(?:.|\n){0,}`)
-		quoted = strings.ReplaceAll(quoted, `\*`, `[^.]*`)
-		re, err := regexp.Compile(`\A` + quoted + `\z`)
-		if err != nil || strings.ContainsRune(pattern, '\uFFFD') || strings.ContainsRune(name, '\uFFFD') {
-			return
-		}
-		if got, want := matchPattern(pattern, name), pattern == "" || re.MatchString(name); got != want {
-			t.Errorf("%q matches %q: got %v, want %v", pattern, name, got, want)
-		}
-	})
-}
 
 // Paging through the channels of two nodes shows each once, with all its
 // connections, in order.

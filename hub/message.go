@@ -13,6 +13,10 @@ type Message struct {
 	ID, Event string
 	// Topic is the destination, like "channel:news"; see [Message.Channel].
 	Topic string
+	// Offset is the message's place in the stream of its topic, 0 if it is not kept, and
+	// Epoch the stream's.
+	Offset uint64
+	Epoch  string
 	// Accepted is when the push was accepted, in Unix nanoseconds.
 	Accepted int64
 

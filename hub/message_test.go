@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/pushcart/pushcart/broker"
 )
 
 // However many protocols and transports there are, each encodes a message once.
@@ -58,11 +60,12 @@ func TestMessage_CarriesWhatClientsSee(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newMessage("channel:news", &got)
-	if m.ID != "the id" || m.Event != "order.paid" || m.Channel() != "news" || m.Accepted != 7 || m.Kind != JSON || string(m.Data) != `{"a":1}` {
+	m := newMessage(&task{topic: "channel:news", position: broker.Position{Offset: 7, Epoch: "e1"}}, &got)
+	if m.ID != "the id" || m.Event != "order.paid" || m.Channel() != "news" || m.Accepted != 7 || m.Kind != JSON || string(m.Data) != `{"a":1}` ||
+		m.Offset != 7 || m.Epoch != "e1" {
 		t.Errorf("got %+v", m)
 	}
-	if m := newMessage("user:42", &got); m.Channel() != "" {
+	if m := newMessage(&task{topic: "user:42"}, &got); m.Channel() != "" {
 		t.Errorf("a user's message has channel %q", m.Channel())
 	}
 }

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"slices"
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
@@ -26,16 +25,19 @@ type plan struct {
 
 // planning turns one push into publications.
 type planning struct {
-	hub    *Hub
-	push   *Push
+	hub   *Hub
+	rules *Rules
+	push  *Push
+	// env is complete; encode leaves out what is in the bulk, if one is set.
 	env    envelope
+	bulk   *bulkRef
 	digest uint64
 	pubs   []broker.Publication
-	// users and channels are the names that later destinations leave out, where there
-	// are several kinds of them.
+	// users and channels are the push's names, where it has several destinations.
 	users, channels []string
-	// encoded is the envelope until something in it changes.
-	encoded []byte
+	// encoded is the envelope until something in it changes: as it is, and as it is where
+	// a destination that is kept refers to a bulk.
+	encoded [2][]byte
 }
 
 // plan appends the publications of p to pubs, one for each destination: one user,
@@ -51,7 +53,7 @@ func (h *Hub) plan(p *Push, now time.Time, pubs []broker.Publication) (plan, []b
 	if p.Wait > 0 || !h.alone && (count > 1 || remote) {
 		out.waiter = h.waiters.begin()
 	}
-	g := planning{hub: h, push: p, pubs: pubs, env: envelope{
+	g := planning{hub: h, rules: h.rules.Load(), push: p, pubs: pubs, env: envelope{
 		kind: p.Kind, accepted: now.UnixNano(), id: out.id, event: p.Event, payload: p.Data,
 	}}
 	if w := out.waiter; w != nil {
@@ -89,86 +91,92 @@ func (h *Hub) reach(t *Targets) (count int, remote bool) {
 func (g *planning) prepare() {
 	t := &g.push.To
 	if len(t.Channels)+len(t.Connections) > 0 || t.All {
-		g.users, g.channels = t.usersToSkip(), namesOf(t.Channels, ChannelTopic)
+		g.users, g.channels = namesOf(t.Users, UserTopic), namesOf(t.Channels, ChannelTopic)
 	}
-	users, channels, excepted := sizeOf(g.users), sizeOf(g.channels), sizeOf(t.ExceptConnections)
+	targets := sizeOf(g.users) + sizeOf(g.channels)
+	exceptUsers, exceptConnections := sizeOf(t.ExceptUsers), sizeOf(t.ExceptConnections)
+	keptUsers, keptChannels := g.rules.countKept(t.Users), g.rules.countKept(t.Channels)
+	// What a bulk saves.
 	payload := len(g.env.payload)
-	total := len(t.Users)*(payload+excepted) +
-		len(t.Channels)*(payload+users+channels/2+excepted) +
-		len(t.Connections)*(payload+users+channels)
+	total := (len(t.Users)-keptUsers)*(payload+exceptConnections) +
+		(len(t.Channels)-keptChannels)*(payload+targets+exceptUsers+exceptConnections) +
+		keptChannels*targets +
+		len(t.Connections)*(payload+targets+exceptUsers)
 	if total < g.hub.bulkFrom {
 		return
 	}
-	number := g.hub.bulk.Add(1)
-	b := make([]byte, 0, 64+users+channels+excepted+sizeOf(t.Connections)+payload)
-	b = appendBulk(b, g.hub.node, number, &bulkLists{g.users, t.Connections, t.ExceptConnections, g.channels}, g.env.payload)
+	g.bulk = &bulkRef{node: g.hub.node, number: g.hub.bulk.Add(1)}
+	x := except{t.ExceptUsers, t.ExceptConnections}
+	s := skip{g.users, g.channels, t.Connections}
+	b := make([]byte, 0, 64+x.size()+s.size()+payload)
+	b = appendBulk(b, g.bulk, &x, &s, g.env.payload)
 	g.pubs = append(g.pubs, broker.Publication{Topic: topicAll, Payload: b})
-	g.env.bulk, g.env.payload = &bulkRef{node: g.hub.node, number: number}, nil
 }
 
+// targets adds the destinations in their order. Each kind leaves out what comes before
+// it: users, channels, connections, all.
 func (g *planning) targets() {
 	t := &g.push.To
-	exceptUsers, exceptConnections := newNameSet(t.ExceptUsers), newNameSet(t.ExceptConnections)
-	if len(t.ExceptConnections) > 0 || g.env.bulk != nil {
-		g.leaveOut(bulkExcepted, 0)
+	if len(t.Users) > 0 {
+		g.leaveOut(except{connections: t.ExceptConnections}, skip{})
+		g.toUsers()
 	}
-	for _, topic := range t.Users {
-		if exceptUsers.empty() || !exceptUsers.has(topic[len(UserTopic):]) {
-			g.to(topic)
+	if len(t.Channels) > 0 {
+		s := skip{users: g.users}
+		if len(t.Channels) > 1 {
+			s.channels = g.channels
 		}
+		g.leaveOut(except{t.ExceptUsers, t.ExceptConnections}, s)
 	}
-	for i, topic := range t.Channels {
-		g.leaveOut(bulkUsers|bulkExcepted, i)
+	for _, topic := range t.Channels {
 		g.to(topic)
 	}
 	if len(t.Connections) > 0 {
-		g.leaveOut(bulkUsers, len(t.Channels))
-	}
-	for _, id := range t.Connections {
-		if !exceptConnections.has(id) {
-			g.toConnection(id)
-		}
+		g.leaveOut(except{users: t.ExceptUsers}, skip{users: g.users, channels: g.channels})
+		g.toConnections()
 	}
 	if t.All {
-		g.leaveOut(bulkUsers|bulkTargets|bulkExcepted, len(t.Channels))
+		g.leaveOut(except{t.ExceptUsers, t.ExceptConnections}, skip{g.users, g.channels, t.Connections})
 		g.to(topicAll)
 	}
 }
 
-// leaveOut says whom the destinations from here on leave out: some of the push's
-// lists, and so many of its channels.
-func (g *planning) leaveOut(parts byte, channels int) {
-	g.encoded = nil
-	if g.env.bulk != nil {
-		g.env.bulk.parts, g.env.bulk.channels = parts, uint64(channels)
-		return
-	}
-	t := &g.push.To
-	s := skip{connections: t.ExceptConnections}
-	if parts&bulkExcepted == 0 {
-		s.connections = nil
-	}
-	if parts&bulkUsers != 0 {
-		s.users = g.users
-		if g.users == nil { // there is one destination
-			s.users = t.ExceptUsers
+func (g *planning) toUsers() {
+	not := newNameSet(g.push.To.ExceptUsers)
+	for _, topic := range g.push.To.Users {
+		if not.empty() || !not.has(topic[len(UserTopic):]) {
+			g.to(topic)
 		}
 	}
-	if parts&bulkTargets != 0 && len(t.Connections) > 0 {
-		s.connections = slices.Concat(t.Connections, t.ExceptConnections)
+}
+
+func (g *planning) toConnections() {
+	not := newNameSet(g.push.To.ExceptConnections)
+	for _, id := range g.push.To.Connections {
+		if !not.has(id) {
+			g.toConnection(id)
+		}
 	}
-	if channels > 0 {
-		s.channels = g.channels[:channels]
-	}
-	g.env.skip = s
+}
+
+// leaveOut says whom the destinations from here on leave out.
+func (g *planning) leaveOut(x except, s skip) {
+	g.env.except, g.env.skip, g.encoded = x, s, [2][]byte{}
 }
 
 func (g *planning) to(topic string) {
 	g.env.one = false
-	if g.encoded == nil {
-		g.encoded = g.encode()
+	keep := g.rules.retention(topic)
+	form := &g.encoded[0]
+	if g.bulk != nil && keep.Keeps() {
+		form = &g.encoded[1]
 	}
-	g.add(topic, g.push.ID, g.encoded)
+	if *form == nil {
+		*form = g.encode(keep.Keeps())
+	}
+	g.pubs = append(g.pubs, broker.Publication{
+		Topic: topic, Payload: *form, ID: g.push.ID, Digest: g.digest, Keep: keep, TTL: g.push.TTL,
+	})
 }
 
 // toConnection sends to the inbox of a connection's node. One of this node that
@@ -183,14 +191,19 @@ func (g *planning) toConnection(id string) {
 	if key != "" {
 		key = id + " " + key // the inbox is the topic of many destinations
 	}
-	g.add(nodeTopic+node, key, g.encode())
+	g.pubs = append(g.pubs, broker.Publication{Topic: nodeTopic + node, Payload: g.encode(false), ID: key, Digest: g.digest})
 }
 
-func (g *planning) encode() []byte {
-	e := &g.env
-	return e.append(make([]byte, 0, 64+len(e.id)+len(e.event)+e.skip.size()+len(e.payload)))
-}
-
-func (g *planning) add(topic, key string, payload []byte) {
-	g.pubs = append(g.pubs, broker.Publication{Topic: topic, Payload: payload, ID: key, Digest: g.digest})
+func (g *planning) encode(kept bool) []byte {
+	if g.bulk == nil {
+		return g.env.encode()
+	}
+	e := g.env
+	switch {
+	case !kept:
+		e.bulk, e.except, e.skip, e.payload = g.bulk, except{}, skip{}, nil
+	case !e.skip.empty():
+		e.bulk, e.skip = &bulkRef{g.bulk.node, g.bulk.number, true}, skip{}
+	}
+	return e.encode()
 }

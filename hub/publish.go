@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// publishAtOnce bounds what one call hands to the broker.
+	// publishAtOnce bounds what one call hands to the broker, and publishBytes its
+	// payloads, unless one alone has more: what is kept goes to each destination whole.
 	publishAtOnce = 1024
+	publishBytes  = 8 << 20
 	// countTimeout is how long pushes without a wait wait for nodes to say that they
 	// had one of several targets, which only tells how many nodes that were.
 	countTimeout = 250 * time.Millisecond
@@ -91,8 +93,11 @@ func (h *Hub) handOver(ctx context.Context, pubs []broker.Publication) (confirme
 // nextPart is what goes to the broker at once. A bulk goes alone, as what refers to it
 // must not be sent without it.
 func nextPart(pubs []broker.Publication) []broker.Publication {
-	n := 0
+	n, size := 0, 0
 	for n < len(pubs) && n < publishAtOnce && !isBulk(&pubs[n]) {
+		if size += len(pubs[n].Payload); size > publishBytes {
+			break
+		}
 		n++
 	}
 	return pubs[:max(n, 1)]
@@ -114,6 +119,9 @@ func (h *Hub) outcome(ctx context.Context, p *plan, pubs []broker.Publication) P
 	for i := range pubs {
 		sum += pubs[i].Nodes
 		out.Duplicate = out.Duplicate && pubs[i].Duplicate
+		if p := pubs[i].Position; p.Offset > 0 {
+			out.Positions = append(out.Positions, Placed{pubs[i].Topic, p})
+		}
 	}
 	out.Nodes = sum
 	if h.alone {

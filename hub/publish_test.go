@@ -27,12 +27,18 @@ func fmtBody(body string, conns ...*fakeConn) string {
 // Every connection of a target gets a push once, on whichever node it is, and
 // nodes says how many nodes that are, whichever node took the push.
 func TestPublish_ReachesTargetsOnce(t *testing.T) {
-	t.Run("each by itself", func(t *testing.T) { reachesTargetsOnce(t, defaultBulkFrom) })
-	t.Run("several as a bulk", func(t *testing.T) { reachesTargetsOnce(t, 0) })
+	for name, rules := range map[string]*Rules{
+		"": {}, ", all of it kept": keeping(t, "**", true), ", some of it kept": keeping(t, "s*", false), ", users kept": keeping(t, "", true),
+	} {
+		t.Run("each by itself"+name, func(t *testing.T) { reachesTargetsOnce(t, defaultBulkFrom, rules) })
+		t.Run("several as a bulk"+name, func(t *testing.T) { reachesTargetsOnce(t, 0, rules) })
+	}
 }
 
-func reachesTargetsOnce(t *testing.T, bulkFrom int) {
+func reachesTargetsOnce(t *testing.T, bulkFrom int, rules *Rules) {
 	a, b, _ := pair(t)
+	a.Apply(rules)
+	b.Apply(rules)
 	a.bulkFrom, b.bulkFrom = bulkFrom, bulkFrom
 	c1 := join(t, a, "42", "news", "sport") // $1
 	c2 := join(t, b, "42", "news")          // $2

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/pushcart/pushcart/broker"
 )
 
 // Push is one push whose fields were checked (SPEC §6.1).
@@ -15,6 +17,8 @@ type Push struct {
 	Event string
 	ID    string // "" for none
 	Wait  time.Duration
+	// TTL is how long history hands it out at the most; 0: as long as it is kept.
+	TTL time.Duration
 }
 
 // MaxWait is the longest Push.Wait (SPEC §6.1).
@@ -62,15 +66,6 @@ func (t *Targets) label() string {
 	return label
 }
 
-// usersToSkip are those that do not get what goes to channels, connections or
-// everyone: those that get it as users, and the excepted.
-func (t *Targets) usersToSkip() []string {
-	if len(t.Users) == 0 {
-		return t.ExceptUsers
-	}
-	return append(namesOf(t.Users, UserTopic), t.ExceptUsers...)
-}
-
 // namesOf cuts the prefix off topics of one kind.
 func namesOf(topics []string, prefix string) []string {
 	names := make([]string, len(topics))
@@ -88,6 +83,15 @@ func (p *Push) digest() uint64 {
 	return d.Sum64()
 }
 
+// Position is a place in a stream.
+type Position = broker.Position
+
+// Placed is where a message stands in the stream of a topic, like "channel:news".
+type Placed struct {
+	Topic string
+	Position
+}
+
 // Result is what became of one push.
 type Result struct {
 	// ID is the push's own, or a new UUIDv7.
@@ -99,4 +103,7 @@ type Result struct {
 	Waited          bool
 	// Duplicate: every destination had it before.
 	Duplicate bool
+	// Positions are those of the destinations that keep history, in the order of the
+	// push; of a duplicate as they were recorded.
+	Positions []Placed
 }

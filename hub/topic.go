@@ -44,15 +44,25 @@ func newNameSet(names []string) nameSet {
 
 func (s *nameSet) empty() bool { return len(s.few)+len(s.many) == 0 }
 
-func (s *nameSet) has(name string) bool { return s.among(name, int(^uint(0)>>1)) }
+func (s *nameSet) size() int { return len(s.few) + len(s.many) }
+
+func (s *nameSet) has(name string) bool { return s.index(name) >= 0 }
+
+// index is the place of a name, -1 if it is not here.
+func (s *nameSet) index(name string) int {
+	for i, f := range s.few {
+		if f == name {
+			return i
+		}
+	}
+	if i, ok := s.many[name]; ok {
+		return i
+	}
+	return -1
+}
 
 // among says whether a name is one of the first n.
 func (s *nameSet) among(name string, n int) bool {
-	for _, f := range s.few[:min(n, len(s.few))] {
-		if f == name {
-			return true
-		}
-	}
-	i, ok := s.many[name]
-	return ok && i < n
+	i := s.index(name)
+	return i >= 0 && i < n
 }

@@ -1,12 +1,14 @@
 package push
 
 import (
+	"cmp"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/glob"
 )
 
 const (
@@ -26,6 +28,19 @@ func (a *API) getNodes(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
 	}{nodes, complete})
 }
 
+// limitOf is how long a page is asked for.
+func limitOf(values map[string]string) (int, *apierror.Error) {
+	s, given := values["limit"]
+	if !given {
+		return defaultLimit, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > maxLimit {
+		return 0, apierror.Invalid("limit", "must be 1 to 1000")
+	}
+	return n, nil
+}
+
 // getChannels pages through the channels in the order of their names; the cursor
 // is the last name of the page before.
 func (a *API) getChannels(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
@@ -33,15 +48,15 @@ func (a *API) getChannels(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error 
 	if bad != nil {
 		return bad
 	}
-	limit := defaultLimit
-	if s, given := values["limit"]; given {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > maxLimit {
-			return apierror.Invalid("limit", "must be 1 to 1000")
-		}
-		limit = n
+	limit, bad := limitOf(values)
+	if bad != nil {
+		return bad
 	}
-	page, next, complete, err := a.hub.ListChannels(a.ctx, values["match"], values["cursor"], limit)
+	match, err := glob.Compile(cmp.Or(values["match"], "**"))
+	if err != nil {
+		return apierror.Invalid("match", err.Error())
+	}
+	page, next, complete, err := a.hub.ListChannels(a.ctx, match, values["cursor"], limit)
 	if err != nil {
 		return unconfirmed(err)
 	}

@@ -2,6 +2,7 @@ package push
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/valyala/fasthttp"
 
@@ -26,6 +27,11 @@ func (a *API) push(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
 	}
 	if !batch {
 		return a.publishOne(ctx, pushes[0])
+	}
+	for i, p := range pushes {
+		if err := a.hub.Check(p); err != nil {
+			return a.refused(apierror.Invalid(pathOf(i)+"."+err.Field, strings.TrimPrefix(err.Message, err.Field+": ")))
+		}
 	}
 	out := make([]hub.Published, len(pushes))
 	a.hub.Publish(a.ctx, pushes, out)
@@ -60,6 +66,9 @@ func (a *API) refused(err *apierror.Error) *apierror.Error {
 }
 
 func (a *API) publishOne(ctx *fasthttp.RequestCtx, p *hub.Push) *apierror.Error {
+	if err := a.hub.Check(p); err != nil {
+		return a.refused(err)
+	}
 	var out [1]hub.Published
 	a.hub.Publish(a.ctx, []*hub.Push{p}, out[:])
 	if out[0].Err != nil {
@@ -83,9 +92,32 @@ func appendResult(b []byte, r *hub.Result) []byte {
 		b = append(b, `,"slow":`...)
 		b = strconv.AppendUint(b, r.Slow, 10)
 	}
+	if len(r.Positions) > 0 {
+		b = appendPositions(b, r.Positions)
+	}
 	b = append(b, `,"duplicate":`...)
 	b = strconv.AppendBool(b, r.Duplicate)
 	return append(b, '}')
+}
+
+func appendPositions(b []byte, positions []hub.Placed) []byte {
+	b = append(b, `,"positions":{`...)
+	for i := range positions {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSONString(b, positions[i].Topic)
+		b = append(b, ':')
+		b = appendPosition(b, positions[i].Position)
+	}
+	return append(b, '}')
+}
+
+func appendPosition(b []byte, p hub.Position) []byte {
+	b = append(b, `{"offset":`...)
+	b = strconv.AppendUint(b, p.Offset, 10)
+	b = append(b, `,"epoch":`...)
+	return append(appendJSONString(b, p.Epoch), '}')
 }
 
 // jsonType: curl sends its form type where nobody said otherwise, and fetch text/plain

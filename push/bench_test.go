@@ -67,3 +67,29 @@ func BenchmarkAPI_PushUser(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkAPI_History is GET of a page of 100 messages.
+func BenchmarkAPI_History(b *testing.B) {
+	h := hubtest.Alone(b)
+	keeping(b, h)
+	a := newAPI(b, h)
+	var ctx fasthttp.RequestCtx
+	call := func(method, uri, body string) {
+		ctx.Request.Header.SetMethod(method)
+		ctx.Request.SetRequestURI(uri)
+		ctx.Request.Header.SetHost("127.0.0.1:8081")
+		ctx.Request.SetBodyString(body)
+		ctx.Response.Reset()
+		a.handle(&ctx)
+		if ctx.Response.StatusCode() != 200 {
+			b.Fatalf("status %d: %s", ctx.Response.StatusCode(), ctx.Response.Body())
+		}
+	}
+	for i := range 1000 {
+		call("POST", "/v1/push", fmt.Sprintf(`{"to":{"channels":["kn"]},"data":{"text":"hello, this is a message of some length","n":%d}}`, i))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		call("GET", "/v1/channels/kn/history?after=500", "")
+	}
+}

@@ -40,12 +40,19 @@ func (p *draft) setID(s string) string {
 	return ""
 }
 
-// setTTL only checks: the ttl limits how long history hands a message out, and
-// there is none yet.
+// A ttl's bounds: the shortest time that is told apart, and the longest that a duration
+// of the configuration may be.
+const (
+	minTTL = time.Millisecond
+	maxTTL = 87600 * time.Hour
+)
+
 func (p *draft) setTTL(s string) string {
-	if d, err := time.ParseDuration(s); err != nil || d < 0 {
-		return "must be a duration, like 30s"
+	d, err := time.ParseDuration(s)
+	if err != nil || d < minTTL || d > maxTTL {
+		return "must be a duration, like 30s, from 1ms to 87600h"
 	}
+	p.TTL = d
 	return ""
 }
 

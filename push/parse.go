@@ -67,9 +67,8 @@ func (r *jsonReader) batch() (pushes []*hub.Push, _ *fault) {
 		if i == MaxBatch {
 			return &fault{fieldPushes, fmt.Sprintf("must not be more than %d", MaxBatch)}
 		}
-		path := func() string { return fmt.Sprintf("%s[%d]", fieldPushes, i) }
 		if r.next() != '{' {
-			return r.unexpected(path(), "an object")
+			return r.unexpected(pathOf(i), "an object")
 		}
 		p := pushReader{r: r}
 		f := r.object("", p.field)
@@ -77,13 +76,16 @@ func (r *jsonReader) batch() (pushes []*hub.Push, _ *fault) {
 			f = p.check()
 		}
 		if f != nil {
-			return f.in(path() + ".")
+			return f.in(pathOf(i) + ".")
 		}
 		pushes = append(pushes, &p.push.Push)
 		return nil
 	})
 	return pushes, f
 }
+
+// pathOf is the path of one push of a batch.
+func pathOf(i int) string { return fmt.Sprintf("%s[%d]", fieldPushes, i) }
 
 // pushReader reads the fields of one push.
 type pushReader struct {

@@ -45,7 +45,7 @@ func TestParseBody_Success(t *testing.T) {
 				Users: []string{"user:a"}, Channels: []string{"channel:b"}, Connections: []string{"c"}, All: true,
 				ExceptUsers: []string{"d"}, ExceptConnections: []string{"e"},
 			},
-			Kind: hub.Text, Data: []byte("x"), Event: "order.paid", ID: "k", Wait: time.Second,
+			Kind: hub.Text, Data: []byte("x"), Event: "order.paid", ID: "k", Wait: time.Second, TTL: 30 * time.Second,
 		})
 }
 
@@ -152,7 +152,9 @@ func TestParseBody_Failure(t *testing.T) {
 	f(`{"to":{"all":true},"text":"x","id":"`+strings.Repeat("a", 129)+`"}`, "id", "1 to 128")
 	f(`{"to":{"all":true},"text":"x","id":7}`, "id", "must be a string")
 	f(`{"to":{"all":true},"text":"x","ttl":"soon"}`, "ttl", "duration")
-	f(`{"to":{"all":true},"text":"x","ttl":"-1s"}`, "ttl", "duration")
+	for _, ttl := range []string{"-1s", "0s", "0", "999us", "87601h", "9999999h", "30"} {
+		f(`{"to":{"all":true},"text":"x","ttl":"`+ttl+`"}`, "ttl", "duration")
+	}
 	f(`{"to":{"all":true},"text":"x","wait":"31s"}`, "wait", "at most 30s")
 	f(`{"to":{"all":true},"text":"x","wait":1}`, "wait", "must be a string")
 	f(`{"to":{"all":true},"text":"x","ack":true}`, "ack", "not available in this version")

@@ -242,5 +242,9 @@ func TestAPI_Channels(t *testing.T) {
 	for _, bad := range []string{"0", "1001", "x", ""} {
 		s.wantError(400, "invalid_argument", "limit", "GET", "/v1/channels?limit="+bad, "")
 	}
+	for _, bad := range []string{"***", "%00", "a{user}", strings.Repeat("a", 256)} {
+		s.wantError(400, "invalid_argument", "match", "GET", "/v1/channels?match="+bad, "")
+	}
+	f("?match=", `{"channels":[{"channel":"a.1","connections":2},{"channel":"a.2","connections":1},{"channel":"b","connections":1}],"complete":true}`)
 	s.wantError(400, "invalid_argument", "page", "GET", "/v1/channels?page=2", "")
 }

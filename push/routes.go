@@ -2,6 +2,7 @@ package push
 
 import (
 	"bytes"
+	"cmp"
 	"maps"
 	"net/url"
 	"slices"
@@ -40,7 +41,9 @@ func (a *API) table() []route {
 		"/v1/all/push":                            post(a.pushAll),
 		"/v1/users/{user}":                        get(a.getUser),
 		"/v1/users/{user}/disconnect":             post(a.disconnectUser),
+		"/v1/users/{user}/history":                {"GET": a.getUserHistory, "DELETE": a.deleteUserHistory},
 		"/v1/channels":                            get(a.getChannels),
+		"/v1/channels/{channel}/history":          {"GET": a.getChannelHistory, "DELETE": a.deleteChannelHistory},
 		"/v1/channels/{channel}/disconnect":       post(a.disconnectChannel),
 		"/v1/connections/{connection}":            {"GET": a.getConnection, "PATCH": a.patchConnection},
 		"/v1/connections/{connection}/disconnect": post(a.disconnectConnection),
@@ -138,7 +141,7 @@ func query(ctx *fasthttp.RequestCtx, known ...string) (map[string]string, *apier
 	for key, list := range all {
 		switch {
 		case !slices.Contains(known, key):
-			return nil, apierror.Invalid(key, "unknown parameter; want "+strings.Join(known, ", "))
+			return nil, apierror.Invalid(key, "unknown parameter; want "+cmp.Or(strings.Join(known, ", "), "none"))
 		case len(list) > 1:
 			return nil, apierror.Invalid(key, "given twice")
 		}

@@ -10,8 +10,13 @@ import (
 // Network is the broker of several nodes: what is published comes to all that
 // subscribed, in one order.
 type Network struct {
-	mu     sync.Mutex // guards all below
-	topics map[string]map[*NetworkNode]bool
+	mu sync.Mutex // guards all below
+	// topics are the nodes that subscribed, and whether to the topic's stream.
+	topics  map[string]map[*NetworkNode]bool
+	streams map[string]*networkStream
+	epochs  int
+	// placed are the positions of the ids seen.
+	placed map[[2]string]broker.Position
 	// Seen are the ids by topic, with the digest of their content.
 	Seen map[[2]string]uint64
 	Down bool
@@ -23,7 +28,8 @@ type Network struct {
 	Confirm chan struct{}
 }
 
-// NetworkNode is the broker of one node. It implements broker.Broker.
+// NetworkNode is the broker of one node. It implements broker.Broker and
+// broker.Streams.
 type NetworkNode struct {
 	net     *Network
 	receive broker.Receiver
@@ -31,7 +37,10 @@ type NetworkNode struct {
 
 // NewNetwork returns one without nodes.
 func NewNetwork() *Network {
-	return &Network{topics: map[string]map[*NetworkNode]bool{}, Seen: map[[2]string]uint64{}}
+	return &Network{
+		topics: map[string]map[*NetworkNode]bool{}, streams: map[string]*networkStream{},
+		placed: map[[2]string]broker.Position{}, Seen: map[[2]string]uint64{},
+	}
 }
 
 // Node returns the broker of a new node.
@@ -68,28 +77,34 @@ func (b *NetworkNode) Publish(_ context.Context, batch []broker.Publication) {
 }
 
 func (n *Network) publishLocked(p *broker.Publication) {
-	p.Nodes, p.Duplicate, p.Err = 0, false, nil
+	p.Nodes, p.Duplicate, p.Position, p.Err = 0, false, broker.Position{}, nil
 	if n.Down || n.Fail != nil && n.Fail(p.Topic) {
 		p.Err = broker.ErrUnavailable
 		return
 	}
+	key := [2]string{p.Topic, p.ID}
 	if p.ID != "" {
-		key := [2]string{p.Topic, p.ID}
 		digest, ok := n.Seen[key]
 		switch {
 		case ok && digest != p.Digest:
 			p.Err = broker.ErrConflict
 			return
 		case ok:
-			p.Duplicate = true
+			p.Duplicate, p.Position = true, n.placed[key]
 			return
 		}
 		n.Seen[key] = p.Digest
 	}
+	if p.Keep.Keeps() {
+		n.keepLocked(p)
+		if p.ID != "" {
+			n.placed[key] = p.Position
+		}
+	}
 	p.Nodes = len(n.topics[p.Topic])
 	for to := range n.topics[p.Topic] {
 		if n.Lose == nil || !n.Lose(to, p.Topic, p.Payload) {
-			to.receive(broker.Message{Topic: p.Topic, Payload: p.Payload})
+			to.receive(broker.Message{Topic: p.Topic, Payload: p.Payload, Position: p.Position})
 		}
 	}
 }
@@ -102,7 +117,10 @@ func (b *NetworkNode) Subscribe(ctx context.Context, wanted ...broker.Subscripti
 		if b.net.topics[topic] == nil {
 			b.net.topics[topic] = map[*NetworkNode]bool{}
 		}
-		b.net.topics[topic][b] = true
+		if keeps := w.Keep.Keeps(); keeps && !b.net.topics[topic][b] {
+			b.receive(broker.Message{Topic: topic, Kind: broker.Opened, Position: b.net.stream(topic).Position})
+		}
+		b.net.topics[topic][b] = b.net.topics[topic][b] || w.Keep.Keeps()
 	}
 	confirm := b.net.Confirm
 	b.net.mu.Unlock()

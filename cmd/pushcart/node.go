@@ -31,7 +31,7 @@ type node struct {
 	cfg     config.Config
 	log     *slog.Logger
 	metrics *metrics.Metrics
-	broker  broker.Broker
+	broker  hub.Broker
 	hub     *hub.Hub
 	hooks   *webhook.Dispatcher
 	auth    *auth.Authenticator
@@ -75,6 +75,11 @@ func (n *node) build(id string) (err error) {
 	}
 	n.hub = hub.NewHub(n.broker, id, m, n.log)
 	n.hub.SetVersion(version)
+	rules, err := hub.NewRules(n.cfg.Channels, n.cfg.Users)
+	if err != nil {
+		return err
+	}
+	n.hub.Apply(rules)
 	hooks, err := webhook.NewSettings(n.cfg.Webhook, n.cfg.Backend)
 	if err != nil {
 		return err
@@ -143,7 +148,7 @@ func (n *node) share() (*descriptors.Plan, error) {
 func (n *node) connect(id string, m *metrics.Metrics) (redis func() error, seats broker.Seats, err error) {
 	limited := n.cfg.Limits.ConnectionsPerUser > 0
 	if len(n.cfg.Redis.Addresses) == 0 {
-		n.broker = broker.NewMemory()
+		n.broker = n.memory(m)
 		if limited {
 			seats = broker.NewMemorySeats(n.cfg.Limits)
 		}
@@ -159,6 +164,16 @@ func (n *node) connect(id string, m *metrics.Metrics) (redis func() error, seats
 		seats = r.NewSeats(n.cfg.Limits)
 	}
 	return r.Health, seats, nil
+}
+
+// memory is the broker of a single node.
+func (n *node) memory(m *metrics.Metrics) *broker.Memory {
+	b := broker.NewMemory()
+	b.LimitHistory(int64(n.cfg.HistoryTotal))
+	m.Gauge("pushcart_history_bytes", "Bytes of history in memory.", func() float64 { return float64(b.HistoryBytes()) })
+	m.Gauge("pushcart_history_streams", "Users and channels with history in memory.",
+		func() float64 { return float64(b.HistoryStreams()) })
+	return b
 }
 
 // discard gives up what was built when the rest could not be.

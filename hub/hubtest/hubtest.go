@@ -96,7 +96,7 @@ func Join(t testing.TB, h *hub.Hub, user string, channels ...string) *Conn {
 }
 
 // New starts a hub over b and closes it with the test.
-func New(t testing.TB, b broker.Broker, m *metrics.Metrics) *hub.Hub {
+func New(t testing.TB, b hub.Broker, m *metrics.Metrics) *hub.Hub {
 	t.Helper()
 	h := hub.NewHub(b, hub.NewNodeID(), m, slog.New(slog.DiscardHandler))
 	if err := h.Start(t.Context()); err != nil {

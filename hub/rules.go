@@ -1,0 +1,96 @@
+package hub
+
+import (
+	"fmt"
+
+	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/glob"
+)
+
+// MaxExceptKept is how many users a push to a stream may except: they are kept with it
+// (SPEC §6.1).
+const MaxExceptKept = 1000
+
+// Rules say what is kept of users and channels. They do not change: a reload makes new
+// ones and calls Hub.Apply.
+type Rules struct {
+	channels []channelRule
+	users    broker.Retention
+	// keeps: anything is kept at all.
+	keeps bool
+}
+
+// channelRule is what holds for the channels that fit its pattern.
+type channelRule struct {
+	match glob.Pattern
+	keep  broker.Retention
+}
+
+// NewRules makes rules of their sections of the configuration.
+func NewRules(channels []config.ChannelRule, users config.Users) (*Rules, error) {
+	r := &Rules{users: retentionOf(users.History)}
+	r.keeps = r.users.Keeps()
+	for i, c := range channels {
+		match, err := glob.Compile(c.Match)
+		if err != nil {
+			return nil, fmt.Errorf("channels[%d].match: %w", i, err)
+		}
+		rule := channelRule{match, retentionOf(c.History)}
+		r.channels = append(r.channels, rule)
+		r.keeps = r.keeps || rule.keep.Keeps()
+	}
+	return r, nil
+}
+
+func retentionOf(h config.History) broker.Retention {
+	return broker.Retention{Messages: h.Messages, Age: h.Age}
+}
+
+// retention is what is kept of a topic.
+func (r *Rules) retention(topic string) broker.Retention {
+	if !r.keeps {
+		return broker.Retention{}
+	}
+	switch kind, name := splitTopic(topic); kind {
+	case UserTopic:
+		return r.users
+	case ChannelTopic:
+		for i := range r.channels {
+			if r.channels[i].match.Match(name) {
+				return r.channels[i].keep
+			}
+		}
+	}
+	return broker.Retention{}
+}
+
+// countKept is how many topics are kept.
+func (r *Rules) countKept(topics []string) (n int) {
+	if !r.keeps {
+		return 0
+	}
+	for _, t := range topics {
+		if r.retention(t).Keeps() {
+			n++
+		}
+	}
+	return n
+}
+
+// Apply changes the rules, for pushes and subscriptions to come.
+func (h *Hub) Apply(r *Rules) { h.rules.Store(r) }
+
+// Check says what of a push, whose fields were checked, the rules do not allow; nil:
+// nothing.
+func (h *Hub) Check(p *Push) *apierror.Error {
+	if len(p.To.ExceptUsers) <= MaxExceptKept {
+		return nil
+	}
+	if r := h.rules.Load(); r.countKept(p.To.Channels)+r.countKept(p.To.Users) == 0 {
+		return nil
+	}
+	return apierror.Invalid("except.users",
+		fmt.Sprintf("must not be more than %d where a destination keeps history (channels[].history, users.history)", MaxExceptKept))
+}
