@@ -237,6 +237,7 @@ func TestOpenAPI_IsWhatTheAPIDoes(t *testing.T) {
 	d := readDocument(t)
 	d.pushes()
 	d.questions()
+	d.histories()
 	d.refusals()
 	for _, operation := range d.operations() {
 		if !d.answered[operation] {
@@ -317,6 +318,21 @@ func (d *document) questions() {
 	for _, bad := range []string{`{"code":1001}`, `{"code":5000}`, `{"code":"x"}`, `{"reason":5}`, `{"text":"x"}`, `{"reason":"` + strings.Repeat("x", 124) + `"}`} {
 		d.call(s, "POST /v1/users/{user}/disconnect", "/v1/users/42/disconnect", bad, false)
 	}
+}
+
+func (d *document) histories() {
+	h := hubtest.Alone(d.t)
+	keeping(d.t, h)
+	s := serve(d.t, h)
+	d.call(s, "POST /v1/push", "/v1/push", `{"to":{"users":["42"],"channels":["k1"]},"except":{"users":["7"]},"event":"e","data":{"a":1}}`, true)
+	d.call(s, "POST /v1/channels/{channel}/push", "/v1/channels/k1/push", "\x00", true, "Content-Type: application/octet-stream")
+	d.call(s, "GET /v1/users/{user}/history", "/v1/users/42/history", "", true)
+	d.call(s, "GET /v1/channels/{channel}/history", "/v1/channels/k1/history?limit=1", "", true)
+	d.call(s, "GET /v1/channels/{channel}/history", "/v1/channels/k1/history?after=1", "", true)
+	d.call(s, "GET /v1/channels/{channel}/history", "/v1/channels/k1/history?after=x", "", true)
+	d.call(s, "GET /v1/channels/{channel}/history", "/v1/channels/other/history", "", true)
+	d.call(s, "DELETE /v1/users/{user}/history", "/v1/users/42/history", "", true)
+	d.call(s, "DELETE /v1/channels/{channel}/history", "/v1/channels/k1/history", "", true)
 }
 
 // refusals are the errors that any request can get.
