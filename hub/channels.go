@@ -88,13 +88,13 @@ func (m *Member) place(name string) int {
 
 // remove ends one subscription. If it was the channel's last here, vacant is
 // called before anybody else can come.
-func (t *channels) remove(name string, c Conn, vacant func(name string)) {
+func (t *channels) remove(name string, c Conn, vacant func(name string)) (was bool) {
 	s := t.shard(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	gone, ok := t.standUp(c.Member(), name)
 	if !ok {
-		return
+		return false
 	}
 	// The channel's last connection moves to the empty place.
 	ch := gone.in
@@ -112,6 +112,13 @@ func (t *channels) remove(name string, c Conn, vacant func(name string)) {
 	case cap(ch.conns) > 64 && 4*last < cap(ch.conns):
 		ch.conns = slices.Clone(ch.conns)
 	}
+	return true
+}
+
+// has says whether m is subscribed to a channel.
+func (t *channels) has(m *Member, name string) bool {
+	defer t.seatsOf(m).Unlock()
+	return m.place(name) >= 0
 }
 
 // standUp takes m's place in a channel away.

@@ -13,6 +13,10 @@ const (
 	Text   Kind = iota // UTF-8
 	JSON               // JSON, as the backend wrote it
 	Binary             // any bytes
+	// What only followers of streams get, with the position in Offset and Epoch.
+	Gap          // messages are lost for good; what follows are those after the position
+	Subscribed   // the backend subscribed the connection
+	Unsubscribed // and undid it
 )
 
 // Conn is what the hub needs from a connection. Package ws implements it.

@@ -79,7 +79,9 @@ func (h *Hub) deliver(d *delivery, tasks []task) {
 			t.mark.reached()
 			continue
 		case t.kind != broker.Published:
-			continue // raw clients have no positions, and see no gap (SPEC §11)
+			h.flush(d, topic)
+			h.moved(d, t)
+			continue
 		}
 		payload := t.payload
 		if envelopeKind(payload) != envelopePush {
@@ -110,29 +112,70 @@ func newMessage(t *task, e *envelope) *Message {
 
 // flush sends the batch to all connections of the topic.
 func (h *Hub) flush(d *delivery, topic string) {
-	if len(d.batch) > 0 {
-		d.conns = h.appendConns(d.conns, topic)
-		h.send(d)
+	if len(d.batch) == 0 {
+		return
 	}
+	if s := h.followed.get(topic); s != nil {
+		h.sendFollowed(d, s)
+		return
+	}
+	d.conns = h.appendConns(d.conns, topic)
+	h.send(d)
+}
+
+// moved takes what the broker says of a stream's position. Only who follows hears of a
+// gap: raw clients have no positions (SPEC §11).
+func (h *Hub) moved(d *delivery, t *task) {
+	s := h.followed.get(t.topic)
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	s.moved(t.kind, t.position)
+	if t.kind == broker.Lost {
+		d.conns = s.appendLive(d.conns)
+	}
+	s.mu.Unlock()
+	if len(d.conns) > 0 {
+		h.metrics.Gaps.Add(float64(len(d.conns)))
+		d.batch = append(d.batch, gapAt(t.topic, t.position))
+		h.sendEach(d.conns, d.batch)
+		d.reset()
+	}
+}
+
+// sendFollowed sends the batch to the connections of a topic that some follow. Those
+// that are not where the stream is get less of it.
+func (h *Hub) sendFollowed(d *delivery, s *stream) {
+	s.mu.Lock()
+	s.pass(d.batch)
+	d.conns = h.appendConns(d.conns, s.topic)
+	late := s.late(d.batch)
+	s.mu.Unlock()
+	for _, l := range late {
+		if rest := d.batch[l.from:]; d.without(l.conn) && len(rest) > 0 {
+			h.sendEach([]Conn{l.conn}, rest)
+		}
+	}
+	h.send(d)
+}
+
+// without takes a connection out; false: it was not there.
+func (d *delivery) without(c Conn) bool {
+	n := len(d.conns)
+	d.conns = slices.DeleteFunc(d.conns, func(other Conn) bool { return other == c })
+	return len(d.conns) < n
 }
 
 // deliverApart delivers a push that not all connections of the topic get, or that
 // wants a receipt.
 func (h *Hub) deliverApart(d *delivery, t *task, e *envelope) {
-	topic := t.topic
-	if e.one {
-		if c := h.table.get(e.connection); c != nil {
-			d.conns = append(d.conns, c)
-		}
-	} else {
-		d.conns = h.appendConns(d.conns, topic)
-	}
-	note := receiptNote{matched: len(d.conns) > 0 || topic == topicAll}
-	if !h.leaveOut(d, topic, e) {
-		d.conns = d.conns[:0]
+	names, ok := h.listed(t.topic, e)
+	if !ok {
 		return
 	}
 	m := newMessage(t, e)
+	note := receiptNote{matched: h.collect(d, e, m, &names)}
 	d.batch = append(d.batch, m)
 	to := e.receipt
 	switch {
@@ -159,17 +202,49 @@ func answerBy(wait uint64) time.Duration {
 	return d - min(d/5, 100*time.Millisecond)
 }
 
-// leaveOut takes those out of d.conns that do not get e, and fetches what e has in a
-// bulk. false: that is not here.
-func (h *Hub) leaveOut(d *delivery, topic string, e *envelope) bool {
-	names, ok := h.listed(topic, e)
-	if !ok {
-		return false
+// collect finds the connections that get a message. matched: there are some that its
+// topic is for, whoever is left out.
+func (h *Hub) collect(d *delivery, e *envelope, m *Message, names *listed) (matched bool) {
+	var whole map[Conn]bool // who gets what is kept, also if it comes by other targets
+	s := h.followed.get(m.Topic)
+	switch {
+	case e.one:
+		if c := h.table.get(e.connection); c != nil {
+			d.conns = append(d.conns, c)
+		}
+	case s != nil:
+		whole = h.collectFollowed(d, s, m)
+	default:
+		d.conns = h.appendConns(d.conns, m.Topic)
 	}
-	if out := names.by(topic); !out.empty() {
-		d.conns = slices.DeleteFunc(d.conns, func(c Conn) bool { return out.has(h, c.Member()) })
+	matched = len(d.conns) > 0 || m.Topic == topicAll
+	if out := names.by(m.Topic); !out.empty() {
+		d.conns = slices.DeleteFunc(d.conns, func(c Conn) bool { return out.has(h, c.Member(), whole[c]) })
 	}
-	return true
+	return matched
+}
+
+// collectFollowed is collect for a topic that some follow. It returns those, if the message
+// is kept.
+func (h *Hub) collectFollowed(d *delivery, s *stream, m *Message) (whole map[Conn]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	batch := []*Message{m}
+	s.pass(batch)
+	d.conns = h.appendConns(d.conns, s.topic)
+	for _, l := range s.late(batch) {
+		if l.from > 0 {
+			d.without(l.conn)
+		}
+	}
+	if m.Offset == 0 {
+		return nil
+	}
+	whole = make(map[Conn]bool, len(s.followers))
+	for i := range s.followers {
+		whole[s.followers[i].conn] = true
+	}
+	return whole
 }
 
 // listed are the names that come with e, in a bulk or with itself.

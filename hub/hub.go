@@ -41,6 +41,8 @@ type Hub struct {
 	lanes    *lanes
 	waiters  *waiters
 	outgoing *outgoing
+	followed *followed
+	catchUp  *catchUp
 	receipts receipts
 	// encodings is how many were given out.
 	encodings Encoding
@@ -68,6 +70,7 @@ func NewHub(b Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub 
 		numbers: newNumbers(), table: newTable(), users: newUsers(), channels: newChannels(), waiters: newWaiters(),
 	}
 	h.lanes, h.outgoing = newLanes(h), newOutgoing(h)
+	h.followed, h.catchUp = newFollowed(), newCatchUp(h)
 	h.Apply(&Rules{})
 	m.Gauge("pushcart_users", "Users connected to this node.", func() float64 { return float64(h.Users()) })
 	m.Gauge("pushcart_channels", "Channels with a subscription on this node.",
@@ -179,6 +182,7 @@ func (h *Hub) Leave(c Conn) {
 // called under the table's lock, so that it cannot overtake the Subscribe of
 // somebody who comes.
 func (h *Hub) withdraw(c Conn) {
+	h.stopFollowing(c)
 	if m := c.Member(); m.user != "" {
 		h.users.remove(m.user, c, func() { h.broker.Unsubscribe(UserTopic + m.user) })
 	}
@@ -214,6 +218,7 @@ func (h *Hub) Channels() int { return h.channels.size() }
 func (h *Hub) Close() error {
 	err := h.broker.Close()
 	h.lanes.work.Wait()
+	h.catchUp.close()
 	h.receipts.close()
 	h.outgoing.work.Wait()
 	if err != nil {

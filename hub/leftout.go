@@ -45,7 +45,12 @@ func (o *leftOut) empty() bool {
 		(!o.byUsers || o.users.empty()) && (!o.byConnections || o.connections.empty())
 }
 
-func (o *leftOut) has(h *Hub, m *Member) bool {
+// has says whether m does not get it. whole: m gets all of the stream but for what
+// excepts it.
+func (o *leftOut) has(h *Hub, m *Member, whole bool) bool {
+	if whole {
+		return m.user != "" && o.exceptUsers.has(m.user) || !o.exceptConnections.empty() && o.exceptConnections.has(m.ID())
+	}
 	if m.user != "" && (o.exceptUsers.has(m.user) || o.byUsers && o.users.has(m.user)) {
 		return true
 	}

@@ -84,6 +84,11 @@ func (u *users) remove(user string, c Conn, vacant func()) {
 	}
 }
 
+// has says whether c is among the user's connections.
+func (u *users) has(user string, c Conn) bool {
+	return slices.Contains(u.appendTo(nil, user), c)
+}
+
 // ifVacant calls do if user has no connection here, before one can come.
 func (u *users) ifVacant(user string, do func()) {
 	h := maphash.String(u.seed, user)

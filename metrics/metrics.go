@@ -37,6 +37,9 @@ type Metrics struct {
 	// WebhookSeconds is the duration of one webhook attempt by event.
 	WebhookSeconds *prometheus.HistogramVec
 
+	// Recovered counts messages that were handed to connections that came back, Gaps
+	// how often one was told that messages are lost.
+	Recovered, Gaps prometheus.Counter
 	// Panics counts panics, each of which ended a connection or a request.
 	Panics prometheus.Counter
 
@@ -61,6 +64,8 @@ func New(version, commit string) *Metrics {
 		PushToWrite: histogram("pushcart_push_to_write_seconds",
 			"Time from a push being accepted to its frame being written, over nodes.", fastBuckets),
 		FanoutDropped: counter("pushcart_fanout_dropped_total", "Messages that found the delivery queue full."),
+		Recovered:     counter("pushcart_recovered_messages_total", "Kept messages handed to connections that came back."),
+		Gaps:          counter("pushcart_gaps_total", "Times that a connection was told that messages are lost."),
 		Webhooks:      counterVec("pushcart_webhooks_total", "Webhook requests by event and result.", "event", "result"),
 		WebhookSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "pushcart_webhook_seconds", Help: "Duration of one webhook attempt.", Buckets: slowBuckets,
@@ -78,7 +83,7 @@ func New(version, commit string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "go": runtime.Version()},
 	})
 	info.Set(1)
-	r.MustRegister(m.Connects, m.Disconnects, m.SlowConsumers, m.Pushes, m.PushToWrite, m.FanoutDropped,
+	r.MustRegister(m.Connects, m.Disconnects, m.SlowConsumers, m.Pushes, m.PushToWrite, m.FanoutDropped, m.Recovered, m.Gaps,
 		m.Webhooks, m.WebhookSeconds, m.Panics, m.Requests, m.RequestSeconds, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

@@ -265,12 +265,14 @@ func (a *Admission) Join(ctx context.Context, t Transport) *hub.Cause {
 	return nil
 }
 
-// Open lets the session's protocol begin, and tells the backend.
-func (a *Admission) Open(s *Session, t Transport) {
+// Open lets the session's protocol begin, and tells the backend. It returns what is to be
+// written first.
+func (a *Admission) Open(s *Session, t Transport) []Frame {
 	e := a.engine
-	e.protocols[s.protocol].Open(e, s, t, a.identity.messages)
+	first := e.protocols[s.protocol].Open(e, s, t, a.identity.messages)
 	e.Opened(s)
 	e.metrics.Connects.WithLabelValues("ok").Inc()
+	return first
 }
 
 // Released gives back what a session holds of the limits, when its socket is closed.

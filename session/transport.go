@@ -6,7 +6,7 @@ import "github.com/pushcart/pushcart/hub"
 // passed to them and never kept, but for answers that are under way. Its methods may
 // be called from any goroutine and never block.
 type Transport interface {
-	hub.Conn
+	hub.Follower
 	// Write sends a payload as one message of its kind. It is dropped if the
 	// connection is at its end.
 	Write(payload []byte, kind hub.Kind)
@@ -17,12 +17,19 @@ type Transport interface {
 	Resume(cost int)
 }
 
+// Frame is a message on its way out.
+type Frame struct {
+	Kind    hub.Kind
+	Payload []byte
+}
+
 // Protocol turns bytes of clients into calls of the engine, and messages into bytes.
 // There is one value for all connections that speak it; it keeps nothing of them.
 type Protocol interface {
-	// Open is called when the client was let in, before anything else is written;
-	// first are the messages of the connect answer, each a JSON value.
-	Open(e *Engine, s *Session, t Transport, first [][]byte)
+	// Open is called when the client was let in; first are the messages of the connect
+	// answer, each a JSON value. What it returns goes out before anything that was pushed
+	// meanwhile. It may wait a moment, in the handshake's goroutine.
+	Open(e *Engine, s *Session, t Transport, first [][]byte) []Frame
 	// Input takes one message of the client, which it does not keep.
 	Input(e *Engine, s *Session, t Transport, kind hub.Kind, p []byte)
 	// Payload is a message of the hub as clients of this protocol get it. It is

@@ -61,6 +61,9 @@ func (c *tape) hold(n int) {
 	c.holds += n
 }
 
+func (c *tape) Room() (messages, bytes int) { return 128, 1 << 20 }
+func (c *tape) OnRoom(func()) bool          { return false }
+
 func (c *tape) End(cause *hub.Cause) {
 	c.mu.Lock()
 	first := c.ended == nil
@@ -93,17 +96,21 @@ func open(t *testing.T, e *Engine, headers string) *tape {
 	if cause := a.Join(t.Context(), c); cause != nil {
 		c.End(cause)
 	}
-	a.Open(&c.session, c)
+	for _, f := range a.Open(&c.session, c) {
+		c.Write(f.Payload, f.Kind)
+	}
 	return c
 }
 
 // plain is a protocol that shows each call.
 type plain struct{}
 
-func (plain) Open(_ *Engine, _ *Session, t Transport, first [][]byte) {
+func (plain) Open(_ *Engine, _ *Session, t Transport, first [][]byte) []Frame {
+	var frames []Frame
 	for _, m := range first {
-		t.Write(append([]byte("first "), m...), hub.Text)
+		frames = append(frames, Frame{hub.Text, append([]byte("first "), m...)})
 	}
+	return frames
 }
 
 func (plain) Input(e *Engine, s *Session, t Transport, kind hub.Kind, p []byte) {

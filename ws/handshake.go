@@ -110,9 +110,9 @@ func (h *handshake) upgrade(ctx context.Context, early []byte) *session.Refusal 
 	if cause := a.Join(ctx, c); cause != nil {
 		c.end(cause)
 	}
-	a.Open(&c.session, c)
+	first := a.Open(&c.session, c)
 	c.readLater(early)
-	c.open(switching(h.asks.Head.Get("Sec-WebSocket-Key"), extension, a))
+	c.open(switching(h.asks.Head.Get("Sec-WebSocket-Key"), extension, a), first)
 	return nil
 }
 

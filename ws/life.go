@@ -4,16 +4,20 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/session"
 )
 
-// open lets frames out: the 101 first, then what was pushed meanwhile.
-func (c *Conn) open(response []byte) {
-	c.begin(response)
+// open lets frames out: the 101 and the protocol's first, then what was pushed meanwhile.
+func (c *Conn) open(response []byte, first []session.Frame) {
+	for _, f := range first {
+		response = append(response, c.encode(opOf(f.Kind), f.Payload)...)
+	}
+	c.begin(response, len(first))
 	c.loop.post(c)
 	c.sock.start()
 }
 
-func (c *Conn) begin(response []byte) {
+func (c *Conn) begin(response []byte, frames int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.loop.now()
@@ -26,6 +30,7 @@ func (c *Conn) begin(response []byte) {
 		c.phase, c.pingAt = phaseClosing, now+c.srv.forceAfter(closeWait)
 	}
 	c.writeLocked(item{frame: response})
+	c.countLocked(frames, 0)
 	if queued != nil {
 		c.appendLocked(queued)
 	}

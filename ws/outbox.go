@@ -27,6 +27,7 @@ type outbox struct {
 	offset int // bytes of it that are written
 	pinned int // items from head that a writer holds copies of
 	bytes  int // sizes of the items, without what is written
+	onRoom []func()
 }
 
 var outboxes = sync.Pool{New: func() any { return new(outbox) }}

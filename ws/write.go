@@ -274,6 +274,11 @@ func (c *Conn) wroteLocked(n int, done []*hub.Message) []*hub.Message {
 	}
 	frames, done := c.out.advance(n, done)
 	c.countLocked(frames, n)
+	if c.out.onRoom != nil {
+		if messages, bytes := c.roomLocked(); messages > 0 && bytes > 0 {
+			c.out.tell()
+		}
+	}
 	if c.out.len() == 0 {
 		c.out.release(nil)
 		c.out = nil

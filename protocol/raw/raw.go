@@ -19,12 +19,14 @@ type Protocol struct{}
 
 var _ session.Protocol = Protocol{}
 
-// Open writes the first messages: a JSON string as its own text, anything else as it
-// is written.
-func (Protocol) Open(_ *session.Engine, _ *session.Session, t session.Transport, first [][]byte) {
+// Open begins with the first messages: a JSON string as its own text, anything else as
+// it is written.
+func (Protocol) Open(_ *session.Engine, _ *session.Session, _ session.Transport, first [][]byte) []session.Frame {
+	var frames []session.Frame
 	for _, m := range first {
-		t.Write(text(m), hub.Text)
+		frames = append(frames, session.Frame{Kind: hub.Text, Payload: text(m)})
 	}
+	return frames
 }
 
 func text(m []byte) []byte {

@@ -21,6 +21,8 @@ func (p *pipe) Write(b []byte, kind hub.Kind) {
 	defer p.mu.Unlock()
 	p.got = append(p.got, map[hub.Kind]string{hub.Text: "text ", hub.Binary: "binary "}[kind]+string(b))
 }
+func (p *pipe) Room() (int, int)         { return 0, 0 }
+func (p *pipe) OnRoom(func()) bool       { return false }
 func (p *pipe) Hold(int)                 {}
 func (p *pipe) Resume(int)               {}
 func (p *pipe) Member() *hub.Member      { return nil }
@@ -32,7 +34,9 @@ func (p *pipe) Remote() netip.Addr       { return netip.Addr{} }
 
 func TestOpen_WritesStringsAsTheirText(t *testing.T) {
 	p := &pipe{}
-	Protocol{}.Open(nil, nil, p, [][]byte{[]byte(`"hi \"you\""`), []byte(`{"a": 1}`), []byte(`null`), []byte(`17`)})
+	for _, f := range (Protocol{}).Open(nil, nil, p, [][]byte{[]byte(`"hi \"you\""`), []byte(`{"a": 1}`), []byte(`null`), []byte(`17`)}) {
+		p.Write(f.Payload, f.Kind)
+	}
 	if want := []string{`text hi "you"`, `text {"a": 1}`, `text null`, `text 17`}; !slices.Equal(p.got, want) {
 		t.Errorf("got %q, want %q", p.got, want)
 	}
