@@ -110,7 +110,7 @@ func (f *fan) follow(h *Hub, channel string, from Start) { h.Follow(f, channel, 
 
 func keepingAlone(t testing.TB) *Hub {
 	h := alone(t)
-	h.Apply(keeping(t, "kept.**", true))
+	h.Apply(keepingMany(t))
 	return h
 }
 
@@ -277,7 +277,7 @@ func TestFollow_NoMessageIsLostOrRepeatedWithRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := newHub(t, b)
-		h.Apply(keeping(t, "kept.**", true))
+		h.Apply(keepingMany(t))
 		testkit.Eventually(t, "redis is up", b.Up)
 		hubs = append(hubs, h)
 	}
@@ -339,4 +339,15 @@ func throng(t *testing.T, hubs []*Hub, messages int) {
 	publishers.Wait()
 	close(stop)
 	followers.Wait()
+}
+
+// keepingMany are rules that keep all that these tests publish.
+func keepingMany(t testing.TB) *Rules {
+	t.Helper()
+	keep := config.History{Messages: 10_000, Age: time.Hour}
+	r, err := NewRules([]config.ChannelRule{{Match: "kept.**", History: keep}}, config.Users{History: keep})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
