@@ -8,7 +8,7 @@ COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help demo build test check lint unit integration fuzz bench tools
+.PHONY: help demo build test check lint unit integration chaos fuzz bench tools
 
 help: ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 16
@@ -46,6 +46,9 @@ unit:
 
 integration: tools ## only the tests that run the real binary
 	@sh scripts/unit.sh -race -timeout 25m -count=1 ./integration/...
+
+chaos: tools ## the tests that break things, for CHAOS (60s) each
+	PUSHCART_CHAOS=$(or $(CHAOS),60s) go test -race -count=1 -timeout 60m -run Chaos ./integration
 
 fuzz: ## every fuzz test for FUZZTIME (30s) each
 	@sh scripts/fuzz.sh $(or $(FUZZTIME),30s)

@@ -13,6 +13,8 @@ import (
 type redisServer struct {
 	addr string
 	cmd  *exec.Cmd
+	// dir, if set, is where every write is kept, for the next run.
+	dir string
 }
 
 func startRedis(t *testing.T) *redisServer {
@@ -20,7 +22,13 @@ func startRedis(t *testing.T) *redisServer {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("redis-server is not installed (make test installs it)")
 	}
-	r := &redisServer{addr: testkit.FreeAddr(t)}
+	return startRedisIn(t, "")
+}
+
+// startRedisIn starts one that keeps its data in a directory, if that is not "".
+func startRedisIn(t *testing.T, dir string) *redisServer {
+	t.Helper()
+	r := &redisServer{addr: testkit.FreeAddr(t), dir: dir}
 	r.run(t)
 	t.Cleanup(r.kill)
 	return r
@@ -30,7 +38,13 @@ func startRedis(t *testing.T) *redisServer {
 func (r *redisServer) run(t *testing.T) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(r.addr)
-	r.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	args := []string{"--port", port, "--bind", "127.0.0.1", "--save", ""}
+	if r.dir != "" {
+		args = append(args, "--appendonly", "yes", "--appendfsync", "always", "--dir", r.dir)
+	} else {
+		args = append(args, "--appendonly", "no", "--dir", t.TempDir())
+	}
+	r.cmd = exec.Command("redis-server", args...)
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +55,23 @@ func (r *redisServer) run(t *testing.T) {
 		}
 		return err == nil
 	})
+}
+
+// say sends one command.
+func (r *redisServer) say(t *testing.T, command string) {
+	t.Helper()
+	c, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := c.Write([]byte(command + "\r\n")); err == nil {
+		_, err = c.Read(make([]byte, 64))
+	}
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 func (r *redisServer) kill() {
