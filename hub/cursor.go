@@ -156,7 +156,7 @@ func (h *Hub) read(c *cursor, most int) (broker.Range, error) {
 			q.End = true
 		}
 	}
-	return h.streams.Read(ctx, q)
+	return h.broker.Read(ctx, q)
 }
 
 // begin answers with the first Range, and tells a gap.

@@ -63,12 +63,12 @@ type chaos struct {
 	posts   map[int]post
 }
 
-// TestStreams_NothingIsLostRepeatedOrReordered: 8 publishers on 2 nodes push to 50
+// TestChaos_StreamsLoseNothing: 8 publishers on 2 nodes push to 50
 // streams and repeat ids at random, while connections to Redis are cut, Redis is killed
 // and comes back with its data, and once without. Whoever reads by positions, and whoever
 // is connected, gets each message once and in order, or is told of a gap where everything
 // was lost, and nowhere else.
-func TestStreams_NothingIsLostRepeatedOrReordered(t *testing.T) {
+func TestChaos_StreamsLoseNothing(t *testing.T) {
 	dir := t.TempDir()
 	redis := startRedisIn(t, dir)
 	vip := redistest.NewVIP(t, redis.addr)
