@@ -11,5 +11,12 @@
 // between the broker, which must never wait, and the delivery; an envelope is a
 // push on its way to a node; a bulk is what many envelopes of one push refer to.
 //
+// A connection that knows positions is a [Follower]: what it gets of a topic that keeps
+// history is complete, or it is told of a gap. Until it has what it missed a cursor
+// brings it along (cursor.go), as fast as it takes messages, and no message that comes
+// goes to it; where cursor and stream meet, it joins the others (followed.go). All
+// cursors read one tail, which the broker keeps of what came, and so many move at once
+// (catchup.go).
+//
 // All methods may be called concurrently.
 package hub

@@ -43,6 +43,7 @@ type Followed struct {
 func (h *Hub) Enter(c Follower, user string) {
 	m := c.Member()
 	m.user = user
+	m.since |= 1
 	h.table.add(m.id, c)
 }
 

@@ -115,7 +115,7 @@ func (h *Hub) NodeID() string { return h.node }
 
 // NewMember returns the record of a connection to come, with its id.
 func (h *Hub) NewMember() Member {
-	return Member{hub: h, id: h.numbers.next(), since: time.Now().UnixMilli()}
+	return Member{hub: h, id: h.numbers.next(), since: time.Now().UnixMilli() << 1}
 }
 
 // Join registers c, whose Member came from NewMember, so that pushes to user and

@@ -8,7 +8,7 @@ import "time"
 type Member struct {
 	hub    *Hub
 	id     uint64
-	since  int64    // Unix milliseconds
+	since  int64    // Unix milliseconds, doubled; odd: it follows streams, see Enter
 	user   string   // set by Join
 	places *[]place // nil without channels; guarded as channels says
 }
@@ -26,7 +26,10 @@ func (m *Member) ID() string { return connectionID(m.hub.node, m.id) }
 func (m *Member) User() string { return m.user }
 
 // Since is when the connection began.
-func (m *Member) Since() time.Time { return time.UnixMilli(m.since).UTC() }
+func (m *Member) Since() time.Time { return time.UnixMilli(m.since >> 1).UTC() }
+
+// Follows says whether the connection entered as a [Follower].
+func (m *Member) Follows() bool { return m.since&1 != 0 }
 
 // Channels are the names of those the connection is subscribed to, in the order
 // in which it was.

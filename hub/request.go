@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -112,7 +113,9 @@ func (h *Hub) serveOne(q *request, c Conn, out *reply) {
 	case opSetState:
 		c.SetState(q.State)
 	case opUnsubscribe:
-		h.channels.remove(q.Channel, c, h.vacate)
+		if h.unfollow(c, ChannelTopic+q.Channel) && c.Member().Follows() {
+			c.Send([]*Message{{Kind: Unsubscribed, Topic: ChannelTopic + q.Channel, Accepted: time.Now().UnixNano()}})
+		}
 	}
 	if q.Number != 0 {
 		out.Connections = append(out.Connections, c.Info())
@@ -125,6 +128,10 @@ func (h *Hub) serveSubscribe(q *request, out reply) {
 	c := h.Connection(q.Connection)
 	if c == nil {
 		h.replyTo(q, &out)
+		return
+	}
+	if f, ok := c.(Follower); ok && c.Member().Follows() {
+		h.serveFollow(q, f, out)
 		return
 	}
 	topic := ChannelTopic + q.Channel
@@ -144,6 +151,28 @@ func (h *Hub) serveSubscribe(q *request, out reply) {
 			h.withdraw(c)
 			h.giveUp([]string{topic})
 		} else {
+			out.Connections = []Info{c.Info()}
+		}
+		h.replyTo(q, &out)
+	})
+}
+
+// serveFollow is serveSubscribe for a connection that hears of it.
+func (h *Hub) serveFollow(q *request, c Follower, out reply) {
+	if h.channels.has(c.Member(), q.Channel) {
+		out.Connections = []Info{c.Info()}
+		h.replyTo(q, &out)
+		return
+	}
+	h.Follow(c, q.Channel, Start{Anyway: true}, q.Most, func(f Followed, err error) {
+		switch {
+		case errors.Is(err, ErrFull):
+			out.Full, out.Connections = true, []Info{c.Info()}
+		case errors.Is(err, ErrNotFollowing): // it left meanwhile
+		default:
+			c.Send([]*Message{{
+				Kind: Subscribed, Topic: ChannelTopic + q.Channel, Offset: f.Position.Offset, Epoch: f.Position.Epoch, Accepted: time.Now().UnixNano(),
+			}})
 			out.Connections = []Info{c.Info()}
 		}
 		h.replyTo(q, &out)

@@ -66,11 +66,11 @@ func (r *redisServer) say(t *testing.T, command string) {
 	}
 	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-	if _, err := c.Write([]byte(command + "\r\n")); err == nil {
-		_, err = c.Read(make([]byte, 64))
+	if _, err := c.Write([]byte(command + "\r\n")); err != nil {
+		t.Fatal(err)
 	}
-	if err != nil {
-		t.Error(err)
+	if _, err := c.Read(make([]byte, 64)); err != nil {
+		t.Fatal(err)
 	}
 }
 
