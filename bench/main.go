@@ -18,6 +18,7 @@
 //	go run ./bench rolling           two nodes restarted under load
 //	go run ./bench all               all of the above
 //	go run ./bench ab OLD NEW        two commits in turn: ratios with their 95 % intervals
+//	go run ./bench history           what keeping costs through Redis, and 100,000 streams; 4 minutes
 //	go run ./bench slow              1,000 clients that stop reading; 8 minutes
 //	go run ./bench soak -time 30m    everything mixed, for a long time
 package main
@@ -68,7 +69,7 @@ var measurements = []struct {
 	{"idle", idle, false}, {"idle-users", idleUsers, false}, {"idle-compression", idleCompression, false},
 	{"idle-tls", idleTLS, false}, {"connect", connect, false}, {"ping", ping, false}, {"push", pushes, false},
 	{"broadcast", broadcasts, false}, {"locks", locks, false}, {"fairness", fairness, false}, {"flood", flood, false}, {"storm", storm, false},
-	{"drain", drain, false}, {"rolling", rolling, false}, {"slow", slow, true}, {"soak", soak, true},
+	{"drain", drain, false}, {"rolling", rolling, false}, {"history", history, true}, {"slow", slow, true}, {"soak", soak, true},
 }
 
 func run(o options, what string) error {
