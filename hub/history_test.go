@@ -337,3 +337,26 @@ func TestPublish_KeptInParts(t *testing.T) {
 		t.Errorf("%d at once with a large one first, want 1", n)
 	}
 }
+
+// As much as a body may ask for, kept in memory: nothing of it is dropped on its way.
+func TestPublish_KeptInPartsIsDelivered(t *testing.T) {
+	h := alone(t)
+	h.Apply(keeping(t, "**", true))
+	const destinations = 400
+	var channels []string
+	for i := range destinations {
+		channels = append(channels, fmt.Sprint("c", i))
+	}
+	sinks(t, h, destinations)
+	c := &sink{member: h.NewMember()}
+	if err := h.Join(t.Context(), c, "", channels); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []string{`"channels":[` + quoted("c", destinations), `"users":[` + quoted("u", destinations)} {
+		mustPublish(t, h, `{"to":{`+to+`]},"text":"`+strings.Repeat("x", 500_000)+`"}`)
+	}
+	testkit.Eventually(t, "all of it is delivered", func() bool { return h.lanes.waiting() == 0 })
+	if got := testkit.Metric(t, h.metrics.Handler(), "pushcart_fanout_dropped_total"); got != 0 {
+		t.Errorf("%v messages were dropped", got)
+	}
+}

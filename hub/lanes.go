@@ -26,10 +26,12 @@ const (
 	// does not fill the outbox of a connection that reads.
 	batchAtOnce = 64
 	batchBytes  = 64 << 10
-	// crowded is how many messages may wait in a broadcast lane before publishers
-	// of this node are slowed down, and roomWait how long at most.
-	crowded  = 64
-	roomWait = time.Second
+	// crowded is how many messages may wait in a broadcast lane, and crowdedBytes how
+	// much in all such lanes, before publishers of this node are slowed down, and roomWait
+	// how long at most.
+	crowded      = 64
+	crowdedBytes = maxWaiting / 4
+	roomWait     = time.Second
 	// helpAtMost bounds what a publisher delivers for others.
 	helpAtMost = 64
 	// keepTasks is the largest empty queue that a lane keeps.
@@ -203,7 +205,7 @@ func (l *lanes) published(ctx context.Context, ln *lane) {
 		return
 	}
 	ln.mu.Lock()
-	if ln.depth <= crowded {
+	if ln.hasRoom(crowded) {
 		ln.mu.Unlock()
 		return
 	}
@@ -219,6 +221,12 @@ func (l *lanes) published(ctx context.Context, ln *lane) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
+}
+
+// hasRoom says whether publishers may go on with so many messages in the lane, which is
+// locked. A lane with nothing in it holds up nobody, whatever is in the others.
+func (ln *lane) hasRoom(most int) bool {
+	return ln.depth == 0 || ln.depth <= most && ln.group.waiting.Load() <= crowdedBytes
 }
 
 // help works on the lane if nobody does.
@@ -292,7 +300,7 @@ func (ln *lane) finished(tasks []task) {
 	}
 	ln.group.waiting.Add(-cost)
 	ln.mu.Lock()
-	if ln.depth -= len(tasks); ln.room != nil && ln.depth <= crowded/2 {
+	if ln.depth -= len(tasks); ln.room != nil && ln.hasRoom(crowded/2) {
 		close(ln.room)
 		ln.room = nil
 	}
