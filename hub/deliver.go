@@ -148,7 +148,7 @@ func (h *Hub) moved(d *delivery, t *task) {
 // that are not where the stream is get less of it.
 func (h *Hub) sendFollowed(d *delivery, s *stream) {
 	s.mu.Lock()
-	s.pass(d.batch)
+	h.pass(s, d.batch)
 	d.conns = h.appendConns(d.conns, s.topic)
 	late := s.late(d.batch)
 	s.mu.Unlock()
@@ -158,6 +158,19 @@ func (h *Hub) sendFollowed(d *delivery, s *stream) {
 		}
 	}
 	h.send(d)
+}
+
+// pass notes that a batch goes to the connections of a stream, whose lock is held. Where
+// something is missing, who follows reads it, and the batch, from what is kept.
+func (h *Hub) pass(s *stream, batch []*Message) {
+	if s.holed(batch) {
+		if keep := h.rules.Load().retention(s.topic); keep.Keeps() {
+			for _, c := range s.bringAlong(keep) {
+				h.catchUp.push(c)
+			}
+		}
+	}
+	s.pass(batch)
 }
 
 // without takes a connection out; false: it was not there.
@@ -230,7 +243,7 @@ func (h *Hub) collectFollowed(d *delivery, s *stream, m *Message) (whole map[Con
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	batch := []*Message{m}
-	s.pass(batch)
+	h.pass(s, batch)
 	d.conns = h.appendConns(d.conns, s.topic)
 	for _, l := range s.late(batch) {
 		if l.from > 0 {

@@ -351,3 +351,24 @@ func keepingMany(t testing.TB) *Rules {
 	}
 	return r
 }
+
+// A lane that is full drops messages; who follows gets them from what is kept.
+func TestFollow_WhatALaneDropsIsRead(t *testing.T) {
+	h := keepingAlone(t)
+	f := newFan(h, "")
+	f.follow(h, "kept.a", Start{})
+	testkit.Eventually(t, "it is answered", f.has("ok@0"))
+	say(t, h, "kept.a", "1")
+	testkit.Eventually(t, "it is live", f.has("1"))
+	group := h.lanes.to("channel:kept.a", envelopePush).group
+	group.waiting.Add(maxWaiting)
+	say(t, h, "kept.a", "2")
+	say(t, h, "kept.a", "3")
+	group.waiting.Add(-maxWaiting)
+	say(t, h, "kept.a", "4")
+	say(t, h, "kept.a", "5")
+	testkit.Eventually(t, "all arrive", f.has("5"))
+	if got := f.text(); got != "ok@0 1 2 3 4 5" {
+		t.Errorf("got %s", got)
+	}
+}

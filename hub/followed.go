@@ -127,6 +127,42 @@ func (s *stream) pass(batch []*Message) {
 	}
 }
 
+// holed says whether messages are missing before or in a batch: those past their TTL, or
+// what a full lane dropped.
+func (s *stream) holed(batch []*Message) bool {
+	at := s.at
+	for _, m := range batch {
+		if m.Offset == 0 {
+			continue
+		}
+		if m.Epoch == at.Epoch && m.Offset > at.Offset+1 {
+			return true
+		}
+		at = Position{Offset: m.Offset, Epoch: m.Epoch}
+	}
+	return false
+}
+
+// bringAlong makes cursors of all that get what comes, which then read what it lacks.
+func (s *stream) bringAlong(keep broker.Retention) (begun []*cursor) {
+	for i := range s.followers {
+		f := &s.followers[i]
+		conn, follows := f.conn.(Follower)
+		if f.cursor != nil || !follows {
+			continue
+		}
+		at := s.at
+		if f.skip != nil {
+			at, f.skip = *f.skip, nil
+		} else {
+			s.pending++
+		}
+		f.cursor = &cursor{conn: conn, topic: s.topic, keep: keep, at: at, opened: true}
+		begun = append(begun, f.cursor)
+	}
+	return begun
+}
+
 // moved notes that the broker says where the stream goes on.
 func (s *stream) moved(kind broker.Kind, to Position) {
 	if s.at.Epoch != to.Epoch {
