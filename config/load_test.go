@@ -65,7 +65,12 @@ func TestParse_ReportsEveryProblemWithItsPath(t *testing.T) {
 		"websocket.max_message_size: must not be more than 1GiB", "websocket.outbox.bytes: must not be more than 1GiB")
 	f(minimal+"push: {max_body: 3GiB}\nwebhook: {max_answer: 2GiB}", "push.max_body: must not be", "webhook.max_answer: must not be")
 	f(minimal+"limits: {connections: 3000000000}", "limits.connections: must not be more than 2147483647")
-	f(minimal+"webhook: {format: structured}", "webhook.format: is not available in this version")
+	f(minimal+"webhook: {dead_letters: {}}", "webhook.dead_letters: is not available in this version")
+	f(minimal+"webhook: {format: structurd, batch: {events: 0, wait: -1s}, breaker: {failures: -1}}",
+		"webhook.format: want binary or structured, got \"structurd\"", "webhook.batch.events: want 1 (no batches) to 1000, got 0",
+		"webhook.batch.wait: must not be negative", "webhook.breaker.failures: must not be negative")
+	f(minimal+"webhook: {batch: {events: 1001}, breaker: {pause: 0s}}", "webhook.batch.events: want", "webhook.breaker.pause: must be more than 0")
+	f(minimal+"webhook: {url: '/h/{evnt}', unsigned: true, events: [message]}", "webhook.url: has braces; only {event} is replaced")
 	f(minimal+"trusted_proxies: [10.0.0.0/8, nonsense]", "trusted_proxies[1]:")
 	f(minimal+"push: {listen: '0.0.0.0:8081'}", `push.listen: "0.0.0.0:8081" is neither loopback nor a unix socket`)
 	f(minimal+"push: {listen: ':8081'}", `push.listen: ":8081" is neither loopback`)

@@ -37,11 +37,19 @@ type Webhook struct {
 	ForwardHeaders ForwardHeaders `yaml:"forward_headers"`
 	// Outbox bounds the notifications that wait in memory for their delivery.
 	Outbox WebhookOutbox `yaml:"outbox"`
+	// Format is binary or structured, the content mode of CloudEvents. In binary mode
+	// attributes are headers and the signature covers the payload; in structured
+	// mode all is one JSON body, and the signature covers it. Default binary.
+	Format string `yaml:"format"`
+	// Batch joins notifications into one request.
+	Batch Batch `yaml:"batch"`
 	// MaxInFlight bounds requests under way at once over all connections;
 	// connect, and the notifications, take at most half each. Default 256.
 	MaxInFlight int `yaml:"max_in_flight"`
 	// OnError says what happens when an asked event gets no answer.
 	OnError OnError `yaml:"on_error"`
+	// Breaker stops asking a backend that does not answer.
+	Breaker Breaker `yaml:"breaker"`
 	// Retry paces the attempts of notifications.
 	Retry Retry `yaml:"retry"`
 }
@@ -63,6 +71,34 @@ type WebhookOutbox struct {
 	Messages int `yaml:"messages"`
 	// Bytes is their size. Default 64MiB.
 	Bytes Size `yaml:"bytes"`
+}
+
+// Values of Webhook.Format.
+const (
+	FormatBinary     = "binary"
+	FormatStructured = "structured"
+)
+
+// Batch joins notifications into one CloudEvents batch. What is asked is never in
+// one.
+type Batch struct {
+	// Events is how many one request has at most, up to 1000; 1: no batches.
+	// Default 1.
+	Events int `yaml:"events"`
+	// Wait is how long a notification waits for others; 0: what is there when a
+	// request can begin goes in it. Default 0s.
+	Wait time.Duration `yaml:"wait"`
+}
+
+// Breaker answers what is asked at once while the backend does not answer: a connect
+// by OnError, a message as unavailable. There is one for each of the two events.
+type Breaker struct {
+	// Failures in a row, from at least 3 connections, open it: no connection,
+	// timeout, 502, 503, 504. 0: it never opens. Default 20.
+	Failures int `yaml:"failures"`
+	// Pause is how long nothing is asked then; after it one request tries.
+	// Default 5s.
+	Pause time.Duration `yaml:"pause"`
 }
 
 // OnError is deny or allow for each asked event.

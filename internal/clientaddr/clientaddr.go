@@ -16,6 +16,8 @@ type Origin struct {
 	Proto string
 	// Host is the Host that the client asked for; it may be a list too.
 	Host string
+	// Trusted: the request came from a trusted proxy.
+	Trusted bool
 }
 
 // Secure says whether the client came over TLS.
@@ -70,6 +72,7 @@ func (p Proxies) Resolve(peer netip.Addr, proto, host string, came Forwarded) Or
 	if len(p) == 0 || !p.Trusts(peer) {
 		return o
 	}
+	o.Trusted = true
 	if came.Proto != "" {
 		o.Proto = came.Proto
 	}
