@@ -32,8 +32,11 @@ type Metrics struct {
 	FanoutDropped prometheus.Counter
 
 	// Webhooks counts finished webhook requests by event and result (ok,
-	// rejected, timeout, unreachable, error, left, expired, lost).
+	// rejected, timeout, unreachable, error, left, breaker, expired, lost).
 	Webhooks *prometheus.CounterVec
+	// WebhookBreaker is 1 for an event that the backend is not asked about at the
+	// moment, as it did not answer.
+	WebhookBreaker *prometheus.GaugeVec
 	// WebhookSeconds is the duration of one webhook attempt by event.
 	WebhookSeconds *prometheus.HistogramVec
 
@@ -70,6 +73,9 @@ func New(version, commit string) *Metrics {
 		WebhookSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "pushcart_webhook_seconds", Help: "Duration of one webhook attempt.", Buckets: slowBuckets,
 		}, []string{"event"}),
+		WebhookBreaker: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "pushcart_webhook_breaker", Help: "1 while the backend is not asked, as it did not answer.",
+		}, []string{"event"}),
 		Panics:   counter("pushcart_panics_total", "Panics; each ended a connection or a request."),
 		Requests: counterVec("pushcart_requests_total", "Pass-through responses by status code.", "code"),
 		RequestSeconds: histogram("pushcart_request_seconds",
@@ -84,7 +90,7 @@ func New(version, commit string) *Metrics {
 	})
 	info.Set(1)
 	r.MustRegister(m.Connects, m.Disconnects, m.SlowConsumers, m.Pushes, m.PushToWrite, m.FanoutDropped, m.Recovered, m.Gaps,
-		m.Webhooks, m.WebhookSeconds, m.Panics, m.Requests, m.RequestSeconds, info,
+		m.Webhooks, m.WebhookSeconds, m.WebhookBreaker, m.Panics, m.Requests, m.RequestSeconds, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

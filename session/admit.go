@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 	"unique"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
+	"github.com/pushcart/pushcart/internal/traceparent"
 	"github.com/pushcart/pushcart/webhook"
 )
 
@@ -180,7 +182,7 @@ const maxKeptHeaders = 4 << 10
 
 // keep collects what this session has beyond others.
 func (w *admitting) keep() *Refusal {
-	m := &extra{state: w.identity.state}
+	m := &extra{state: w.identity.state, trace: w.trace()}
 	if w.from.ForwardedFor != w.from.IP.String() {
 		m.forwardedFor = w.from.ForwardedFor
 	}
@@ -194,14 +196,37 @@ func (w *admitting) keep() *Refusal {
 	if r := w.set.limits.MessageRate; r > 0 {
 		m.limiter = rate.NewLimiter(rate.Limit(r), burst(r, 2))
 	}
-	if m.forwardedFor != "" || m.header != nil || m.limiter != nil || m.state != nil {
+	if m.forwardedFor != "" || m.header != nil || m.limiter != nil || m.state != nil || m.trace.Parent != "" {
 		w.more = m
 	}
 	return nil
 }
 
+// maxTraceState is what W3C asks everybody to pass on at least.
+const maxTraceState = 512
+
+// trace is the trace that a trusted proxy says the handshake is part of; from others it
+// is not believed, as they could have any request recorded.
+func (w *admitting) trace() (t webhook.Trace) {
+	if !w.from.Trusted || w.head.Count("traceparent") != 1 {
+		return t
+	}
+	parent, ok := traceparent.Keep(string(w.head.Get("traceparent")))
+	if !ok {
+		return t
+	}
+	t.Parent = parent
+	if state := w.head.Joined("tracestate"); len(state) <= maxTraceState {
+		t.State = state
+	}
+	return t
+}
+
 func (w *admitting) forwardHeaders(wanted []string) (fields []webhook.Field, size int) {
 	for _, name := range wanted {
+		if strings.EqualFold(name, "baggage") && !w.from.Trusted { // part of the trace, too
+			continue
+		}
 		for _, f := range w.head.Fields {
 			if http1.EqualFold(f.Name, name) {
 				fields = append(fields, webhook.Field{Name: name, Value: string(f.Value)})

@@ -44,13 +44,19 @@ func (e *Engine) Throttle(s *Session) time.Duration {
 }
 
 // Ask puts a message to the backend; nothing more is read of the client until it is
-// answered (SPEC §5 Order and back-pressure). done is called once, from another
-// goroutine, with the answer or [ErrUnavailable]. Where the backend is not asked
+// answered (SPEC §5 Order and back-pressure). done is called once, with the answer or
+// [ErrUnavailable]: from another goroutine, or, while the backend does not answer
+// anybody (webhook.breaker), before Ask returns. Where the backend is not asked
 // about messages, the message only counts, and done is not called. p is not kept.
 func (e *Engine) Ask(s *Session, t Transport, kind hub.Kind, p []byte, done func(Answer, error)) {
 	if !e.Asks() {
 		s.sequence.Add(1)
 		e.reportUnheard()
+		return
+	}
+	if e.hooks.Refuses() { // before anything is prepared: it may be many a second
+		s.sequence.Add(1)
+		done(Answer{}, ErrUnavailable)
 		return
 	}
 	ev := s.event(webhook.Message)

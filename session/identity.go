@@ -192,7 +192,7 @@ func (w *admitting) connectEvent(id *identity) (*webhook.Event, error) {
 		Source: webhook.Source{
 			ConnectionID: w.member.ID(), UserID: id.user,
 			ForwardedFor: w.from.ForwardedFor, Proto: w.from.Proto, Host: w.from.Host,
-			RequestHost: string(w.head.Host), Header: fields,
+			RequestHost: string(w.head.Host), Header: fields, Trace: w.trace(),
 		},
 		Name: webhook.Connect, Sequence: 1, ContentType: contentJSON, Body: body,
 	}, nil

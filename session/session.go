@@ -41,6 +41,7 @@ type extra struct {
 	header       []webhook.Field // kept for message events
 	limiter      *rate.Limiter   // with limits.message_rate
 	state        json.RawMessage
+	trace        webhook.Trace // of a trusted proxy
 }
 
 // Expires is when the session ends, zero for never.
@@ -120,6 +121,7 @@ func (s *Session) event(name string) *webhook.Event {
 		if m.forwardedFor != "" {
 			ev.ForwardedFor = m.forwardedFor
 		}
+		ev.Trace = m.trace
 		if name == webhook.Message {
 			ev.Header = m.header
 		}

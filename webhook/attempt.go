@@ -56,7 +56,7 @@ func (d *Dispatcher) attempt(j *job) verdict {
 	} else {
 		err = set.client.Do(req, resp, timeout)
 	}
-	d.metrics.WebhookSeconds.WithLabelValues(j.event.Name).Observe(time.Since(begin).Seconds())
+	d.metrics.WebhookSeconds.WithLabelValues(j.name()).Observe(time.Since(begin).Seconds())
 	tooLarge := errors.Is(err, httpclient.ErrBodyTooLarge)
 	if err != nil && j.wanted != nil && j.wanted.Err() == context.Canceled {
 		return verdict{result: "left", after: -1, err: fmt.Errorf("%w: %w", ErrUnavailable, context.Canceled)}
@@ -112,6 +112,8 @@ func (d *Dispatcher) judge(j *job, resp *fasthttp.Response, tooLarge bool) verdi
 	case j.done == nil: // the body says nothing
 	case tooLarge:
 		d.cutShort(j, &v)
+	case encoded(resp):
+		d.unreadable(j, &v, string(resp.Header.ContentEncoding()))
 	default:
 		resp.Header.SetNoDefaultContentType(true)
 		v.answer.ContentType = string(resp.Header.ContentType())
@@ -139,6 +141,22 @@ func (d *Dispatcher) cutShort(j *job, v *verdict) {
 	if v.answer.Status/100 == 2 {
 		v.result = "error"
 		v.err = fmt.Errorf("%w: the answer is larger than webhook.max_answer", ErrUnavailable)
+	}
+}
+
+// encoded says that the body is compressed, which was not asked for.
+func encoded(resp *fasthttp.Response) bool {
+	encoding := resp.Header.ContentEncoding()
+	return len(encoding) > 0 && !strings.EqualFold(string(encoding), "identity") && len(resp.Body()) > 0
+}
+
+// unreadable is a compressed answer: as one that is too large.
+func (d *Dispatcher) unreadable(j *job, v *verdict, encoding string) {
+	d.rare.Warn("encoding "+j.event.Name, "webhook answer is compressed, though nothing asked for that: switch the app's compression off for the webhook's route",
+		"event", j.event.Name, "status", v.answer.Status, "encoding", encoding[:min(len(encoding), maxLoggedPath)], "setting", "webhook.url")
+	if v.answer.Status/100 == 2 {
+		v.result = "error"
+		v.err = fmt.Errorf("%w: the answer is compressed", ErrUnavailable)
 	}
 }
 

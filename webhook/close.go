@@ -43,19 +43,7 @@ func (q *queue) abandon() {
 		}
 		e = next
 	}
-	var asks []*job
-	for e := q.connects.ready.Front(); e != nil; e = e.Next() {
-		asks = append(asks, e.Value.(*job))
-	}
-	for j := q.asks.front; j != nil; j = j.younger {
-		if !j.sent {
-			asks = append(asks, j)
-		}
-	}
-	for _, j := range asks {
-		q.asks.remove(j)
-		q.withdrawLocked(j)
-	}
+	asks := append(q.unsentLocked(&q.connects), q.unsentLocked(&q.messages)...)
 	q.unlock()
 	for _, j := range asks {
 		j.done(Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, errClosed))

@@ -38,6 +38,9 @@ func New(set *Settings, nodeID string, m *metrics.Metrics, log *slog.Logger) *Di
 	d := &Dispatcher{source: "/nodes/" + nodeID, metrics: m, guard: guard.New(log, m.Panics.Inc), rare: ratelog.New(log)}
 	d.settings.Store(set)
 	d.queue = newQueue(d)
+	for _, c := range [...]*class{&d.queue.connects, &d.queue.messages} {
+		m.WebhookBreaker.WithLabelValues(c.event).Set(0)
+	}
 	m.Gauge("pushcart_webhook_outbox", "Told events that wait for their delivery.",
 		func() float64 { return float64(d.queue.waiting()) })
 	m.Gauge("pushcart_webhook_asked", "Messages of clients that wait for the backend's answer.",
@@ -103,13 +106,17 @@ type job struct {
 	tries int
 	class *class
 	set   *Settings // of connect, those of its handshake; else of the last attempt
+	trace [16]byte  // the id of the trace that it begins
 
-	sent   bool          // a try is under way
-	place  *list.Element // in class.ready, nil when not there
-	due    time.Time     // of the next try, while in queue.later
-	index  int           // there, -1 when not
-	kept   *list.Element // in queue.outbox, of what is told
-	behind int           // the told events of its connection before a message
+	sent    bool          // a try is under way
+	place   *list.Element // in class.ready, nil when not there
+	due     time.Time     // of the next try, while in queue.later
+	index   int           // there, -1 when not
+	kept    *list.Element // in queue.outbox, of what is told
+	with    []*job        // what is told in the same request, while that is under way
+	alone   bool          // it is told in a request of its own
+	hurried bool          // it does not wait for others
+	behind  int           // the told events of its connection before a message
 
 	deadline       time.Time       // of a question: it has its answer by then
 	wanted         context.Context // of connect: ends when nobody waits for the answer any more
@@ -122,7 +129,7 @@ func newJob(ev *Event, done func(Answer, error)) *job {
 	if err != nil { // crypto/rand never fails
 		id = uuid.New()
 	}
-	return &job{event: ev, id: id.String(), born: time.Now(), done: done, index: -1}
+	return &job{event: ev, id: id.String(), trace: id, born: time.Now(), done: done, index: -1}
 }
 
 func (j *job) size() int { return 256 + len(j.event.Body) + len(j.event.State) }

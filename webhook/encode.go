@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/internal/httpclient"
+	"github.com/pushcart/pushcart/internal/traceparent"
 )
 
 // timeFormat is RFC 3339 with milliseconds.
@@ -18,8 +19,8 @@ const timeFormat = "2006-01-02T15:04:05.000Z"
 // scratch holds one header value at a time.
 var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
 
-// encode writes the event as a CloudEvent in HTTP binary mode: attributes are
-// headers, the payload is the body.
+// encode writes what is sent as a CloudEvent in the HTTP mode of the settings, or as a
+// batch of them, and signs it.
 //
 // fasthttp would take Cookie apart and leave out what it does not like, such as
 // quoted values, so no header gets its special treatment, and Host, Content-Type
@@ -29,37 +30,42 @@ func (d *Dispatcher) encode(req *fasthttp.Request, j *job, now time.Time) {
 	h.DisableNormalizing()
 	h.DisableSpecialHeader()
 	h.SetMethod(fasthttp.MethodPost)
-	req.SetURI(set.targets[ev.Name])
-	req.SetBodyRaw(ev.Body)
+	req.SetURI(set.targets[j.name()])
+	addHeader(h, "Host", set.to.Host(ev.RequestHost))
 
 	p := scratch.Get().(*[]byte)
 	b := (*p)[:0]
-	addHeader(h, "Host", set.to.Host(ev.RequestHost))
-	b = strconv.AppendInt(b, int64(len(ev.Body)), 10)
-	h.AddBytesV("Content-Length", b)
-	addHeader(h, "Content-Type", ev.ContentType)
-	h.Add("ce-specversion", "1.0")
-	h.Add("ce-id", j.id)
-	h.Add("ce-type", eventType(ev.Name))
-	h.Add("ce-source", d.source)
-	h.Add("ce-subject", ev.ConnectionID)
-	b = j.born.UTC().AppendFormat(b[:0], timeFormat)
-	h.AddBytesV("ce-time", b)
-	h.Add("ce-connectionid", ev.ConnectionID)
-	addHeader(h, "ce-userid", attribute(ev.UserID))
-	b = appendSequence(b[:0], ev.Sequence)
-	h.AddBytesV("ce-sequence", b)
-	addHeader(h, "ce-event", attribute(ev.MessageEvent))
-	if len(ev.State) > 0 {
-		b = base64.StdEncoding.AppendEncode(b[:0], ev.State)
-		h.AddBytesV("ce-state", b)
+	id := j.id
+	if len(j.with) > 0 {
+		id = d.encodeBatch(req, j)
+	} else {
+		d.encodeOne(req, j)
 	}
-	h.Add("webhook-id", j.id)
+	b = strconv.AppendInt(b, int64(len(req.Body())), 10)
+	h.AddBytesV("Content-Length", b)
+	h.Add("webhook-id", id)
 	b = strconv.AppendInt(b[:0], now.Unix(), 10)
 	h.AddBytesV("webhook-timestamp", b)
-	if b = set.signer.appendSignatures(b[:0], j.id, now.Unix(), ev.Body); len(b) > 0 {
+	if b = set.signer.appendSignatures(b[:0], id, now.Unix(), req.Body()); len(b) > 0 {
 		h.AddBytesV("webhook-signature", b)
 	}
+	*p = b
+	scratch.Put(p)
+}
+
+// encodeOne writes an event by itself, and what only that has of its connection.
+func (d *Dispatcher) encodeOne(req *fasthttp.Request, j *job) {
+	ev, h := j.event, &req.Header
+	var room [traceparent.Size]byte
+	trace := j.appendTrace(room[:0])
+	if j.set.structured {
+		addHeader(h, "Content-Type", contentEvent)
+		req.SetBodyRaw(d.appendEvent(nil, j, trace))
+	} else {
+		d.encodeBinary(req, j)
+	}
+	h.AddBytesV("traceparent", trace)
+	addHeader(h, "tracestate", ev.Trace.State)
 	addHeader(h, "X-Forwarded-For", ev.ForwardedFor)
 	addHeader(h, "X-Forwarded-Proto", ev.Proto)
 	addHeader(h, "X-Forwarded-Host", ev.Host)
@@ -71,8 +77,41 @@ func (d *Dispatcher) encode(req *fasthttp.Request, j *job, now time.Time) {
 			}
 		}
 	}
+}
+
+// encodeBinary writes attributes as headers, the payload as the body.
+func (d *Dispatcher) encodeBinary(req *fasthttp.Request, j *job) {
+	ev, h := j.event, &req.Header
+	req.SetBodyRaw(ev.Body)
+	addHeader(h, "Content-Type", ev.ContentType)
+	p := scratch.Get().(*[]byte)
+	h.Add("ce-specversion", "1.0")
+	h.Add("ce-id", j.id)
+	h.Add("ce-type", eventType(ev.Name))
+	h.Add("ce-source", d.source)
+	h.Add("ce-subject", ev.ConnectionID)
+	b := j.born.UTC().AppendFormat((*p)[:0], timeFormat)
+	h.AddBytesV("ce-time", b)
+	h.Add("ce-connectionid", ev.ConnectionID)
+	addHeader(h, "ce-userid", attribute(ev.UserID))
+	b = appendSequence(b[:0], ev.Sequence)
+	h.AddBytesV("ce-sequence", b)
+	addHeader(h, "ce-event", attribute(ev.MessageEvent))
+	if len(ev.State) > 0 {
+		b = base64.StdEncoding.AppendEncode(b[:0], ev.State)
+		h.AddBytesV("ce-state", b)
+	}
 	*p = b
 	scratch.Put(p)
+}
+
+// appendTrace appends the traceparent of the handshake, or one that begins a trace,
+// whose id is that of the event: the same on each try.
+func (j *job) appendTrace(b []byte) []byte {
+	if kept := j.event.Trace.Parent; kept != "" {
+		return append(b, kept...)
+	}
+	return traceparent.Append(b, j.trace)
 }
 
 // addHeader leaves out what has no value.
@@ -106,7 +145,7 @@ func appendSequence(b []byte, n uint64) []byte {
 // request.
 func ownHeader(name string) bool {
 	n := strings.ToLower(name)
-	return strings.HasPrefix(n, "ce-") || strings.HasPrefix(n, "webhook-") || httpclient.OwnHeader(n)
+	return n == "traceparent" || n == "tracestate" || strings.HasPrefix(n, "ce-") || strings.HasPrefix(n, "webhook-") || httpclient.OwnHeader(n)
 }
 
 // attribute percent-encodes a value as the CloudEvents HTTP binding says (§3.1.3.2):

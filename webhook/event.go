@@ -28,9 +28,14 @@ type Source struct {
 	// RequestHost is the handshake's Host header, sent as Host where webhook.host
 	// asks for that.
 	RequestHost string
+	// Trace is what a trusted proxy said of the handshake's trace.
+	Trace Trace
 	// Header are further headers to send as they are.
 	Header []Field
 }
+
+// Trace is a W3C trace context. Without Parent each event begins a trace of its own.
+type Trace struct{ Parent, State string }
 
 // Event is one fact or question. Its slices must not change while it is under
 // way.

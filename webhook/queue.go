@@ -19,6 +19,8 @@ var errClosed = errors.New("webhook: closing")
 // class is one kind of work: what waits, and how many requests of it may be under
 // way at once.
 type class struct {
+	event   string    // of what is asked
+	breaker *breaker  // of what is asked
 	ready   list.List // of *job
 	running int
 	most    int
@@ -68,6 +70,8 @@ type key struct {
 
 func newQueue(d *Dispatcher) *queue {
 	q := &queue{d: d, send: d.attempt, keys: map[string]*key{}}
+	q.connects.event, q.connects.breaker = Connect, &breaker{}
+	q.messages.event, q.messages.breaker = Message, &breaker{}
 	q.resize(d.settings.Load().maxInFlight)
 	return q
 }
@@ -109,12 +113,14 @@ func (q *queue) asked() int {
 func (q *queue) ask(j *job, c *class) {
 	j.class = c
 	q.mu.Lock()
-	if q.closed {
+	switch {
+	case q.closed:
 		q.unlock()
-		q.work.Go(func() {
-			defer q.d.guard.Recover("answer of a webhook", nil)
-			j.done(Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, errClosed))
-		})
+		q.answer(func() { j.done(Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, errClosed)) })
+		return
+	case c.breaker.refuses(j, j.born):
+		q.unlock()
+		q.answer(func() { q.d.refuse(j) })
 		return
 	}
 	k := q.keys[j.event.ConnectionID]
@@ -122,6 +128,7 @@ func (q *queue) ask(j *job, c *class) {
 	case c == &q.messages && k != nil && k.tried < k.told:
 		j.behind = k.told
 		k.asks = append(k.asks, j)
+		q.hurryLocked(k)
 	default:
 		c.push(j)
 	}
@@ -131,6 +138,11 @@ func (q *queue) ask(j *job, c *class) {
 	}
 	q.pumpLocked()
 	q.unlock()
+}
+
+// answer does it in a goroutine of its own.
+func (q *queue) answer(do func()) {
+	q.work.Go(func() { q.d.guard.Run("answer of a webhook", do) })
 }
 
 // drop takes a question back, if it is not with the backend already.
@@ -145,6 +157,7 @@ func (q *queue) drop(j *job) {
 
 // withdrawLocked takes a job that is not under way from where it waits.
 func (q *queue) withdrawLocked(j *job) {
+	j.class.breaker.leave(j)
 	switch {
 	case j.place != nil:
 		j.class.remove(j)
@@ -168,6 +181,25 @@ func (q *queue) expireLocked(now time.Time) {
 		q.withdrawLocked(j)
 		q.after = append(q.after, func() { q.d.expired(j) })
 	}
+}
+
+// unsentLocked takes out the questions of a class that are not under way.
+func (q *queue) unsentLocked(c *class) (out []*job) {
+	for j := q.asks.front; j != nil; j = j.younger {
+		if j.class == c && !j.sent {
+			out = append(out, j)
+		}
+	}
+	if c == &q.connects { // they are not among the asks, as who waits for them has a context
+		for e := c.ready.Front(); e != nil; e = e.Next() {
+			out = append(out, e.Value.(*job))
+		}
+	}
+	for _, j := range out {
+		q.asks.remove(j)
+		q.withdrawLocked(j)
+	}
+	return out
 }
 
 // pumpLocked starts what may run now.
@@ -196,16 +228,27 @@ func (q *queue) nextLocked() *job {
 	for range all {
 		c := all[q.turn%len(all)]
 		q.turn++
-		if e := c.ready.Front(); e != nil && c.running < c.most {
+		if e := c.ready.Front(); e != nil && c.running < c.most && (c != &q.told || q.ripeLocked()) {
 			j := e.Value.(*job)
 			c.remove(j)
 			c.running++
 			q.running++
-			j.sent = true
+			q.beginLocked(j)
 			return j
 		}
 	}
 	return nil
+}
+
+// beginLocked settles how a job is sent.
+func (q *queue) beginLocked(j *job) {
+	j.sent = true
+	if j.wanted == nil {
+		j.set = q.d.settings.Load()
+	}
+	if j.class == &q.told {
+		q.gatherLocked(j)
+	}
 }
 
 // run sends a job, and then others as long as there are any.
@@ -216,7 +259,7 @@ func (q *queue) run(j *job) {
 		q.mu.Lock()
 		j.class.running--
 		q.running--
-		j.sent = false
+		q.breakLocked(j, v)
 		if j.done != nil {
 			finished = q.askedLocked(j, v)
 		} else {
@@ -239,11 +282,8 @@ func (q *queue) run(j *job) {
 func (q *queue) try(j *job) (v verdict) {
 	v = verdict{result: "error", err: errInternal}
 	defer q.d.guard.Recover("webhook", nil)
-	if j.wanted == nil {
-		j.set = q.d.settings.Load()
-	}
 	v = q.send(j)
-	q.d.metrics.Webhooks.WithLabelValues(j.event.Name, v.result).Inc()
+	q.d.metrics.Webhooks.WithLabelValues(j.name(), v.result).Inc()
 	q.d.report(j, &v)
 	return v
 }
@@ -251,8 +291,9 @@ func (q *queue) try(j *job) (v verdict) {
 // askedLocked decides whether a question is asked again; otherwise it returns the
 // call that answers it. A retry that waits holds no place among those under way.
 func (q *queue) askedLocked(j *job, v verdict) func() {
+	j.sent = false
 	j.tries++
-	if v.again && j.class == &q.messages && j.tries < messageTries && !q.over {
+	if v.again && j.class == &q.messages && j.tries < messageTries && !q.over && !j.class.breaker.open.Load() {
 		due := time.Now().Add(max(v.after, q.backoff(j.tries)))
 		if due.Before(j.deadline) {
 			q.laterLocked(j, due)

@@ -25,22 +25,27 @@ func (d *Dispatcher) report(j *job, v *verdict) {
 	if !told && v.result == "rejected" && !misdirected(status) && !overloaded && d.answersClient(j, status) {
 		return
 	}
-	args := []any{"event", j.event.Name}
+	args := []any{"event", j.name()}
 	cause := v.result
 	if status != 0 {
 		cause = strconv.Itoa(status)
 		args = append(args, "status", status)
 	}
 	reason, setting := explain(j.set, v)
+	if len(j.with) > 0 && final(status) {
+		reason, setting = "the backend does not take batches, or not one of these events", "webhook.batch, "+setting
+	}
 	args = append(args, "reason", reason, "setting", setting)
 	message := "webhook failed"
 	switch {
+	case len(j.with) > 0 && final(status):
+		message = "webhook batch refused: each of its events is sent by itself"
 	case told && final(status):
 		message = "webhook refused for good: the event is not sent again"
 	case told:
 		message = "webhook failed: the event is sent again later"
 	}
-	d.rare.Warn("webhook "+j.event.Name+" "+cause, message, args...)
+	d.rare.Warn("webhook "+j.name()+" "+cause, message, args...)
 }
 
 // answersClient says whether a 4xx is the app's own answer to this client. While no

@@ -25,6 +25,9 @@ type Settings struct {
 	timeout     time.Duration
 	maxAnswer   config.Size
 	maxInFlight int
+	structured  bool
+	batch       config.Batch
+	breaker     config.Breaker
 	outbox      config.WebhookOutbox
 	retry       config.Retry
 }
@@ -35,6 +38,7 @@ func NewSettings(cfg config.Webhook, backend config.Backend) (*Settings, error) 
 	set := &Settings{
 		wanted: map[string]bool{}, targets: map[string]*fasthttp.URI{}, timeout: cfg.Timeout, maxAnswer: cfg.MaxAnswer,
 		maxInFlight: cfg.MaxInFlight, outbox: cfg.Outbox, retry: cfg.Retry,
+		structured: cfg.Format == config.FormatStructured, batch: cfg.Batch, breaker: cfg.Breaker,
 	}
 	if cfg.URL == "" {
 		return set, nil
@@ -53,7 +57,7 @@ func NewSettings(cfg config.Webhook, backend config.Backend) (*Settings, error) 
 		Endpoint: set.to.Endpoint, MaxConns: cfg.MaxInFlight, MaxBody: int(cfg.MaxAnswer),
 	})
 	all := slices.Contains(cfg.Events, "*")
-	for _, e := range []string{Connect, Connected, Message, Disconnected} {
+	for _, e := range []string{Connect, Connected, Message, Disconnected, batchName} {
 		set.wanted[e] = all || slices.Contains(cfg.Events, e)
 		uri := &fasthttp.URI{DisablePathNormalizing: true}
 		if err := uri.Parse(nil, []byte(strings.ReplaceAll(set.to.URL, "{event}", e))); err != nil {
@@ -75,6 +79,7 @@ func (d *Dispatcher) Settings() *Settings { return d.settings.Load() }
 // under way end as they began. Apply must not be called after Close.
 func (d *Dispatcher) Apply(set *Settings) {
 	old := d.settings.Swap(set)
+	d.queue.closeBreakers()
 	d.queue.resize(set.maxInFlight)
 	if old.client != nil {
 		d.retire(old.client)

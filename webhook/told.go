@@ -69,7 +69,7 @@ func (q *queue) finishLocked(j *job) {
 			continue
 		}
 		k.events = append(k.events[:i:i], k.events[i+1:]...)
-		if i == 0 && len(k.events) > 0 {
+		if i == 0 && len(k.events) > 0 && !k.events[0].sent { // else it was in the same request
 			q.told.push(k.events[0])
 		}
 		break
@@ -91,13 +91,58 @@ func (q *queue) triedLocked(k *key) {
 	}
 }
 
-// toldLocked decides whether a told event is told again.
+// toldLocked decides about what one request told. What of it is told again waits
+// equally long, so that it goes together again; of a batch that is refused for good,
+// each goes by itself, as perhaps only one of them was meant.
 func (q *queue) toldLocked(j *job, v verdict) {
-	if j.tries++; j.tries == 1 {
-		if k := q.keys[j.event.ConnectionID]; k != nil {
-			q.triedLocked(k)
-		}
+	with, set := j.with, j.set
+	j.with = nil
+	if v.answer.Status/100 != 2 {
+		v.after = max(v.after, q.backoff(j.tries+1))
 	}
+	settle := q.settleLocked
+	if len(with) > 0 && final(v.answer.Status) {
+		settle = q.singleLocked
+	}
+	q.attemptedLocked(j)
+	settle(j, v)
+	for _, o := range with {
+		o.set = set
+		q.attemptedLocked(o)
+		settle(o, v)
+	}
+}
+
+func (q *queue) attemptedLocked(j *job) {
+	j.sent = false
+	if j.tries++; j.tries > 1 {
+		return
+	}
+	if k := q.keys[j.event.ConnectionID]; k != nil {
+		q.triedLocked(k)
+	}
+}
+
+// singleLocked has an event told in a request of its own.
+func (q *queue) singleLocked(j *job, _ verdict) {
+	j.alone = true
+	switch {
+	case q.over:
+		q.lostLocked(j, lostAtTheEnd)
+	case q.firstLocked(j):
+		j.class.push(j)
+	}
+}
+
+// firstLocked says whether an event is the first of its connection: only that waits for
+// its turn, or for its retry.
+func (q *queue) firstLocked(j *job) bool {
+	k := q.keys[j.event.ConnectionID]
+	return k != nil && k.events[0] == j
+}
+
+// settleLocked decides whether an event is told again.
+func (q *queue) settleLocked(j *job, v verdict) {
 	retry := &q.d.settings.Load().retry
 	switch {
 	case v.err == nil && v.answer.Status/100 == 2:
@@ -110,8 +155,8 @@ func (q *queue) toldLocked(j *job, v verdict) {
 		q.lostLocked(j, lostGivenUp)
 	case q.over:
 		q.lostLocked(j, lostAtTheEnd)
-	default:
-		pause := max(v.after, q.backoff(j.tries))
+	case q.firstLocked(j):
+		pause := v.after
 		if q.closed { // the last chance
 			pause = min(pause, retry.Min)
 		}

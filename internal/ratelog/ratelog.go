@@ -45,6 +45,11 @@ func (l *Logger) Warn(cause, message string, args ...any) {
 	l.at(slog.LevelWarn, cause, message, args)
 }
 
+// Info is Warn at level INFO, for the end of what was warned of.
+func (l *Logger) Info(cause, message string, args ...any) {
+	l.at(slog.LevelInfo, cause, message, args)
+}
+
 // Error is Warn at level ERROR.
 func (l *Logger) Error(cause, message string, args ...any) {
 	l.at(slog.LevelError, cause, message, args)

@@ -6,29 +6,29 @@ import (
 	"strings"
 )
 
-// size is that of version 00: 00-<32 hex>-<16 hex>-<2 hex>.
-const size = 55
+// Size is that of version 00, in bytes: 00-<32 hex>-<16 hex>-<2 hex>.
+const Size = 55
 
 // Keep returns the header's value as it may go on. Of a version above 00 it is what
 // version 00 knows. ok is false where a receiver would begin a new trace.
 func Keep(header string) (value string, ok bool) {
-	if len(header) < size || header[2] != '-' || header[35] != '-' || header[52] != '-' {
+	if len(header) < Size || header[2] != '-' || header[35] != '-' || header[52] != '-' {
 		return "", false
 	}
-	version, trace, parent, flags := header[:2], header[3:35], header[36:52], header[53:size]
+	version, trace, parent, flags := header[:2], header[3:35], header[36:52], header[53:Size]
 	for _, part := range []string{version, trace, parent, flags} {
 		if strings.Trim(part, "0123456789abcdef") != "" {
 			return "", false
 		}
 	}
-	rest := header[size:]
+	rest := header[Size:]
 	switch {
 	case version == "ff", strings.Trim(trace, "0") == "", strings.Trim(parent, "0") == "":
 		return "", false
 	case version == "00" && rest != "", rest != "" && rest[0] != '-':
 		return "", false
 	}
-	return "00" + header[2:size], true
+	return "00" + header[2:Size], true
 }
 
 // Append appends the value that begins the trace of the given id, which must not be
