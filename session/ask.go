@@ -80,6 +80,12 @@ func (e *Engine) Ask(s *Session, t Transport, kind hub.Kind, p []byte, done func
 	})
 }
 
+// ReportInvalidText logs that the backend called an answer text that is not UTF-8.
+func (e *Engine) ReportInvalidText() {
+	e.rare.Warn("invalid text", "the answer to a message says that it is text, but is not UTF-8: it goes to the client as binary",
+		"event", webhook.Message, "setting", "webhook.url")
+}
+
 // reportUnheard logs the first message that the backend is not asked about.
 func (e *Engine) reportUnheard() {
 	if e.unheard.Load() || !e.unheard.CompareAndSwap(false, true) {

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { leak.Main(m) }
 
 // newTestEngine is an engine over a hub in memory, with the ways in of the
 // configuration. It ends with the test.
-func newTestEngine(t *testing.T, change func(*config.Config)) *Engine {
+func newTestEngine(t testing.TB, change func(*config.Config)) *Engine {
 	t.Helper()
 	cfg := config.Default()
 	change(&cfg)
@@ -62,7 +62,7 @@ func newTestEngine(t *testing.T, change func(*config.Config)) *Engine {
 }
 
 // handshakeWith is a request with further header lines.
-func handshakeWith(t *testing.T, headers string) Handshake {
+func handshakeWith(t testing.TB, headers string) Handshake {
 	t.Helper()
 	head := &http1.Request{}
 	if err := http1.ParseRequest([]byte("GET /_push HTTP/1.1\r\nHost: app\r\n"+headers+"\r\n"), head); err != nil {

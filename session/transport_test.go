@@ -84,9 +84,14 @@ func (c *tape) got() []string {
 }
 
 // open lets a tape in.
-func open(t *testing.T, e *Engine, headers string) *tape {
+func open(t testing.TB, e *Engine, headers string) *tape {
 	t.Helper()
-	a, r := e.Admit(t.Context(), handshakeWith(t, headers))
+	return openWith(t, e, handshakeWith(t, headers))
+}
+
+func openWith(t testing.TB, e *Engine, h Handshake) *tape {
+	t.Helper()
+	a, r := e.Admit(t.Context(), h)
 	if r != nil {
 		t.Fatalf("refused: %d %s", r.Status, r.Body)
 	}

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/internal/testbackend"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
@@ -383,4 +384,12 @@ func TestWire_FewConnectionsAreUsedAfterABurst(t *testing.T) {
 	if len(used) != 1 {
 		t.Errorf("%d connections were used for one request at a time, want 1", len(used))
 	}
+}
+
+// loggedDispatcher is one whose log can be read.
+func loggedDispatcher(t testing.TB, cfg config.Webhook) (*Dispatcher, *testkit.Log) {
+	t.Helper()
+	d, out := newDispatcher(t, cfg), &testkit.Log{}
+	d.rare = ratelog.New(slog.New(slog.NewTextHandler(out, nil)))
+	return d, out
 }

@@ -46,7 +46,7 @@ func (Protocol) Input(e *session.Engine, s *session.Session, t session.Transport
 		case a.Status == http.StatusGone:
 			t.End(&hub.Cause{Why: hub.Dismissed})
 		case a.Status == http.StatusOK && len(a.Body) > 0:
-			t.Write(a.Body, kindOf(&a))
+			t.Write(a.Body, kindOf(e, &a))
 		}
 	})
 }
@@ -57,9 +57,14 @@ func (Protocol) Payload(m *hub.Message) ([]byte, hub.Kind) { return m.Data, m.Ki
 // Code is that of the native protocols.
 func (Protocol) Code(c *hub.Cause) (code int, reason string) { return protocol.Code(c) }
 
-func kindOf(a *session.Answer) hub.Kind {
-	if isText(a.ContentType) && utf8.Valid(a.Body) {
+func kindOf(e *session.Engine, a *session.Answer) hub.Kind {
+	switch {
+	case !isText(a.ContentType):
+		return hub.Binary
+	case utf8.Valid(a.Body):
 		return hub.Text
+	case a.ContentType != "": // else nobody said what it is
+		e.ReportInvalidText()
 	}
 	return hub.Binary
 }
