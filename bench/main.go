@@ -13,6 +13,8 @@
 //	go run ./bench locks             what locks cost in both of these
 //	go run ./bench fairness          p99 of pushes to one user beside broadcasts
 //	go run ./bench flood             p50 of round trips beside 20 clients that flood, and at coder/websocket
+//	go run ./bench webhooks          a message's round trip beside a proxied request
+//	go run ./bench hang              10,000 connections to an app that does not answer
 //	go run ./bench storm             10,000 connects in 2 s beside steady pushes
 //	go run ./bench drain             15,000 connections closed, each app told
 //	go run ./bench rolling           two nodes restarted under load
@@ -68,7 +70,8 @@ var measurements = []struct {
 }{
 	{"idle", idle, false}, {"idle-users", idleUsers, false}, {"idle-compression", idleCompression, false},
 	{"idle-tls", idleTLS, false}, {"connect", connect, false}, {"ping", ping, false}, {"push", pushes, false},
-	{"broadcast", broadcasts, false}, {"locks", locks, false}, {"fairness", fairness, false}, {"flood", flood, false}, {"storm", storm, false},
+	{"broadcast", broadcasts, false}, {"locks", locks, false}, {"fairness", fairness, false}, {"flood", flood, false},
+	{"webhooks", webhooks, false}, {"hang", hang, false}, {"storm", storm, false},
 	{"drain", drain, false}, {"rolling", rolling, false}, {"history", history, true}, {"slow", slow, true}, {"soak", soak, true},
 }
 
