@@ -196,7 +196,7 @@ func (w *admitting) keep() *Refusal {
 	if r := w.set.limits.MessageRate; r > 0 {
 		m.limiter = rate.NewLimiter(rate.Limit(r), burst(r, 2))
 	}
-	if m.forwardedFor != "" || m.header != nil || m.limiter != nil || m.state != nil || m.trace.Parent != "" {
+	if m.forwardedFor != "" || m.header != nil || m.limiter != nil || m.state != nil || m.trace != nil {
 		w.more = m
 	}
 	return nil
@@ -207,15 +207,15 @@ const maxTraceState = 512
 
 // trace is the trace that a trusted proxy says the handshake is part of; from others it
 // is not believed, as they could have any request recorded.
-func (w *admitting) trace() (t webhook.Trace) {
+func (w *admitting) trace() *webhook.Trace {
 	if !w.from.Trusted || w.head.Count("traceparent") != 1 {
-		return t
+		return nil
 	}
 	parent, ok := traceparent.Keep(string(w.head.Get("traceparent")))
 	if !ok {
-		return t
+		return nil
 	}
-	t.Parent = parent
+	t := &webhook.Trace{Parent: parent}
 	if state := w.head.Joined("tracestate"); len(state) <= maxTraceState {
 		t.State = state
 	}

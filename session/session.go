@@ -41,7 +41,7 @@ type extra struct {
 	header       []webhook.Field // kept for message events
 	limiter      *rate.Limiter   // with limits.message_rate
 	state        json.RawMessage
-	trace        webhook.Trace // of a trusted proxy
+	trace        *webhook.Trace // of a trusted proxy
 }
 
 // Expires is when the session ends, zero for never.

@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"crypto/sha256"
-	"io"
 	"time"
 
 	"github.com/google/uuid"
@@ -109,9 +108,9 @@ func (q *queue) gatherLocked(j *job) {
 // has the same one. (A UUIDv8, RFC 9562 §5.8.)
 func batchID(j *job) uuid.UUID {
 	h := sha256.New()
-	_, _ = io.WriteString(h, j.id) // a hash does not fail
+	_, _ = h.Write(j.id[:]) // a hash does not fail
 	for _, o := range j.with {
-		_, _ = io.WriteString(h, o.id)
+		_, _ = h.Write(o.id[:])
 	}
 	var id uuid.UUID
 	copy(id[:], h.Sum(nil))

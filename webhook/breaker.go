@@ -120,7 +120,8 @@ func (q *queue) breakLocked(j *job, v verdict) {
 		for _, waits := range q.unsentLocked(c) {
 			q.after = append(q.after, func() { q.d.refuse(waits) })
 		}
-		q.after = append(q.after, func() { q.d.breakerOpened(j, &v, failures, limit) })
+		last := v // a copy, as v must not be on the heap each time
+		q.after = append(q.after, func() { q.d.breakerOpened(j, &last, failures, limit) })
 	case closed:
 		q.after = append(q.after, func() { q.d.breakerClosed(j.event.Name) })
 	}

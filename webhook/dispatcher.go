@@ -100,13 +100,12 @@ func (d *Dispatcher) Close(ctx context.Context) error {
 // job is one event on its way.
 type job struct {
 	event *Event
-	id    string
+	id    uuid.UUID // of the event, and of the trace that it begins
 	born  time.Time
 	done  func(Answer, error) // nil for what is told
 	tries int
 	class *class
 	set   *Settings // of connect, those of its handshake; else of the last attempt
-	trace [16]byte  // the id of the trace that it begins
 
 	sent    bool          // a try is under way
 	place   *list.Element // in class.ready, nil when not there
@@ -129,7 +128,7 @@ func newJob(ev *Event, done func(Answer, error)) *job {
 	if err != nil { // crypto/rand never fails
 		id = uuid.New()
 	}
-	return &job{event: ev, id: id.String(), trace: id, born: time.Now(), done: done, index: -1}
+	return &job{event: ev, id: id, born: time.Now(), done: done, index: -1}
 }
 
 func (j *job) size() int { return 256 + len(j.event.Body) + len(j.event.State) }

@@ -2,11 +2,13 @@ package webhook
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/internal/httpclient"
@@ -37,16 +39,19 @@ func (d *Dispatcher) encode(req *fasthttp.Request, j *job, now time.Time) {
 	b := (*p)[:0]
 	id := j.id
 	if len(j.with) > 0 {
-		id = d.encodeBatch(req, j)
+		id = batchID(j)
+		d.encodeBatch(req, j, id)
 	} else {
 		d.encodeOne(req, j)
 	}
+	var room [idSize]byte
+	text := appendID(room[:0], id)
 	b = strconv.AppendInt(b, int64(len(req.Body())), 10)
 	h.AddBytesV("Content-Length", b)
-	h.Add("webhook-id", id)
+	h.AddBytesV("webhook-id", text)
 	b = strconv.AppendInt(b[:0], now.Unix(), 10)
 	h.AddBytesV("webhook-timestamp", b)
-	if b = set.signer.appendSignatures(b[:0], id, now.Unix(), req.Body()); len(b) > 0 {
+	if b = set.signer.appendSignatures(b[:0], text, now.Unix(), req.Body()); len(b) > 0 {
 		h.AddBytesV("webhook-signature", b)
 	}
 	*p = b
@@ -65,7 +70,9 @@ func (d *Dispatcher) encodeOne(req *fasthttp.Request, j *job) {
 		d.encodeBinary(req, j)
 	}
 	h.AddBytesV("traceparent", trace)
-	addHeader(h, "tracestate", ev.Trace.State)
+	if ev.Trace != nil {
+		addHeader(h, "tracestate", ev.Trace.State)
+	}
 	addHeader(h, "X-Forwarded-For", ev.ForwardedFor)
 	addHeader(h, "X-Forwarded-Proto", ev.Proto)
 	addHeader(h, "X-Forwarded-Host", ev.Host)
@@ -86,11 +93,12 @@ func (d *Dispatcher) encodeBinary(req *fasthttp.Request, j *job) {
 	addHeader(h, "Content-Type", ev.ContentType)
 	p := scratch.Get().(*[]byte)
 	h.Add("ce-specversion", "1.0")
-	h.Add("ce-id", j.id)
+	b := appendID((*p)[:0], j.id)
+	h.AddBytesV("ce-id", b)
 	h.Add("ce-type", eventType(ev.Name))
 	h.Add("ce-source", d.source)
 	h.Add("ce-subject", ev.ConnectionID)
-	b := j.born.UTC().AppendFormat((*p)[:0], timeFormat)
+	b = j.born.UTC().AppendFormat(b[:0], timeFormat)
 	h.AddBytesV("ce-time", b)
 	h.Add("ce-connectionid", ev.ConnectionID)
 	addHeader(h, "ce-userid", attribute(ev.UserID))
@@ -108,10 +116,24 @@ func (d *Dispatcher) encodeBinary(req *fasthttp.Request, j *job) {
 // appendTrace appends the traceparent of the handshake, or one that begins a trace,
 // whose id is that of the event: the same on each try.
 func (j *job) appendTrace(b []byte) []byte {
-	if kept := j.event.Trace.Parent; kept != "" {
-		return append(b, kept...)
+	if kept := j.event.Trace; kept != nil {
+		return append(b, kept.Parent...)
 	}
-	return traceparent.Append(b, j.trace)
+	return traceparent.Append(b, j.id)
+}
+
+// idSize is that of an id as text.
+const idSize = 36
+
+// appendID appends an id as UUIDs are written.
+func appendID(b []byte, id uuid.UUID) []byte {
+	for i, part := range [...][]byte{id[:4], id[4:6], id[6:8], id[8:10], id[10:]} {
+		if i > 0 {
+			b = append(b, '-')
+		}
+		b = hex.AppendEncode(b, part)
+	}
+	return b
 }
 
 // addHeader leaves out what has no value.

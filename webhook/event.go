@@ -28,13 +28,14 @@ type Source struct {
 	// RequestHost is the handshake's Host header, sent as Host where webhook.host
 	// asks for that.
 	RequestHost string
-	// Trace is what a trusted proxy said of the handshake's trace.
-	Trace Trace
+	// Trace is what a trusted proxy said of the handshake's trace; nil: each event
+	// begins one of its own.
+	Trace *Trace
 	// Header are further headers to send as they are.
 	Header []Field
 }
 
-// Trace is a W3C trace context. Without Parent each event begins a trace of its own.
+// Trace is a W3C trace context; State may be empty.
 type Trace struct{ Parent, State string }
 
 // Event is one fact or question. Its slices must not change while it is under

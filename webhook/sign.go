@@ -42,7 +42,7 @@ func newSigner(secrets []config.Secret) (*signer, error) {
 
 // appendSignatures appends the value of webhook-signature; nothing where there are
 // no secrets.
-func (s *signer) appendSignatures(b []byte, id string, timestamp int64, body []byte) []byte {
+func (s *signer) appendSignatures(b []byte, id []byte, timestamp int64, body []byte) []byte {
 	for i, k := range s.keys {
 		if i > 0 {
 			b = append(b, ' ')
@@ -52,7 +52,7 @@ func (s *signer) appendSignatures(b []byte, id string, timestamp int64, body []b
 	return b
 }
 
-func (k *signingKey) append(b []byte, id string, timestamp int64, body []byte) []byte {
+func (k *signingKey) append(b []byte, id []byte, timestamp int64, body []byte) []byte {
 	m := k.hashes.Get().(*mac)
 	m.buf = append(append(m.buf[:0], id...), '.')
 	m.buf = append(strconv.AppendInt(m.buf, timestamp, 10), '.')

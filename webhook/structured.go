@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 
 	"github.com/pushcart/pushcart/internal/plainjson"
@@ -18,33 +19,33 @@ const (
 	contentBatch = "application/cloudevents-batch+json"
 )
 
-// encodeBatch writes j and what goes with it as one body, and returns the batch's id.
-// What of the request belongs to one connection is left out: X-Forwarded-* and the
-// handshake's headers.
-func (d *Dispatcher) encodeBatch(req *fasthttp.Request, j *job) string {
+// encodeBatch writes j and what goes with it as one body with an id of its own. What of
+// a request belongs to one connection is left out: X-Forwarded-* and the handshake's
+// headers.
+func (d *Dispatcher) encodeBatch(req *fasthttp.Request, j *job, id uuid.UUID) {
 	var room [traceparent.Size]byte
 	b := d.appendEvent([]byte{'['}, j, j.appendTrace(room[:0]))
 	for _, o := range j.with {
 		b = d.appendEvent(append(b, ','), o, o.appendTrace(room[:0]))
 	}
 	req.SetBodyRaw(append(b, ']'))
-	id := batchID(j)
 	addHeader(&req.Header, "Content-Type", contentBatch)
 	req.Header.AddBytesV("traceparent", traceparent.Append(room[:0], id))
-	return id.String()
 }
 
 // appendEvent appends an event in the CloudEvents JSON format.
 func (d *Dispatcher) appendEvent(b []byte, j *job, trace []byte) []byte {
 	ev := j.event
-	b = append(append(b, `{"specversion":"1.0","id":"`...), j.id...)
+	b = appendID(append(b, `{"specversion":"1.0","id":"`...), j.id)
 	b = append(append(b, `","type":"`...), eventType(ev.Name)...)
 	b = append(append(b, `","source":"`...), d.source...)
 	b = j.born.UTC().AppendFormat(append(b, `","time":"`...), timeFormat)
 	b = appendSequence(append(b, `","sequence":"`...), ev.Sequence)
 	b = append(append(b, `","traceparent":"`...), trace...)
 	b = append(b, '"')
-	b = appendMember(b, "tracestate", ev.Trace.State)
+	if ev.Trace != nil {
+		b = appendMember(b, "tracestate", ev.Trace.State)
+	}
 	b = appendMember(b, "subject", ev.ConnectionID)
 	b = appendMember(b, "connectionid", ev.ConnectionID)
 	b = appendMember(b, "userid", ev.UserID)

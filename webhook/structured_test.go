@@ -108,7 +108,7 @@ func TestTrace_IsBegunOrKeptAndTheSameOnEachTry(t *testing.T) {
 	if want := "00-" + strings.ReplaceAll(got[0].Header.Get("ce-id"), "-", ""); len(traces) != 1 || !traces[want] {
 		t.Errorf("got %v, want %s", traces, want)
 	}
-	kept := Trace{Parent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", State: "a=1,b=2"}
+	kept := &Trace{Parent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", State: "a=1,b=2"}
 	ask(t, d, &Event{Source: Source{ConnectionID: "c", Trace: kept}, Name: Message})
 	if h := b.Wait(t, 3)[2].Header; h.Get("traceparent") != kept.Parent || h.Get("tracestate") != kept.State {
 		t.Errorf("got %v", h)
