@@ -47,8 +47,8 @@ func (q *queue) ripeLocked() bool {
 
 // fillsLocked says whether what may go now fills a batch.
 func (q *queue) fillsLocked(events int) bool {
-	if q.told.ready.Len() >= events {
-		return true
+	if q.told.ready.Len() >= events || q.outbox.Len() < events {
+		return q.told.ready.Len() >= events
 	}
 	n := 0
 	for e := q.told.ready.Front(); e != nil && n < events; e = e.Next() {

@@ -207,6 +207,26 @@ func TestBatch_NothingIsLostOrOvertakenBehindABackendThatAnswersAnything(t *test
 	})
 }
 
+func TestBatch_WhatIsUnderWayAtTheEndIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		m := newMailman(t, 10, time.Second, func(*job) verdict {
+			<-hang
+			return broken
+		})
+		for i := range 25 {
+			m.Tell(event(Disconnected, fmt.Sprint(i), 1))
+			m.Tell(event(Disconnected, fmt.Sprint(i), 2))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		time.AfterFunc(2*time.Second, func() { close(hang) }) // the sockets are cut
+		if err := m.Close(ctx); err == nil || m.lost(Disconnected) != 50 || m.queue.waiting() != 0 || len(m.queue.keys) != 0 {
+			t.Errorf("%v, lost %d, waiting %d, %d keys; want 50, 0, 0", err, m.lost(Disconnected), m.queue.waiting(), len(m.queue.keys))
+		}
+	})
+}
+
 func TestBatch_IsBoundedInBytesAndHasOneHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mailman{}

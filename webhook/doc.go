@@ -1,5 +1,6 @@
-// Package webhook tells the backend what happens: events, their CloudEvents form,
-// their signature, their delivery in order, retries and answers (SPEC §5).
+// Package webhook tells the backend what happens: events, their CloudEvents form (binary,
+// structured, batch), their signature, their delivery in order, retries and answers
+// (SPEC §5). A breaker keeps what is asked from waiting for a backend that is away.
 //
 // The backend is asked about connect and message, and its answer goes to the caller;
 // it is told of connected and disconnected, in order per connection, with retries. The
