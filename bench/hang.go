@@ -34,7 +34,10 @@ func hang(o options) error {
 	if err := hangCrowd(s); err != nil {
 		return err
 	}
-	return hangOpen(s)
+	if err := hangOpen(s); err != nil {
+		return err
+	}
+	return hangUnasked(o)
 }
 
 // hanging is an app that answers all but webhooks.
@@ -154,6 +157,35 @@ func hangOpen(s *server) error {
 	m := s.metrics()
 	fmt.Printf("hang: breaker open (%.0f): a message and its connection's end %.1f CPU-µs, an end alone %.1f; answered by the breaker: %.0f\n",
 		m[`pushcart_webhook_breaker{event="message"}`], message, end, m[`pushcart_webhooks_total{event="message",result="breaker"}`])
+	return err
+}
+
+// hangUnasked is what reading a message costs that nobody is asked about, on connections
+// that stay: with the breaker open a protocol that keeps them, too, adds what
+// BenchmarkAsk_BreakerOpen of session shows.
+func hangUnasked(o options) error {
+	const rounds = 5
+	s, err := start(o, anonymous, socketLines, "limits: {connections: 15000}")
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	f, _, err := dialCrowd(s)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	before := s.cpu()
+	for range rounds {
+		for id := range hangClients {
+			f.say(id, "hello")
+		}
+	}
+	err = wait(func() bool {
+		time.Sleep(200 * time.Millisecond) // as reading metrics costs, too
+		return s.metrics()["pushcart_client_messages_total"] == rounds*hangClients
+	})
+	fmt.Printf("hang: a message that nobody is asked about %.1f CPU-µs\n", micros(s.cpu()-before)/rounds/hangClients)
 	return err
 }
 
