@@ -245,6 +245,68 @@ func TestConnect_WrongAnswers(t *testing.T) {
 	f("early hints", "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n", 101)
 }
 
+// While the app does not say who may come in, handshakes are answered at once by
+// webhook.on_error.connect, and it is asked again when it is back.
+func TestBreaker_OfConnect(t *testing.T) {
+	f := func(onError string, status int) {
+		t.Run(onError, func(t *testing.T) {
+			var away atomic.Bool
+			away.Store(true)
+			var asked atomic.Int32
+			b := newBackend(t, func(w http.ResponseWriter, _ event) {
+				asked.Add(1)
+				if away.Load() {
+					w.WriteHeader(http.StatusServiceUnavailable)
+					return
+				}
+				w.WriteHeader(http.StatusNoContent)
+			})
+			s := start(t, anonymous+"\nbackend: {url: '"+b.URL+"'}\nwebhook: {url: /hooks/push, events: [connect], unsigned: true, on_error: {connect: "+onError+"}, breaker: {failures: 4, pause: 2s}}")
+			for i := range 12 {
+				_, err := tryDial(s, "/_push", nil)
+				if status == 101 && err != nil || status != 101 && (err == nil || !strings.HasPrefix(err.Error(), strconv.Itoa(status))) {
+					t.Errorf("handshake %d: got %v, want %d", i, err, status)
+				}
+			}
+			if n := asked.Load(); n < 4 || n > 8 { // more than 4 where these took longer than the pause
+				t.Errorf("the app was asked %d times", n)
+			}
+			if s.metric(t, `pushcart_webhook_breaker{event="connect"}`) != 1 || s.metric(t, `pushcart_webhook_breaker{event="message"}`) != 0 {
+				t.Error("not the breaker of connect alone is open")
+			}
+			away.Store(false)
+			testkit.Eventually(t, "the breaker is closed", func() bool {
+				_, err := tryDial(s, "/_push", nil)
+				return err == nil && s.metric(t, `pushcart_webhook_breaker{event="connect"}`) == 0
+			})
+		})
+	}
+	f("deny", http.StatusServiceUnavailable)
+	f("allow", http.StatusSwitchingProtocols)
+}
+
+// What a trusted front says of its trace goes on, what a stranger says does not.
+func TestTrace_OfAFront(t *testing.T) {
+	const front = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	f := func(trusted string, kept bool) {
+		b := newBackend(t, nil)
+		s := start(t, anonymous+b.hooked()+"\ntrusted_proxies: ["+trusted+"]")
+		c := dial(t, s, http.Header{"Traceparent": {front}, "Tracestate": {"a=1"}})
+		send(t, c, websocket.TextMessage, "hello")
+		testkit.Eventually(t, "three events", func() bool {
+			return len(b.got("connect")) == 1 && len(b.got("connected")) == 1 && len(b.got("message")) == 1
+		})
+		for _, kind := range []string{"connect", "connected", "message"} {
+			h := b.got(kind)[0].header
+			if got := h.Get("traceparent"); (got == front) != kept || len(got) != len(front) || (h.Get("tracestate") == "a=1") != kept {
+				t.Errorf("trusted [%s]: %s has %q, %q", trusted, kind, got, h.Get("tracestate"))
+			}
+		}
+	}
+	f("127.0.0.1", true)
+	f("", false)
+}
+
 // The path up to {event}, and all below, is closed from outside.
 func TestWall_CoversEveryEventsPath(t *testing.T) {
 	b := newBackend(t, nil)

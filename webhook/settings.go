@@ -58,7 +58,7 @@ func NewSettings(cfg config.Webhook, backend config.Backend) (*Settings, error) 
 	})
 	all := slices.Contains(cfg.Events, "*")
 	for _, e := range []string{Connect, Connected, Message, Disconnected, batchName} {
-		set.wanted[e] = all || slices.Contains(cfg.Events, e)
+		set.wanted[e] = e != batchName && (all || slices.Contains(cfg.Events, e))
 		uri := &fasthttp.URI{DisablePathNormalizing: true}
 		if err := uri.Parse(nil, []byte(strings.ReplaceAll(set.to.URL, "{event}", e))); err != nil {
 			return nil, fmt.Errorf("webhook.url: %w", err)

@@ -12,7 +12,7 @@ func TestOrigin_ReadsListsOfProtoAndHost(t *testing.T) {
 	f := func(came Forwarded, secure bool, host, proto string) {
 		t.Helper()
 		o := proxies.Resolve(netip.MustParseAddr("10.1.2.3"), "http", "inner", came)
-		if o.Secure() != secure || o.PublicHost() != host || o.AsRequest().Proto != proto {
+		if !o.Trusted || o.Secure() != secure || o.PublicHost() != host || o.AsRequest().Proto != proto {
 			t.Errorf("%+v: got %v, %q and %q", came, o.Secure(), o.PublicHost(), o.AsRequest().Proto)
 		}
 		if came.Proto != "" && o.Proto != came.Proto || came.Host != "" && o.Host != came.Host {
@@ -26,7 +26,7 @@ func TestOrigin_ReadsListsOfProtoAndHost(t *testing.T) {
 	f(Forwarded{Proto: "ws"}, false, "inner", "http")
 	f(Forwarded{Proto: "https"}, true, "inner", "https")
 	o := proxies.Resolve(netip.MustParseAddr("192.0.2.1"), "http", "inner", Forwarded{Proto: "https", Host: "evil"})
-	if o.Secure() || o.PublicHost() != "inner" {
+	if o.Secure() || o.PublicHost() != "inner" || o.Trusted {
 		t.Errorf("from a stranger: got %+v", o)
 	}
 }
