@@ -227,7 +227,7 @@ func (q *queue) pumpLocked() {
 //
 //go:noinline
 func growStack(i uint8) byte {
-	var room [8 << 10]byte
+	var room [4 << 10]byte
 	room[i] = i
 	return room[i/2]
 }

@@ -83,6 +83,23 @@ type socket struct {
 	liveness *liveness
 	local    net.Addr // an address
 	answered bool     // something was read since the last write
+	deadline time.Time
+}
+
+// SetWriteDeadline sets both deadlines, which costs what one does: requests have one
+// for all.
+func (c *socket) SetWriteDeadline(t time.Time) error {
+	c.deadline = t
+	return c.Conn.SetDeadline(t)
+}
+
+// SetReadDeadline does nothing where SetWriteDeadline has done it.
+func (c *socket) SetReadDeadline(t time.Time) error {
+	if t.Equal(c.deadline) {
+		return nil
+	}
+	c.deadline = time.Time{}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // Write refuses to begin a request on a connection that the backend has closed
