@@ -217,4 +217,5 @@ func (c *Config) checkRest(p *Problems) {
 	notNegative(p, "shutdown.drain", float64(c.Shutdown.Drain))
 	oneOf(p, "log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf(p, "log.format", c.Log.Format, "text", "json")
+	oneOf(p, "log.access", c.Log.Access, AccessOff, AccessErrors, AccessAll)
 }

@@ -42,7 +42,7 @@ type Config struct {
 	Shutdown Shutdown `yaml:"shutdown"`
 	// Admin is the listener for health, readiness and metrics.
 	Admin Admin `yaml:"admin"`
-	// Log sets level and format of the process log.
+	// Log is the process log, and the access log in it.
 	Log Log `yaml:"log"`
 }
 
@@ -80,6 +80,10 @@ type Backend struct {
 	// Via adds "Via: 1.1 pushcart" to requests (RFC 9110 §7.6.3). nginx and IIS
 	// stop compressing for a request that has one. Default false.
 	Via bool `yaml:"via"`
+	// RequestID sends X-Request-Id with requests: the one that a trusted front sent,
+	// else a new one, in place of any other. Default false: X-Request-Id passes as it
+	// came.
+	RequestID bool `yaml:"request_id"`
 	// TLS applies to https:// URLs.
 	TLS BackendTLS `yaml:"tls"`
 }
@@ -163,10 +167,23 @@ type Admin struct {
 	Pprof bool `yaml:"pprof"`
 }
 
-// Log sets level and format of the process log.
+// Log is the process log, and the access log in it.
 type Log struct {
 	// Level is debug, info, warn or error. Default info.
 	Level string `yaml:"level"`
 	// Format is text or json. Default text.
 	Format string `yaml:"format"`
+	// Access writes a line for requests, handshakes and calls of the push API: off,
+	// errors (a status from 400 on, and what broke off) or all. Default off.
+	Access string `yaml:"access"`
+	// Query has those lines show query strings, with the values of parameters that
+	// carry tokens hidden. Default false.
+	Query bool `yaml:"query"`
 }
+
+// Values of Log.Access.
+const (
+	AccessOff    = "off"
+	AccessErrors = "errors"
+	AccessAll    = "all"
+)

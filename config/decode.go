@@ -15,8 +15,7 @@ import (
 var later = map[string]bool{
 	"channels[].subscribe": true, "channels[].publish": true, "channels[].presence": true, "channels[].presence_frames": true,
 	"users.offline_delay": true, "users.publish": true, "sse": true, "websocket.requests_in_flight": true,
-	"admin.payloads": true, "log.access": true, "log.query": true,
-	"webhook.outbox.redis": true, "webhook.dead_letters": true, "webhook.on_error.subscribe": true, "webhook.on_error.publish": true,
+	"admin.payloads": true, "webhook.outbox.redis": true, "webhook.dead_letters": true, "webhook.on_error.subscribe": true, "webhook.on_error.publish": true,
 	"redis.mode": true, "redis.master_name": true, "redis.sentinel_username": true, "redis.sentinel_password": true,
 	"redis.sentinel_password_file": true,
 }

@@ -47,6 +47,6 @@ func Default() Config {
 		Limits:   Limits{PerUserPolicy: PolicyReject, ChannelsPerConnection: 128},
 		Shutdown: Shutdown{Drain: 20 * time.Second},
 		Admin:    Admin{Listen: "127.0.0.1:8082"},
-		Log:      Log{Level: "info", Format: "text"},
+		Log:      Log{Level: "info", Format: "text", Access: AccessOff},
 	}
 }

@@ -107,8 +107,10 @@ var credentials = regexp.MustCompile(`(?s)^([A-Za-z][A-Za-z0-9+.-]*:(//)?)?.*@`)
 const longest = 200 // of a value in a message, in bytes
 
 // shown is a value as it may be printed: without credentials, and short.
-func shown(s string) string {
-	if s = Redact(s); len(s) > longest {
+func shown(s string) string { return short(Redact(s)) }
+
+func short(s string) string {
+	if len(s) > longest {
 		s = strings.ToValidUTF8(s[:longest], "") + "…"
 	}
 	return s
