@@ -37,6 +37,7 @@ type RedisSeats struct {
 	table      *seatTable
 	keys       [partitions]seatKeys
 	evict      func(connection string)
+	begun      sync.Once // the loop
 
 	mu     sync.Mutex // guards all below
 	live   bool       // Redis counts this node, as far as is known, or is about to
@@ -92,8 +93,12 @@ func (s *RedisSeats) Start(evict func(connection string)) {
 			channel: k.told + s.link.node, take: func(string) { nudge() }, confirmed: nudge,
 		})
 	}
-	s.link.run("seats at Redis", s.run)
+	if s.table.rules().most < noLimit {
+		s.begun.Do(s.beginLoop)
+	}
 }
+
+func (s *RedisSeats) beginLoop() { s.link.run("seats at Redis", s.run) }
 
 // Take implements Seats.
 func (s *RedisSeats) Take(user, connection string) bool {
@@ -136,6 +141,24 @@ func (c *seatCall) settle(verdict int32) bool {
 
 // Leave implements Seats.
 func (s *RedisSeats) Leave(user, connection string) { s.leave(user, connection) }
+
+// Adopt implements Seats.
+func (s *RedisSeats) Adopt(user, connection string) {
+	s.table.add(user, seat{connection, time.Now().UnixMicro()})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live { // else all of the table is written when it is
+		s.unsure = append(s.unsure, user)
+		s.wakeLocked()
+	}
+}
+
+// Apply implements Seats. Redis hears of this node from the first limit on.
+func (s *RedisSeats) Apply(l config.Limits) {
+	if s.table.apply(l); l.ConnectionsPerUser > 0 {
+		s.begun.Do(s.beginLoop)
+	}
+}
 
 // leave says whether the connection had a seat.
 func (s *RedisSeats) leave(user, connection string) bool {

@@ -103,12 +103,15 @@ func (s *RedisSeats) next() (calls []*seatCall, users []string, more bool) {
 }
 
 func (s *RedisSeats) ask(ctx context.Context, to redis.Scripter, user, connection string, held []seat) {
-	policy := config.PolicyReject
-	if s.table.replace {
+	rules, policy := s.table.rules(), config.PolicyReject
+	if rules.replace {
 		policy = config.PolicyReplace
 	}
+	if connection == "" { // a limit that was lowered ends nobody before a newcomer is there
+		rules.most = rules.known
+	}
 	k := &s.keys[partitionOf(user)]
-	args := append(make([]any, 0, 6+2*len(held)), s.name(s.epoch), connection, s.table.most, policy, k.lost, k.told)
+	args := append(make([]any, 0, 6+2*len(held)), s.name(s.epoch), connection, rules.most, policy, k.lost, k.told)
 	for _, h := range held {
 		args = append(args, h.connection, h.joined)
 	}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"math"
 	"sync"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 
 // Seats counts the connections of each user over all nodes, for
 // limits.connections_per_user. It is apart from Broker: a node without that limit
-// has none, and pays nothing.
+// pays nothing.
 type Seats interface {
 	// Start begins to count. evict is called, on the node that holds it, for each
 	// connection whose seat went to a newer one, once; it must not block. Call Start
@@ -23,6 +24,11 @@ type Seats interface {
 	Take(user, connection string) bool
 	// Leave gives the seat back, if the connection still has it. It does not wait.
 	Leave(user, connection string)
+	// Adopt counts a connection that came when there was no limit. It evicts nobody,
+	// also past the limit, and does not wait.
+	Adopt(user, connection string)
+	// Apply changes the limits. Nobody is evicted until somebody else comes.
+	Apply(l config.Limits)
 }
 
 var (
@@ -52,13 +58,28 @@ func (s *MemorySeats) Take(user, connection string) bool {
 // Leave implements Seats.
 func (s *MemorySeats) Leave(user, connection string) { s.table.remove(user, connection) }
 
+// Adopt implements Seats.
+func (s *MemorySeats) Adopt(user, connection string) {
+	s.table.add(user, seat{connection, time.Now().UnixMicro()})
+}
+
+// Apply implements Seats.
+func (s *MemorySeats) Apply(l config.Limits) { s.table.apply(l) }
+
 // seatTable is the seats that this node's connections have.
 type seatTable struct {
+	mu     sync.Mutex // guards all below
+	limits seatLimits
+	users  map[string][]seat
+}
+
+// seatLimits are what a user may have.
+type seatLimits struct {
 	most    int
 	replace bool
-
-	mu    sync.Mutex // guards users
-	users map[string][]seat
+	// known is the largest of most so far. Who came under it stays, until somebody
+	// else comes.
+	known int
 }
 
 // seat is one connection's; joined says which of a user's are older.
@@ -68,9 +89,28 @@ type seat struct {
 }
 
 func newSeatTable(l config.Limits) *seatTable {
-	return &seatTable{
-		most: l.ConnectionsPerUser, replace: l.PerUserPolicy == config.PolicyReplace, users: map[string][]seat{},
+	t := &seatTable{users: map[string][]seat{}}
+	t.apply(l)
+	return t
+}
+
+func (t *seatTable) apply(l config.Limits) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.limits.most, t.limits.replace = l.ConnectionsPerUser, l.PerUserPolicy == config.PolicyReplace
+	if t.limits.most == 0 {
+		t.limits.most = noLimit
 	}
+	t.limits.known = max(t.limits.known, t.limits.most)
+}
+
+// noLimit is more than any user has.
+const noLimit = math.MaxInt32
+
+func (t *seatTable) rules() seatLimits {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.limits
 }
 
 // take decides by this node's seats alone.
@@ -81,8 +121,8 @@ func (t *seatTable) take(user, connection string, evict func(connection string))
 		t.mu.Unlock()
 		return true
 	}
-	over := max(0, len(seats)+1-t.most)
-	if over > 0 && !t.replace {
+	over := max(0, len(seats)+1-t.limits.most)
+	if over > 0 && !t.limits.replace {
 		t.mu.Unlock()
 		return false
 	}

@@ -379,3 +379,10 @@ func (h *Hub) Connection(id string) Conn {
 	}
 	return h.table.get(n)
 }
+
+// Each calls f for every connection of this node.
+func (h *Hub) Each(f func(Conn)) {
+	for _, c := range h.table.appendTo(nil) {
+		f(c)
+	}
+}

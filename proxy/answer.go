@@ -64,11 +64,12 @@ func (s *Server) report(a *errorAnswer, peer netip.Addr) {
 func (c *clientConn) answer(a *errorAnswer) bool {
 	a.close = a.close || c.s.isDraining()
 	b := a.bytes()
-	c.s.count(a.status)
+	c.count(a.status)
 	c.s.report(a, c.peer)
 	// A deadline that ended the request must not end its answer.
 	c.revive()
 	if err := c.write(b); err != nil {
+		c.brokeOff(errClientGone)
 		return false
 	}
 	if a.close {

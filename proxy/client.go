@@ -37,6 +37,7 @@ type clientConn struct {
 	parks     bool         // can be parked
 	quiet     bool         // waited for parkAfter
 	own       *backendConn // authenticated, for this client only; nil while in use
+	outcome                // of the request under way
 
 	idle    atomic.Bool // between two requests
 	sending atomic.Bool // a request body is under way
@@ -76,8 +77,8 @@ func (c *clientConn) begin() bool {
 	c.onGone = c.gone
 	c.adopt()
 	c.conn = sockio.Wrap(c.sock)
-	if c.s.tls != nil {
-		t := tls.Server(takeover.Wrap(c.sock), c.s.tls)
+	if c.set.tls != nil {
+		t := tls.Server(takeover.Wrap(c.sock), c.set.tls)
 		c.s.watch.arm(c.watched, c.set.client.head)
 		if err := t.Handshake(); err != nil {
 			c.refuseHandshake(err)
@@ -203,6 +204,7 @@ func (c *clientConn) next() bool {
 	e := c.ready
 	c.ready = nil
 	c.adopt()
+	c.outcome, c.src.taken = outcome{}, 0
 	if e == nil {
 		c.s.watch.arm(c.watched, c.set.client.head)
 		if !c.skipEmptyLines() {
@@ -213,10 +215,13 @@ func (c *clientConn) next() bool {
 			e, err = parse(head)
 		}
 		if err != nil {
-			return c.refuseHead(err)
+			c.refuseHead(err)
+			c.logUnread()
+			return false
 		}
 	}
 	defer e.release()
+	defer c.logRequest(e)
 	c.s.watch.arm(c.watched, 0)
 	return c.dispatch(e, c.src.lastHead())
 }
@@ -250,7 +255,7 @@ func (c *clientConn) skipEmptyLines() bool {
 }
 
 // refuseHead answers what is not a request; the connection ends.
-func (c *clientConn) refuseHead(err error) bool {
+func (c *clientConn) refuseHead(err error) {
 	var bad *http1.Error
 	switch f := http1.Foreign(c.src.unread()); {
 	case f != nil:
@@ -261,18 +266,18 @@ func (c *clientConn) refuseHead(err error) bool {
 		c.answer(&errorAnswer{status: http.StatusRequestTimeout, code: apierror.InvalidArgument,
 			message: "the request head took too long", close: true, setting: "client.head_timeout"})
 	}
-	return false
 }
 
 // dispatch decides where a request goes.
 func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 	r, s := &e.req, c.s
+	origin := c.origin(r)
+	c.identify(e, &origin)
 	if refusedMethod(r.Method) {
 		return c.answer(&errorAnswer{status: http.StatusMethodNotAllowed, code: apierror.MethodNotAllowed,
 			message: "CONNECT and TRACE are not for this server", close: true})
 	}
 	wants := asks(r)
-	origin := c.origin(r)
 	if r.Forwarded || r.WebSocketKey {
 		c.lookAtFront(r, wants)
 	}
@@ -280,6 +285,7 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 		if r.Minor == 0 || !r.Fields.Has(http1.Connection, "upgrade") {
 			return c.answer(&errorAnswer{code: apierror.InvalidArgument, message: "Upgrade wants HTTP/1.1 and Connection: upgrade", close: true})
 		}
+		e.entry.Reset() // it is logged where it is answered
 		c.upgrade(r, head, origin)
 		return false
 	}
@@ -293,6 +299,9 @@ func (c *clientConn) dispatch(e *exchange, head []byte) bool {
 			setting: "webhook.url, webhook.public_path"})
 	}
 	rewritten := requestHead{req: r, head: head, from: origin, tunnel: e.tunnel, via: s.backend.Via}
+	if s.backend.RequestID {
+		rewritten.id = e.id
+	}
 	if !s.backend.PreserveHost || r.Host == nil {
 		rewritten.host = s.up.at.Host
 	}
@@ -309,7 +318,7 @@ func (c *clientConn) origin(r *http1.Request) clientaddr.Origin {
 		return c.from
 	}
 	proto := "http"
-	if c.s.tls != nil {
+	if c.set.tls != nil {
 		proto = "https"
 	}
 	var came clientaddr.Forwarded

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pushcart/pushcart/internal/accesslog"
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/http1"
 )
@@ -33,6 +34,8 @@ type exchange struct {
 	handshake  string // its path, if it is a WebSocket handshake for the backend
 	responded  atomic.Bool
 	counts     share
+	id         []byte          // of the request; empty where nobody asks
+	entry      accesslog.Entry // of the access log; without a kind where there is none
 
 	up *upload // nil unless the body is still coming
 }
@@ -45,6 +48,10 @@ func (e *exchange) release() {
 	e.out, e.up, e.body, e.handshake = nil, nil, body{}, ""
 	e.fromClient, e.expects, e.tunnel, e.unsent = false, false, false, false
 	e.responded.Store(false)
+	e.id = e.id[:0]
+	if e.entry.Kind != "" {
+		e.entry.Reset()
+	}
 	if cap(out) <= copyBuffer {
 		e.out = out[:0]
 	}
@@ -135,7 +142,8 @@ func (c *clientConn) exchange(e *exchange) bool {
 	if e.counts == waiting {
 		e.counts.leave(up)
 	}
-	c.s.o.Metrics.RequestSeconds.Observe(time.Since(e.begin).Seconds())
+	c.waited = time.Since(e.begin)
+	c.s.o.Metrics.RequestSeconds.Observe(c.waited.Seconds())
 	return c.respond(e, b)
 }
 
@@ -236,6 +244,7 @@ func (c *clientConn) broken(e *exchange, b *backendConn, err error) bool {
 	c.s.up.discard(b)
 	switch {
 	case c.away.Load(), errors.Is(err, errClientGone):
+		c.brokeOff(errClientGone)
 		return false
 	case fault != nil:
 		return c.refuseBody(fault)
@@ -276,5 +285,6 @@ func (c *clientConn) refuseBody(err error) bool {
 		return c.answer(&errorAnswer{status: http.StatusRequestTimeout, code: apierror.InvalidArgument,
 			message: "the request body took too long", close: true, setting: "client.body_timeout"})
 	}
+	c.brokeOff(errClientGone)
 	return false
 }

@@ -19,7 +19,7 @@ func (c *clientConn) upgrade(r *http1.Request, head []byte, from clientaddr.Orig
 	c.s.open.Add(-1)
 	_ = c.conn.SetDeadline(time.Time{})
 	conn := c.sock
-	if c.s.tls != nil {
+	if c.set.tls != nil {
 		conn = c.conn
 	}
 	defer c.s.o.Descriptors.Give() // Upgrade counts for itself
@@ -35,7 +35,7 @@ func (c *clientConn) upgrade(r *http1.Request, head []byte, from clientaddr.Orig
 		}
 	}
 	c.s.watch.guard(c.watched, &left)
-	c.s.o.Upgrade(ctx, conn, r, early, from)
+	c.set.upgrade(ctx, conn, r, early, from)
 	c.s.watch.remove(c.watched)
 	c.src.release()
 }
@@ -73,9 +73,13 @@ func (c *clientConn) cut() {
 
 // write sends to the client within send_timeout.
 func (c *clientConn) write(b []byte) error {
+	if len(b) == 0 { // a TLS connection makes a record of nothing
+		return nil
+	}
 	c.s.watch.armSend(c.watched, c.set.client.send)
-	err := writeAny(c.conn, b)
+	n, err := c.conn.Write(b)
 	c.s.watch.armSend(c.watched, 0)
+	c.sent += int64(n)
 	return err
 }
 

@@ -71,6 +71,8 @@ type requestHead struct {
 	tunnel bool
 	// via adds Via.
 	via bool
+	// id, if there is one, is sent as X-Request-Id, in place of any other.
+	id []byte
 }
 
 // append writes the head: the lines as they came, less those for this hop, and
@@ -89,7 +91,8 @@ func (h *requestHead) append(b []byte) []byte {
 			b = h.appendHost(b, f)
 		case hop(f.Kind):
 			b = h.appendHop(b, f)
-		case f.Kind == http1.XForwardedFor, f.Kind == http1.XForwardedProto, f.Kind == http1.XForwardedHost:
+		case f.Kind == http1.XForwardedFor, f.Kind == http1.XForwardedProto, f.Kind == http1.XForwardedHost,
+			f.Kind == http1.XRequestID && len(h.id) > 0:
 		case named.has(f):
 		default:
 			b = append(b, h.head[f.Start:f.End]...)
@@ -105,6 +108,9 @@ func (h *requestHead) append(b []byte) []byte {
 	b = append(append(b, "\r\nX-Forwarded-Proto: "...), h.from.Proto...)
 	if h.from.Host != "" {
 		b = append(append(b, "\r\nX-Forwarded-Host: "...), h.from.Host...)
+	}
+	if len(h.id) > 0 {
+		b = append(append(b, "\r\nX-Request-Id: "...), h.id...)
 	}
 	if h.via {
 		b = append(b, "\r\nVia: 1.1 pushcart"...)

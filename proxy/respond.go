@@ -38,7 +38,7 @@ func (c *clientConn) respond(e *exchange, b *backendConn) bool {
 		c.s.up.discard(b)
 		return c.fail(e, err)
 	}
-	c.s.count(r.Status)
+	c.count(r.Status)
 	if c.write(e.out) != nil {
 		err = errClientGone
 	}
@@ -163,8 +163,10 @@ func (c *clientConn) settle(e *exchange, b *backendConn, err error, keep, backen
 	}
 	switch {
 	case errors.Is(err, errClientGone), c.away.Load():
+		c.brokeOff(errClientGone)
 		return false
 	case err != nil:
+		c.brokeOff(err)
 		c.s.quiet.Warn("response broke off", "response broke off", "backend", c.s.backend.URL, "err", err, "setting", "backend.url")
 		return false
 	case !whole || !keep:

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/accesslog"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
 	"github.com/pushcart/pushcart/internal/leak"
@@ -41,6 +42,7 @@ type rig struct {
 	peers   chan *peer
 	taken   chan upgraded
 	log     *logBook
+	access  testkit.Log
 	panics  atomic.Bool // upgrade does
 }
 
@@ -70,9 +72,8 @@ func newRigAt(t *testing.T, backend net.Listener, url string, change ...func(*co
 	}
 	var err error
 	r.server, err = proxy.New(proxy.Options{
-		Settings: proxy.NewSettings(cfg.Backend, cfg.Client, cfg.TrustedProxies, cfg.Webhook),
-		Backend:  cfg.Backend, TLS: cfg.TLS, Paths: cfg.WebSocket.Paths, MaxConnections: cfg.Client.MaxConnections,
-		Upgrade: r.upgrade, Upgraded: func() int { return 0 }, Metrics: r.metrics,
+		Settings: r.settings(cfg), Backend: cfg.Backend, Paths: cfg.WebSocket.Paths, MaxConnections: cfg.Client.MaxConnections,
+		Upgraded: func() int { return 0 }, Metrics: r.metrics,
 		Log: slog.New(r.log),
 	})
 	if err != nil {
@@ -93,6 +94,22 @@ func newRigAt(t *testing.T, backend net.Listener, url string, change ...func(*co
 		}
 	})
 	return r
+}
+
+func (r *rig) settings(cfg config.Config) *proxy.Settings {
+	r.t.Helper()
+	s := proxy.Sections{
+		TLS: cfg.TLS, Backend: cfg.Backend, Client: cfg.Client, TrustedProxies: cfg.TrustedProxies, Webhook: cfg.Webhook,
+		Upgrade: r.upgrade, Log: slog.New(r.log),
+	}
+	if o := (accesslog.Options{Node: "n1", Errors: cfg.Log.Access == config.AccessErrors, JSON: cfg.Log.Format == "json", Query: cfg.Log.Query}); cfg.Log.Access != config.AccessOff {
+		s.Access = accesslog.New(&r.access, o)
+	}
+	set, err := proxy.NewSettings(s)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return set
 }
 
 func (r *rig) upgrade(_ context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"math"
@@ -16,10 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pushcart/pushcart/config"
-	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/descriptors"
 	"github.com/pushcart/pushcart/internal/guard"
-	"github.com/pushcart/pushcart/internal/http1"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -28,16 +25,10 @@ import (
 type Options struct {
 	Settings *Settings
 	Backend  config.Backend
-	TLS      config.TLS
 	// Paths are websocket.paths.
 	Paths []string
 	// MaxConnections is client.max_connections.
 	MaxConnections int
-	// Upgrade takes over a connection whose request asks for a WebSocket on one of
-	// the paths. It is called in the connection's goroutine; what head and early
-	// point to is valid until it returns. Its context ends when the client goes away
-	// before that, or the server drains: there is nobody to wait for then.
-	Upgrade func(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin)
 	// Upgraded counts the connections that Upgrade took and still holds.
 	Upgraded func() int
 	// Descriptors are what connections of clients and to the backend take; nil: no
@@ -58,7 +49,6 @@ type Server struct {
 	watch    *watcher
 	lot      *lot
 	routes   *routes
-	tls      *tls.Config
 	max      int64
 	codes    [1000]atomic.Pointer[prometheus.Counter]
 	draining atomic.Bool
@@ -95,10 +85,7 @@ func New(o Options) (*Server, error) {
 	if s.max == 0 {
 		s.max = descriptors.Default()
 	}
-	if s.tls, err = serverTLS(o.TLS, s.quiet); err == nil {
-		s.lot, err = newLot(s.resume, s.left)
-	}
-	if err != nil {
+	if s.lot, err = newLot(s.resume, s.left); err != nil {
 		w.close()
 		return nil, err
 	}

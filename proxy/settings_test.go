@@ -7,14 +7,13 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
-	"github.com/pushcart/pushcart/proxy"
 )
 
 // apply changes the settings of a running server.
 func (r *rig) apply(change func(*config.Config)) {
 	cfg := config.Default()
 	change(&cfg)
-	r.server.Apply(proxy.NewSettings(cfg.Backend, cfg.Client, cfg.TrustedProxies, cfg.Webhook))
+	r.server.Apply(r.settings(cfg))
 }
 
 func TestApply_ARequestUnderWayKeepsItsSettings(t *testing.T) {

@@ -38,6 +38,7 @@ type source struct {
 	pool    *sync.Pool
 	r, w    int // unread bytes are (*buf)[r:w]
 	headLen int // of the head that was found last, still unread
+	taken   int64
 
 	n   int // of the last read
 	err error
@@ -84,8 +85,8 @@ func (s *source) unread() []byte {
 
 // take marks n unread bytes as used and gives the buffer back when none is left.
 func (s *source) take(n int) {
-	s.r += n
-	if s.r == s.w {
+	s.taken += int64(n)
+	if s.r += n; s.r == s.w {
 		s.release()
 	}
 }

@@ -15,12 +15,15 @@ func (c *clientConn) tunnel(e *exchange, b *backendConn) bool {
 		up.discard(b)
 		return c.fail(e, err)
 	}
-	c.s.count(e.resp.Status)
+	c.count(e.resp.Status)
 	// From here on the end of one direction is not the end of the client.
 	c.s.watch.unguard(c.watched)
 	e.out = appendResponse(e.out[:0], b.src.lastHead(), &e.resp, "", true)
 	b.src.takeHead()
-	if c.write(e.out) == nil {
+	if c.write(e.out) != nil {
+		c.brokeOff(errClientGone)
+	} else {
+		before := b.src.taken
 		uphill := make(chan struct{})
 		go func() {
 			defer close(uphill)
@@ -29,6 +32,7 @@ func (c *clientConn) tunnel(e *exchange, b *backendConn) bool {
 		}()
 		pipe(c.conn, b.src, b.conn)
 		<-uphill
+		c.sent += b.src.taken - before
 	}
 	c.detach()
 	up.discard(b)

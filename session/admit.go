@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -8,8 +9,6 @@ import (
 	"strings"
 	"time"
 	"unique"
-
-	"golang.org/x/time/rate"
 
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/apierror"
@@ -29,6 +28,8 @@ type Handshake struct {
 	From clientaddr.Origin
 	// Timeout bounds how long all ways in together may take.
 	Timeout time.Duration
+	// Settings are what it is judged by; nil: the newest.
+	Settings *Settings
 }
 
 // Admission is a client that may come in. Its transport calls, in this order, Begin,
@@ -38,14 +39,17 @@ type Admission struct {
 	Subprotocol string
 	// SetCookie are lines of auth.forward for the client, which a refusal has too.
 	SetCookie []string
-	engine    *Engine
-	from      clientaddr.Origin
-	member    hub.Member
-	protocol  uint8
-	host      hosts
-	more      *extra
-	identity  *identity
-	held      held
+	// Asked is how long the backend took to say who it is.
+	Asked    time.Duration
+	engine   *Engine
+	set      *Settings // it was judged by
+	from     clientaddr.Origin
+	member   hub.Member
+	protocol uint8
+	host     hosts
+	more     *extra
+	identity *identity
+	held     held
 }
 
 // held is what an admission has of the limits.
@@ -56,7 +60,6 @@ type held struct {
 // admitting is a handshake under way, in the order of SPEC §4.1.
 type admitting struct {
 	*Admission
-	set    *Settings
 	head   *http1.Request
 	offers []string // of Sec-WebSocket-Protocol
 }
@@ -65,9 +68,12 @@ type admitting struct {
 // limits, Origin, the ways in, and the user's limit. It may wait until ctx ends, which
 // is when the client has left or the node drains.
 func (e *Engine) Admit(ctx context.Context, h Handshake) (*Admission, *Refusal) {
-	a := &Admission{engine: e, from: h.From.AsRequest(), host: hosts{asked: h.From.AsRequest().Host, sent: string(h.Head.Host)}}
+	a := &Admission{
+		engine: e, set: cmp.Or(h.Settings, e.settings.Load()), from: h.From.AsRequest(),
+		host: hosts{asked: h.From.AsRequest().Host, sent: string(h.Head.Host)},
+	}
 	w := &admitting{
-		Admission: a, set: e.settings.Load(), head: h.Head, offers: slices.Collect(http1.Items(h.Head.Joined("Sec-WebSocket-Protocol"))),
+		Admission: a, head: h.Head, offers: slices.Collect(http1.Items(h.Head.Joined("Sec-WebSocket-Protocol"))),
 	}
 	admitted := false
 	defer func() { // also after a panic
@@ -83,9 +89,12 @@ func (e *Engine) Admit(ctx context.Context, h Handshake) (*Admission, *Refusal) 
 	if ctx.Err() != nil {
 		r = e.interrupted()
 	}
-	r.SetCookie = a.SetCookie
+	r.SetCookie, r.Asked = a.SetCookie, a.Asked
 	return nil, r
 }
+
+// Who is the connection's id, and the user.
+func (a *Admission) Who() (connection, user string) { return a.member.ID(), a.identity.user }
 
 // interrupted is what a handshake comes to that gave up waiting.
 func (e *Engine) interrupted() *Refusal {
@@ -118,6 +127,9 @@ func (w *admitting) judge(ctx context.Context, timeout time.Duration) *Refusal {
 	}
 	if r := w.keep(); r != nil {
 		return r
+	}
+	if w.set.limits.ConnectionsPerUser == 0 {
+		return nil
 	}
 	if w.held.seat = w.engine.users.enter(id.user, &w.member); !w.held.seat {
 		return Refuse("limit", apierror.RateLimited, "too many connections of this user").
@@ -193,10 +205,7 @@ func (w *admitting) keep() *Refusal {
 		r.Status = http.StatusRequestHeaderFieldsTooLarge
 		return r
 	}
-	if r := w.set.limits.MessageRate; r > 0 {
-		m.limiter = rate.NewLimiter(rate.Limit(r), burst(r, 2))
-	}
-	if m.forwardedFor != "" || m.header != nil || m.limiter != nil || m.state != nil || m.trace != nil {
+	if m.forwardedFor != "" || m.header != nil || m.state != nil || m.trace != nil {
 		w.more = m
 	}
 	return nil
@@ -241,7 +250,10 @@ func (w *admitting) forwardHeaders(wanted []string) (fields []webhook.Field, siz
 // over TLS.
 func (a *Admission) Begin(s *Session, secure bool) {
 	s.member, s.remote, s.host = a.member, a.from.IP.As16(), unique.Make(a.host)
-	s.secure, s.protocol, s.counted = secure || a.from.Secure(), a.protocol, a.held.ip
+	s.secure, s.protocol = secure || a.from.Secure(), a.protocol
+	if a.held.ip {
+		s.counted = counted
+	}
 	s.sequence.Store(1) // connect was the first
 	s.ExpireAt(a.identity.expires)
 	if a.more != nil {
@@ -281,6 +293,9 @@ func (a *Admission) Join(ctx context.Context, t Transport) *hub.Cause {
 	if err := e.hub.Join(ctx, t, a.identity.user, a.identity.channels); err != nil {
 		e.log.Debug("connection registered without the broker", "conn", m.ID(), "err", err)
 	}
+	if a.set != e.settings.Load() { // a reload came between, perhaps with limits
+		e.adopt(t)
+	}
 	switch {
 	case e.users.arrived(m):
 		return &hub.Cause{Why: hub.Replaced}
@@ -301,4 +316,4 @@ func (a *Admission) Open(s *Session, t Transport) []Frame {
 }
 
 // Released gives back what a session holds of the limits, when its socket is closed.
-func (e *Engine) Released(s *Session) { e.occupancy.release(s.RemoteIP(), s.counted) }
+func (e *Engine) Released(s *Session) { e.occupancy.left(s) }

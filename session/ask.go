@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"time"
 
@@ -36,12 +37,21 @@ func (e *Engine) Asks() bool { return e.wants(webhook.Message) }
 // Throttle counts a message against limits.message_rate and returns how long nothing
 // more is to be taken from the client.
 func (e *Engine) Throttle(s *Session) time.Duration {
-	m := s.more.Load()
-	if m == nil || m.limiter == nil {
+	r := e.settings.Load().limits.MessageRate
+	if r == 0 {
 		return 0
 	}
-	return m.limiter.Reserve().Delay()
+	m := s.more.Load()
+	if m == nil || m.limiter == nil {
+		first := limiter(nil, r, messageSeconds)
+		m = s.change(func(m *extra) { m.limiter = cmp.Or(m.limiter, first) })
+	}
+	return limiter(m.limiter, r, messageSeconds).Reserve().Delay()
 }
+
+// messageSeconds: limits.message_rate allows bursts of so many seconds' worth (SPEC
+// §3).
+const messageSeconds = 2
 
 // Ask puts a message to the backend; nothing more is read of the client until it is
 // answered (SPEC §5 Order and back-pressure). done is called once, with the answer or

@@ -20,8 +20,8 @@ type Options struct {
 	Hub *hub.Hub
 	// Webhooks asks and tells the backend; nil: nobody does.
 	Webhooks *webhook.Dispatcher
-	// Seats counts the connections of users; nil without
-	// limits.connections_per_user.
+	// Seats counts the connections of users; nil: limits.connections_per_user is
+	// not kept.
 	Seats broker.Seats
 	// Descriptors are shared with the public listener; nil: no bound.
 	Descriptors *descriptors.Budget
@@ -47,7 +47,7 @@ type Engine struct {
 	hooks     *webhook.Dispatcher // nil: the backend is neither asked nor told
 	protocols []Named
 	occupancy *occupancy
-	users     *userLimit // nil: no limit
+	users     *userLimit
 	metrics   *metrics.Metrics
 	log       *slog.Logger
 	rare      *ratelog.Logger // for what repeats
@@ -63,17 +63,37 @@ func NewEngine(o Options) *Engine {
 	e := &Engine{
 		hub: o.Hub, hooks: o.Webhooks, protocols: o.Protocols, metrics: o.Metrics,
 		log: o.Log, rare: ratelog.New(o.Log), guard: guard.New(o.Log, o.Panics),
-		occupancy: newOccupancy(o.Descriptors), users: newUserLimit(o.Seats, o.Hub),
+		occupancy: newOccupancy(o.Descriptors), users: newUserLimit(o.Seats, o.Hub, &o.Settings.limits),
 	}
 	e.settings.Store(o.Settings)
 	return e
 }
 
-// Apply changes the settings. Handshakes under way go on with those they began with;
-// where these have another Authenticator, it is retired.
+// Apply changes the settings, for what comes from now on. Handshakes under way go on
+// with those they began with, so that the old Authenticator is to be retired, if at
+// all, when no other begins with them.
 func (e *Engine) Apply(s *Settings) {
-	if old := e.settings.Swap(s).auth; old != nil && old != s.auth {
-		old.Retire()
+	e.users.apply(&s.limits)
+	old := e.settings.Swap(s)
+	addresses := countsAddresses(&s.limits) && !countsAddresses(&old.limits)
+	users := s.limits.ConnectionsPerUser > 0 && old.limits.ConnectionsPerUser == 0
+	if addresses || users {
+		e.hub.Each(func(c hub.Conn) {
+			if t, ok := c.(Transport); ok {
+				e.adopt(t)
+			}
+		})
+	}
+}
+
+// adopt counts a connection for limits that it may have come before.
+func (e *Engine) adopt(t Transport) {
+	l := &e.settings.Load().limits
+	if countsAddresses(l) {
+		e.occupancy.adopt(t.Session())
+	}
+	if l.ConnectionsPerUser > 0 {
+		e.users.adopt(t.Member())
 	}
 }
 

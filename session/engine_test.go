@@ -40,14 +40,11 @@ func newTestEngine(t testing.TB, change func(*config.Config)) *Engine {
 		t.Fatal(err)
 	}
 	o := Options{
-		Settings: NewSettings(cfg.WebSocket, cfg.Auth, cfg.Webhook, cfg.Limits, a, hooks), Hub: h,
+		Settings: NewSettings(cfg.WebSocket, cfg.Auth, cfg.Webhook, cfg.Limits, a, hooks), Hub: h, Seats: broker.NewMemorySeats(cfg.Limits),
 		Protocols: []Named{{Name: "plain", Protocol: plain{}}}, Metrics: m, Log: log,
 	}
 	if cfg.Webhook.URL != "" {
 		o.Webhooks = webhook.New(hooks, h.NodeID(), m, log)
-	}
-	if cfg.Limits.ConnectionsPerUser > 0 {
-		o.Seats = broker.NewMemorySeats(cfg.Limits)
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -83,7 +83,9 @@ func (w *admitting) credentials(ctx context.Context, id *identity) (missing, fin
 	if !a.HasForward() {
 		return missing, nil
 	}
+	began := time.Now()
 	got, err := a.Forward(ctx, with)
+	w.Asked += time.Since(began)
 	w.SetCookie = got.SetCookie
 	switch {
 	case err == nil:
@@ -209,7 +211,9 @@ func (w *admitting) connect(ctx context.Context, id *identity) *Refusal {
 		return w.noAnswer(errCrowded)
 	}
 	defer leave()
+	began := time.Now()
 	answer, err := w.engine.hooks.Connect(ctx, w.set.connect, ev)
+	w.Asked += time.Since(began)
 	switch {
 	case err != nil:
 		return w.noAnswer(err)

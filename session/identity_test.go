@@ -107,7 +107,7 @@ func (a *app) identify(t *testing.T, w ways) (*identity, *Refusal) {
 	}
 	h := handshakeWith(t, headers)
 	m := &admitting{
-		Admission: &Admission{engine: e, from: h.From, member: e.hub.NewMember()}, set: e.settings.Load(), head: h.Head,
+		Admission: &Admission{engine: e, from: h.From, set: e.settings.Load(), member: e.hub.NewMember()}, head: h.Head,
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), h.Timeout)
 	defer cancel()

@@ -58,20 +58,15 @@ func (a *occupancy) enter(most int) bool {
 // enterIP counts it for its address, after enter; else it returns the limit that the
 // address reached. Where addresses have no limit nothing is counted.
 func (a *occupancy) enterIP(ip netip.Addr, l *config.Limits) (limit string, counted bool) {
-	if l.ConnectionsPerIP == 0 && l.ConnectRatePerIP == 0 {
+	if !countsAddresses(l) {
 		return "", false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sweepLocked()
-	key := clientaddr.Key(ip)
-	of := a.byIP[key]
-	if of == nil {
-		of = &address{}
-		a.byIP[key] = of
-	}
-	if r := l.ConnectRatePerIP; r > 0 && of.rate == nil {
-		of.rate = rate.NewLimiter(rate.Limit(r), burst(r, burstSeconds))
+	of := a.addressLocked(ip)
+	if r := l.ConnectRatePerIP; r > 0 {
+		of.rate = limiter(of.rate, r, burstSeconds)
 	}
 	if l.ConnectRatePerIP > 0 && !of.rate.Allow() {
 		return "limits.connect_rate_per_ip", false
@@ -81,6 +76,41 @@ func (a *occupancy) enterIP(ip netip.Addr, l *config.Limits) (limit string, coun
 	}
 	of.connections++
 	return "", true
+}
+
+// countsAddresses says whether a limit is one of addresses.
+func countsAddresses(l *config.Limits) bool { return l.ConnectionsPerIP > 0 || l.ConnectRatePerIP > 0 }
+
+func (a *occupancy) addressLocked(ip netip.Addr) *address {
+	key := clientaddr.Key(ip)
+	of := a.byIP[key]
+	if of == nil {
+		of = &address{}
+		a.byIP[key] = of
+	}
+	return of
+}
+
+// adopt counts a connection for its address that came when nothing was counted.
+func (a *occupancy) adopt(s *Session) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s.counted == uncounted {
+		s.counted = counted
+		a.addressLocked(s.RemoteIP()).connections++
+	}
+}
+
+// limiter is one of perSecond: old, if it has one, with what is left of its burst.
+func limiter(old *rate.Limiter, perSecond, seconds float64) *rate.Limiter {
+	if old == nil {
+		return rate.NewLimiter(rate.Limit(perSecond), burst(perSecond, seconds))
+	}
+	if old.Limit() != rate.Limit(perSecond) {
+		old.SetLimit(rate.Limit(perSecond))
+		old.SetBurst(burst(perSecond, seconds))
+	}
+	return old
 }
 
 // burst is how many may come at once where so many per second may come.
@@ -105,13 +135,31 @@ func (a *occupancy) sweepLocked() {
 
 // release undoes enter, and enterIP where that counted.
 func (a *occupancy) release(ip netip.Addr, counted bool) {
-	a.total.Add(-1)
-	a.fds.Give()
-	if !counted {
-		return
+	a.giveBack()
+	if counted {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.forgetLocked(ip)
 	}
+}
+
+// left is release for a session, which nobody counts from now on.
+func (a *occupancy) left(s *Session) {
+	a.giveBack()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if s.counted == counted {
+		a.forgetLocked(s.RemoteIP())
+	}
+	s.counted = released
+}
+
+func (a *occupancy) giveBack() {
+	a.total.Add(-1)
+	a.fds.Give()
+}
+
+func (a *occupancy) forgetLocked(ip netip.Addr) {
 	key := clientaddr.Key(ip)
 	if of := a.byIP[key]; of != nil {
 		of.connections--

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pushcart/pushcart/internal/apierror"
 )
@@ -21,6 +22,8 @@ type Refusal struct {
 	RetryAfter int
 	// SetCookie are lines for the client.
 	SetCookie []string
+	// Asked is how long the backend took to say who it is.
+	Asked time.Duration
 
 	// For the log; nothing of it may be a token's or a payload's value.
 	cause  string // why, in one of a bounded set of sentences

@@ -24,11 +24,20 @@ type Session struct {
 	sequence atomic.Uint64        // of the last event (ce-sequence)
 	more     atomic.Pointer[extra]
 	secure   bool
-	counted  bool  // among those of its address
+	counted  count // among those of its address; occupancy's lock guards it
 	protocol uint8 // index in Engine.protocols
 	// expires is in Unix seconds, 0 for never.
 	expires atomic.Uint32
 }
+
+// count says whether a session is counted for its address.
+type count uint8
+
+const (
+	uncounted count = iota
+	counted
+	released
+)
 
 // hosts are the names that a handshake asked for: as X-Forwarded-Host says it to
 // the backend, and as its Host header did.
@@ -39,7 +48,7 @@ type hosts struct{ asked, sent string }
 type extra struct {
 	forwardedFor string          // where it is more than the remote address
 	header       []webhook.Field // kept for message events
-	limiter      *rate.Limiter   // with limits.message_rate
+	limiter      *rate.Limiter   // of limits.message_rate, from the first message on
 	state        json.RawMessage
 	trace        *webhook.Trace // of a trusted proxy
 }
@@ -89,15 +98,20 @@ func (s *Session) State() json.RawMessage {
 
 // SetState replaces it.
 func (s *Session) SetState(state json.RawMessage) {
+	s.change(func(m *extra) { m.state = state })
+}
+
+// change stores another extra, which do may have been called for more than once.
+func (s *Session) change(do func(m *extra)) *extra {
 	for {
 		old := s.more.Load()
 		changed := extra{}
 		if old != nil {
 			changed = *old
 		}
-		changed.state = state
+		do(&changed)
 		if s.more.CompareAndSwap(old, &changed) {
-			return
+			return &changed
 		}
 	}
 }

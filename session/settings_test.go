@@ -14,7 +14,9 @@ func apply(t *testing.T, e *Engine, change func(*config.Config)) {
 	t.Helper()
 	cfg := config.Default()
 	change(&cfg)
-	verifies, err := e.settings.Load().auth.Renew(cfg.Auth, cfg.Backend)
+	old := e.settings.Load().auth
+	defer old.Retire()
+	verifies, err := old.Renew(cfg.Auth, cfg.Backend)
 	if err != nil {
 		t.Fatal(err)
 	}

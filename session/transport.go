@@ -7,6 +7,8 @@ import "github.com/pushcart/pushcart/hub"
 // be called from any goroutine and never block.
 type Transport interface {
 	hub.Follower
+	// Session is the one that the connection embeds.
+	Session() *Session
 	// Write sends a payload as one message of its kind. It is dropped if the
 	// connection is at its end.
 	Write(payload []byte, kind hub.Kind)

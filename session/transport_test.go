@@ -30,6 +30,7 @@ type tape struct {
 var _ Transport = (*tape)(nil)
 
 func (c *tape) Member() *hub.Member              { return c.session.Member() }
+func (c *tape) Session() *Session                { return &c.session }
 func (c *tape) Info() hub.Info                   { return c.engine.Describe(&c.session) }
 func (c *tape) SetState(state json.RawMessage)   { c.session.SetState(state) }
 func (c *tape) Write(payload []byte, _ hub.Kind) { c.write(string(payload)) }

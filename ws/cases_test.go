@@ -109,15 +109,21 @@ func newNodeOf(t *testing.T, r road, change func(*config.Config), p parts) *node
 		cfg = *c
 	}, nil, p)
 	n.Server = s
-	front, err := proxy.New(proxy.Options{
-		Settings: proxy.NewSettings(cfg.Backend, cfg.Client, cfg.TrustedProxies, cfg.Webhook),
-		Backend:  cfg.Backend, TLS: cfg.TLS, Paths: cfg.WebSocket.Paths, Upgraded: s.Connections, Metrics: metrics.New("test", ""), Log: slog.New(slog.DiscardHandler),
+	quiet := slog.New(slog.DiscardHandler)
+	set, err := proxy.NewSettings(proxy.Sections{
+		TLS: cfg.TLS, Backend: cfg.Backend, Client: cfg.Client, TrustedProxies: cfg.TrustedProxies, Webhook: cfg.Webhook, Log: quiet,
 		Upgrade: func(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
 			if r.hide != nil {
 				conn = r.hide(conn)
 			}
 			s.Serve(ctx, conn, head, early, from)
 		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	front, err := proxy.New(proxy.Options{
+		Settings: set, Backend: cfg.Backend, Paths: cfg.WebSocket.Paths, Upgraded: s.Connections, Metrics: metrics.New("test", ""), Log: quiet,
 	})
 	if err != nil {
 		t.Fatal(err)

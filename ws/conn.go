@@ -89,6 +89,9 @@ var _ session.Transport = (*Conn)(nil)
 // Member implements hub.Conn.
 func (c *Conn) Member() *hub.Member { return c.session.Member() }
 
+// Session implements session.Transport.
+func (c *Conn) Session() *session.Session { return &c.session }
+
 // Info implements hub.Conn.
 func (c *Conn) Info() hub.Info {
 	i := c.srv.sessions.Describe(&c.session)

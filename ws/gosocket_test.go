@@ -21,6 +21,7 @@ import (
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/accesslog"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
 	"github.com/pushcart/pushcart/internal/leak"
@@ -48,8 +49,9 @@ func newSeatedServer(t testing.TB, change func(*config.Config), e *engine, seats
 
 // parts are what a test brings itself.
 type parts struct {
-	seats broker.Seats
-	log   io.Writer
+	seats  broker.Seats
+	log    io.Writer
+	access *accesslog.Log
 }
 
 func newServerOf(t testing.TB, change func(*config.Config), e *engine, p parts) (*Server, *hub.Hub) {
@@ -61,6 +63,12 @@ func newServerOf(t testing.TB, change func(*config.Config), e *engine, p parts) 
 	cfg.Auth.Anonymous = true
 	if change != nil {
 		change(&cfg)
+	}
+	seats := p.seats
+	if seats != nil {
+		cfg.Limits.ConnectionsPerUser = 1
+	} else {
+		seats = broker.NewMemorySeats(cfg.Limits)
 	}
 	log := slog.New(slog.NewJSONHandler(p.log, nil))
 	m := metrics.New("test", "")
@@ -78,10 +86,7 @@ func newServerOf(t testing.TB, change func(*config.Config), e *engine, p parts) 
 	}
 	o := session.Options{
 		Settings: session.NewSettings(cfg.WebSocket, cfg.Auth, cfg.Webhook, cfg.Limits, a, hooks),
-		Hub:      hub, Protocols: rawOnly, Metrics: m, Log: log,
-	}
-	if o.Seats = p.seats; cfg.Limits.ConnectionsPerUser > 0 {
-		o.Seats = broker.NewMemorySeats(cfg.Limits)
+		Hub:      hub, Seats: seats, Protocols: rawOnly, Metrics: m, Log: log,
 	}
 	if cfg.Webhook.URL != "" {
 		o.Webhooks = webhook.New(hooks, hub.NodeID(), m, log)
@@ -92,7 +97,7 @@ func newServerOf(t testing.TB, change func(*config.Config), e *engine, p parts) 
 		}
 	}
 	s := newServer(Options{
-		Settings: NewSettings(cfg.WebSocket, cfg.Shutdown), Config: cfg.WebSocket, Sessions: session.NewEngine(o), Metrics: m, Log: log,
+		Settings: NewSettings(cfg.WebSocket, cfg.Shutdown, nil, p.access), Config: cfg.WebSocket, Sessions: session.NewEngine(o), Metrics: m, Log: log,
 	}, e)
 	hooksOf.Store(s, o.Webhooks)
 	t.Cleanup(func() { hooksOf.Delete(s) })

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 
+	"github.com/pushcart/pushcart/internal/accesslog"
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
@@ -16,9 +17,11 @@ import (
 // handshake is one request to become a WebSocket, in the order of SPEC §4.1.
 type handshake struct {
 	srv       *Server
+	set       *Settings
 	conn      net.Conn
 	asks      session.Handshake
 	admission *session.Admission // nil until it is let in
+	entry     accesslog.Entry
 }
 
 // Serve takes over conn, on which head was read, and early after it: it answers
@@ -28,16 +31,38 @@ type handshake struct {
 // Where ctx ends while the handshake waits for an answer, the client has left or the
 // node drains: nothing is waited for any longer.
 func (s *Server) Serve(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
-	h := &handshake{srv: s, conn: conn, asks: session.Handshake{Head: head, From: from, Timeout: s.settings.Load().handshake}}
-	defer s.guard.Recover("handshake", func() {
-		h.admission.Cancel()
-		_ = conn.Close()
-	})
-	if r := h.run(ctx, early); r != nil {
-		h.admission.Cancel()
-		s.sessions.Refused(&h.asks, r)
-		sendRefusal(conn, r)
+	s.By(s.settings.Load())(ctx, conn, head, early, from)
+}
+
+// By is Serve by certain settings, for who hands over connections by the same
+// configuration: it may not be the newest any more.
+func (s *Server) By(set *Settings) func(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
+	return func(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
+		h := &handshake{srv: s, set: set, conn: conn}
+		h.asks = session.Handshake{Head: head, From: from, Timeout: set.handshake, Settings: set.sessions}
+		h.serve(ctx, early)
 	}
+}
+
+func (h *handshake) serve(ctx context.Context, early []byte) {
+	defer h.srv.guard.Recover("handshake", func() {
+		h.admission.Cancel()
+		_ = h.conn.Close()
+	})
+	h.begin()
+	r := h.run(ctx, early)
+	if r == nil {
+		h.entry.Backend = h.admission.Asked
+		h.entry.Connection, h.entry.User = h.admission.Who()
+		h.set.access.Write(&h.entry)
+		return
+	}
+	defer h.conn.Close()
+	h.admission.Cancel()
+	h.srv.sessions.Refused(&h.asks, r)
+	h.refuse(r)
+	h.set.access.Write(&h.entry)
+	h.linger()
 }
 
 func (h *handshake) run(ctx context.Context, early []byte) (r *session.Refusal) {
@@ -71,7 +96,7 @@ func (h *handshake) checkRequest() *session.Refusal {
 		return bad("one Sec-WebSocket-Version is wanted")
 	case string(r.Get("Sec-WebSocket-Version")) != "13":
 		v := bad("Sec-WebSocket-Version must be 13")
-		v.Status = http.StatusUpgradeRequired // sendRefusal adds the version
+		v.Status = http.StatusUpgradeRequired // refuse adds the version
 		return v
 	case r.Count("Sec-WebSocket-Key") != 1 || !goodKey(r.Get("Sec-WebSocket-Key")):
 		return bad("one Sec-WebSocket-Key of 16 bytes in base64 is wanted")
@@ -112,7 +137,9 @@ func (h *handshake) upgrade(ctx context.Context, early []byte) *session.Refusal 
 	}
 	first := a.Open(&c.session, c)
 	c.readLater(early)
-	c.open(switching(h.asks.Head.Get("Sec-WebSocket-Key"), extension, a), first)
+	answer := switching(h.asks.Head.Get("Sec-WebSocket-Key"), extension, a)
+	h.entry.Status, h.entry.Out = http.StatusSwitchingProtocols, int64(len(answer))
+	c.open(answer, first)
 	return nil
 }
 

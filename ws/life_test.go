@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
 )
 
@@ -34,7 +35,10 @@ func TestLife_EndedWithinItsHandshakeIsForcedLikeAnyOther(t *testing.T) {
 }
 
 // slow is seats that keep a handshake waiting.
-type slow struct{ take chan bool }
+type slow struct {
+	broker.Seats
+	take chan bool
+}
 
 func (*slow) Start(func(string))         {}
 func (s *slow) Take(string, string) bool { return <-s.take }

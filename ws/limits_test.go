@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
@@ -268,6 +269,7 @@ func expectReplaced(t *testing.T, c *caller) {
 // hasty is seats that are lost as soon as they are given: a newer connection on
 // another node was quicker than the handshake.
 type hasty struct {
+	broker.Seats
 	evict func(string)
 	left  chan string
 }

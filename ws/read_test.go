@@ -53,7 +53,7 @@ func bareConn() (*Conn, *sink) {
 		box:   d.Outbox, maxMessage: int64(d.MaxMessageSize), inboundTotal: int64(d.InboundTotal),
 		engine: &engine{goLoop: newGoLoop()}, codecs: []*codec{newCodec(new(hub.Hub), raw.Protocol{})}, sessions: quietSessions(),
 	}
-	s.settings.Store(NewSettings(d, config.Shutdown{}))
+	s.settings.Store(NewSettings(d, config.Shutdown{}, nil, nil))
 	out := &sink{}
 	c := &Conn{srv: s, loop: s.engine.goLoop.loop, sock: out, life: life{phase: phaseOpen}}
 	c.loop.add(c, never)

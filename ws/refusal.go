@@ -2,11 +2,11 @@ package ws
 
 import (
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/pushcart/pushcart/internal/accesslog"
 	"github.com/pushcart/pushcart/session"
 )
 
@@ -15,13 +15,22 @@ const (
 	refusalLinger = 64 << 10    // bytes of it that are read and thrown away
 )
 
-// sendRefusal writes a refusal and closes conn. What the client sent meanwhile is read
-// first, as close(2) with unread input would destroy the answer.
-func sendRefusal(conn net.Conn, r *session.Refusal) {
-	defer conn.Close()
+// refuse writes a refusal.
+func (h *handshake) refuse(r *session.Refusal) {
+	h.entry.Backend = r.Asked
 	if r.Result == session.ResultLeft {
+		h.entry.End = accesslog.ClientGone
 		return
 	}
+	h.entry.Status = r.Status
+	_ = h.conn.SetDeadline(time.Now().Add(refusalWait))
+	n, err := h.conn.Write(refusalBytes(r))
+	if h.entry.Out = int64(n); err != nil {
+		h.entry.End = accesslog.ClientGone
+	}
+}
+
+func refusalBytes(r *session.Refusal) []byte {
 	b := append(make([]byte, 0, 256+len(r.Body)), "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(r.Status), 10)
 	b = append(append(b, ' '), http.StatusText(r.Status)...)
@@ -38,13 +47,17 @@ func sendRefusal(conn net.Conn, r *session.Refusal) {
 	}
 	b = append(b, "Content-Length: "...)
 	b = strconv.AppendInt(b, int64(len(r.Body)), 10)
-	b = append(append(b, "\r\nConnection: close\r\n\r\n"...), r.Body...)
-	_ = conn.SetDeadline(time.Now().Add(refusalWait))
-	if _, err := conn.Write(b); err != nil {
+	return append(append(b, "\r\nConnection: close\r\n\r\n"...), r.Body...)
+}
+
+// linger reads what the client sent meanwhile, as close(2) with unread input would
+// destroy the answer.
+func (h *handshake) linger() {
+	if h.entry.End != "" {
 		return
 	}
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+	if half, ok := h.conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
-		_, _ = io.CopyN(io.Discard, conn, refusalLinger)
+		_, _ = io.CopyN(io.Discard, h.conn, refusalLinger)
 	}
 }

@@ -4,20 +4,26 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/accesslog"
+	"github.com/pushcart/pushcart/session"
 )
 
 // Settings are what of the configuration may change while the process runs
 // (SPEC §2). They do not change: a reload makes new ones and calls Server.Apply.
 type Settings struct {
 	heartbeat heartbeat
-	handshake time.Duration // websocket.handshake_timeout
-	drain     time.Duration // shutdown.drain
+	handshake time.Duration     // websocket.handshake_timeout
+	drain     time.Duration     // shutdown.drain
+	sessions  *session.Settings // of handshakes; nil: the newest
+	access    *accesslog.Log
 }
 
-// NewSettings makes settings of their sections of the configuration.
-func NewSettings(ws config.WebSocket, s config.Shutdown) *Settings {
+// NewSettings makes settings of their sections of the configuration. Handshakes are
+// judged by sessions, without which the newest do, and logged to access, if any.
+func NewSettings(ws config.WebSocket, s config.Shutdown, sessions *session.Settings, access *accesslog.Log) *Settings {
 	return &Settings{
 		heartbeat: newHeartbeat(ws.PingInterval, ws.PongTimeout), handshake: ws.HandshakeTimeout, drain: s.Drain,
+		sessions: sessions, access: access,
 	}
 }
 

@@ -14,7 +14,7 @@ func TestApply_ShorterPingsReachConnectionsThatAreOpen(t *testing.T) {
 		s, h := newServerOf(t, func(c *config.Config) { c.WebSocket.PingInterval = 24 * time.Hour }, goEngine(), parts{})
 		c := call(t, s, "192.0.2.1", "")
 		cfg.WebSocket.PingInterval, cfg.WebSocket.PongTimeout = 10*time.Second, 5*time.Second
-		s.Apply(NewSettings(cfg.WebSocket, cfg.Shutdown))
+		s.Apply(NewSettings(cfg.WebSocket, cfg.Shutdown, nil, nil))
 		for range 2 { // the second wait is the interval itself
 			began := time.Now()
 			if op, _ := readFrame(t, c.in); op != opPing || time.Since(began) > 16*time.Second {

@@ -26,6 +26,8 @@ func RunSeats(t *testing.T, hall Hall) {
 		{"AskingAgainTakesNoSecondSeat", asksAgain},
 		{"TheOldestMakeRoom", oldestMakeRoom},
 		{"AnEvictedOneGivesNothingBack", evictedGivesNothing},
+		{"AChangedLimitEvictsNobodyByItself", changedLimit},
+		{"WhoIsAdoptedCounts", adopted},
 		{"RacesNeverGiveMoreOrFewer", races},
 		{"RacesLeaveTheNewest", racesWhereOldMakeRoom},
 	} {
@@ -144,6 +146,64 @@ func evictedGivesNothing(t *testing.T, hall Hall, n int) {
 	all[0].Leave("ann", "old")
 	all[0].Take("ann", "newest")
 	testkit.Eventually(t, "the new one still had its seat", func() bool { return slices.Contains(all[n-1].evicted(), "new") })
+}
+
+func changedLimit(t *testing.T, hall Hall, n int) {
+	all := ushers(t, hall, n, 4, config.PolicyReplace)
+	for i := range 4 {
+		all[i%n].Take("ann", fmt.Sprint("c", i))
+	}
+	apply := func(l config.Limits) {
+		for _, u := range all {
+			u.Apply(l)
+		}
+		all[0].Adopt("ann", "c0") // has what the node holds of the user written once more
+	}
+	apply(config.Limits{ConnectionsPerUser: 2, PerUserPolicy: config.PolicyReject})
+	if all[n-1].Take("ann", "c4") {
+		t.Error("a fifth was let in past a limit of two")
+	}
+	for i, u := range all {
+		if out := u.evicted(); out != nil {
+			t.Errorf("node %d: %q were evicted", i, out)
+		}
+	}
+	apply(config.Limits{ConnectionsPerUser: 5, PerUserPolicy: config.PolicyReject})
+	if !all[n-1].Take("ann", "c4") {
+		t.Error("a fifth was refused within a limit of five")
+	}
+	apply(config.Limits{ConnectionsPerUser: 2, PerUserPolicy: config.PolicyReplace})
+	if !all[n-1].Take("ann", "c5") {
+		t.Error("with replace there is always a seat")
+	}
+	testkit.Eventually(t, "the oldest make room for the newcomer", func() bool {
+		out := 0
+		for _, u := range all {
+			out += len(u.evicted())
+		}
+		return out == 4
+	})
+}
+
+func adopted(t *testing.T, hall Hall, n int) {
+	all := ushers(t, hall, n, 0, config.PolicyReject)
+	for i := range 2 {
+		all[0].Adopt("ann", fmt.Sprint("c", i))
+	}
+	for _, u := range all {
+		u.Apply(config.Limits{ConnectionsPerUser: 3, PerUserPolicy: config.PolicyReject})
+	}
+	last := all[n-1]
+	testkit.Eventually(t, "all nodes count who was there before", func() bool {
+		in := last.Take("ann", "c2") && !last.Take("ann", "c3")
+		if !in {
+			last.Leave("ann", "c2")
+			last.Leave("ann", "c3")
+		}
+		return in
+	})
+	all[0].Leave("ann", "c0")
+	testkit.Eventually(t, "and that they leave", func() bool { return last.Take("ann", "c3") })
 }
 
 const racers, racedFor = 60, 3

@@ -18,6 +18,8 @@ type Origin struct {
 	Host string
 	// Trusted: the request came from a trusted proxy.
 	Trusted bool
+	// RequestID names the request for the access log; "" where nobody asks.
+	RequestID string
 }
 
 // Secure says whether the client came over TLS.

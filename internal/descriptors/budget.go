@@ -8,8 +8,8 @@ import (
 // Budget counts the descriptors that clients take: one for a connection of theirs,
 // one more for each connection to the backend. A nil Budget has no bound.
 type Budget struct {
-	max     int64 // in all
-	enter   int64 // up to which connections are let in; the rest is for their requests
+	max     atomic.Int64 // in all
+	enter   atomic.Int64 // up to which connections are let in; the rest is for their requests
 	used    atomic.Int64
 	waiting atomic.Int64
 	freed   chan struct{} // wakes one that waits
@@ -21,17 +21,26 @@ const roomFor = 8
 
 // NewBudget returns a budget of limit descriptors.
 func NewBudget(limit int64) *Budget {
-	return &Budget{max: limit, enter: limit - max(2, limit/roomFor), freed: make(chan struct{}, 1)}
+	b := &Budget{freed: make(chan struct{}, 1)}
+	b.Resize(limit)
+	return b
+}
+
+// Resize makes it a budget of limit. What is taken beyond that stays taken.
+func (b *Budget) Resize(limit int64) {
+	b.max.Store(limit)
+	b.enter.Store(limit - max(2, limit/roomFor))
+	b.Wake()
 }
 
 // Connections is how many connections are let in at most.
-func (b *Budget) Connections() int64 { return b.enter }
+func (b *Budget) Connections() int64 { return b.enter.Load() }
 
 // Enter takes a descriptor for a connection that comes in; false: there is none.
-func (b *Budget) Enter() bool { return b == nil || b.take(b.enter) }
+func (b *Budget) Enter() bool { return b == nil || b.take(b.enter.Load()) }
 
 // Take takes one for the work of a connection that is in; false: there is none.
-func (b *Budget) Take() bool { return b == nil || b.take(b.max) }
+func (b *Budget) Take() bool { return b == nil || b.take(b.max.Load()) }
 
 func (b *Budget) take(limit int64) bool {
 	if b.used.Add(1) > limit {

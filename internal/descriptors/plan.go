@@ -32,6 +32,8 @@ type Plan struct {
 	Clients *Budget
 	// Webhooks and Forwards bound the connections of either.
 	Webhooks, Forwards int
+
+	limit, opened, clients int64
 }
 
 // Needs are what besides clients wants descriptors; 0 and false: nothing.
@@ -58,6 +60,19 @@ const (
 // that is too little to work with.
 func NewPlan(n Needs) (*Plan, error) { return plan(Limit(), int64(opened()), n) }
 
+// Renew shares the same out for other needs; Apply makes it count.
+func (p *Plan) Renew(n Needs) (*Plan, error) {
+	next, err := plan(p.limit, p.opened, n)
+	if err != nil {
+		return nil, err
+	}
+	next.Clients = p.Clients
+	return next, nil
+}
+
+// Apply gives clients what this plan has for them.
+func (p *Plan) Apply() { p.Clients.Resize(p.clients) }
+
 func plan(limit, opened int64, n Needs) (*Plan, error) {
 	used := opened + ofProcess + perPoller*int64(runtime.GOMAXPROCS(0))
 	fixed := int64(forMoments)
@@ -71,7 +86,7 @@ func plan(limit, opened int64, n Needs) (*Plan, error) {
 	}
 	fixed += max(forLocal, min(limit/32, mostLocal))
 	reserve := min(fixed+int64(n.Webhooks+n.Forwards), max(least, limit/smallLimits))
-	p := &Plan{Webhooks: n.Webhooks, Forwards: n.Forwards, Clients: NewBudget(limit - used - reserve)}
+	p := &Plan{Webhooks: n.Webhooks, Forwards: n.Forwards, Clients: NewBudget(limit - used - reserve), limit: limit, opened: opened, clients: limit - used - reserve}
 	if asking := int(reserve - fixed); asking < n.Webhooks+n.Forwards {
 		p.Webhooks = max(webhooks, min(n.Webhooks, asking-min(n.Forwards, asking/2)))
 		p.Forwards = max(forwards, min(n.Forwards, asking-p.Webhooks))

@@ -19,9 +19,9 @@ func TestPlan_NeverSharesOutMoreThanThereIs(t *testing.T) {
 			continue
 		}
 		used := 4 + ofProcess + 2*int64(perPoller)
-		all := used + p.Clients.max + int64(p.Webhooks+p.Forwards) + forLocal + forRedis + forMoments
-		if all > limit || p.Clients.enter <= 0 || p.Webhooks < minAsking || p.Forwards < minAsking {
-			t.Fatalf("ulimit -n %d: %+v, clients %d: %d in all", limit, p, p.Clients.max, all)
+		all := used + p.Clients.max.Load() + int64(p.Webhooks+p.Forwards) + forLocal + forRedis + forMoments
+		if all > limit || p.Clients.enter.Load() <= 0 || p.Webhooks < minAsking || p.Forwards < minAsking {
+			t.Fatalf("ulimit -n %d: %+v, clients %d: %d in all", limit, p, p.Clients.max.Load(), all)
 		}
 	}
 }
@@ -31,8 +31,8 @@ func TestPlan_OfALargeLimitGivesAllThatWasAskedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Webhooks != 256 || p.Forwards != 256 || p.Clients.enter < 65536*8/10 {
-		t.Errorf("got %+v, %d connections let in", p, p.Clients.enter)
+	if p.Webhooks != 256 || p.Forwards != 256 || p.Clients.enter.Load() < 65536*8/10 {
+		t.Errorf("got %+v, %d connections let in", p, p.Clients.enter.Load())
 	}
 }
 
@@ -40,5 +40,31 @@ func TestPlan_ErrsWhereTheLimitIsTooSmall(t *testing.T) {
 	_, err := plan(40, 4, everything)
 	if err == nil || !strings.Contains(err.Error(), "ulimit -n") || !strings.Contains(err.Error(), "40") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestRenew_TakesFromClientsWhatOthersNeedNow(t *testing.T) {
+	p, err := plan(1024, 4, Needs{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients := p.Clients
+	before := clients.Connections()
+	next, err := p.Renew(Needs{Webhooks: 64})
+	if err != nil || clients.Connections() != before {
+		t.Fatalf("%v, or it counted too early: %d, want %d", err, clients.Connections(), before)
+	}
+	next.Apply()
+	if next.Clients != clients || next.Webhooks < minAsking || clients.Connections() >= before {
+		t.Errorf("%d webhooks, and %d clients of %d before", next.Webhooks, clients.Connections(), before)
+	}
+	p.Apply()
+	if clients.Connections() != before {
+		t.Errorf("back to %d clients, want %d", clients.Connections(), before)
+	}
+	if small, err := plan(42, 4, Needs{}); err == nil {
+		if _, err := small.Renew(Needs{Webhooks: 64, Forwards: 64, Redis: true}); err == nil {
+			t.Error("it shared out what is not there")
+		}
 	}
 }

@@ -40,6 +40,7 @@ const (
 	XForwardedFor // these with "_" in place of "-" too
 	XForwardedProto
 	XForwardedHost
+	XRequestID
 )
 
 // kindOf looks at the length first: most names are decided by it.
@@ -78,6 +79,8 @@ func candidate(name []byte) (is string, kind Kind) {
 			return "keep-alive", KeepAlive
 		}
 		return "connection", Connection
+	case 12:
+		return "x-request-id", XRequestID
 	case 13:
 		return "authorization", Authorization
 	case 14:

@@ -31,6 +31,14 @@ type Request struct {
 	Forwarded bool
 }
 
+// HeadLen is the length of the head that r was parsed from.
+func (r *Request) HeadLen() int {
+	if n := len(r.Fields); n > 0 {
+		return r.Fields[n-1].End + len("\r\n")
+	}
+	return len(r.Method) + len(r.Target) + len("  HTTP/1.0\r\n\r\n")
+}
+
 // HasBody says whether bytes of a body follow the head.
 func (r *Request) HasBody() bool { return r.Chunked || r.ContentLength > 0 }
 

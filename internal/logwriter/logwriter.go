@@ -12,6 +12,9 @@ const (
 	maxPending = 1 << 20
 	// maxKept is how large a buffer is kept for the next lines.
 	maxKept = 64 << 10
+	// Lazy lines wait until there are so many bytes, or for so long.
+	lazyBytes = 16 << 10
+	lazyWait  = 100 * time.Millisecond
 )
 
 // Writer is an io.Writer in front of one that may block or fail.
@@ -26,6 +29,8 @@ type Writer struct {
 	untold  uint64 // of dropped, those that report was not called for
 	report  func(lines uint64)
 	closed  bool
+	later   *time.Timer // wakes for lazy lines; nil before the first
+	waits   bool        // it is set
 }
 
 // New returns a Writer to to. Close ends its goroutine.
@@ -40,18 +45,64 @@ func New(to io.Writer) *Writer {
 func (w *Writer) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.pending)+len(p) > maxPending {
-		w.dropLocked(p)
-		return len(p), nil
+	if w.takeLocked(p) {
+		w.wakeLocked()
 	}
-	w.pending = append(w.pending, p...)
-	if !w.closed {
-		select {
-		case w.wake <- struct{}{}:
-		default: // it was woken before
+	return len(p), nil
+}
+
+// Lazy is a Writer's other door, for lines that come many at a time and in which
+// nobody waits: they are written together, after a tenth of a second at the latest.
+type Lazy struct{ w *Writer }
+
+// Lazy returns it. The order of all lines stays that of their writing.
+func (w *Writer) Lazy() Lazy { return Lazy{w} }
+
+// Write is [Writer.Write].
+func (l Lazy) Write(p []byte) (int, error) {
+	w := l.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case !w.takeLocked(p):
+	case len(w.pending) >= lazyBytes:
+		w.wakeLocked()
+	case !w.waits:
+		w.waits = true
+		if w.later == nil {
+			w.later = time.AfterFunc(lazyWait, w.wakeLater)
+		} else {
+			w.later.Reset(lazyWait)
 		}
 	}
 	return len(p), nil
+}
+
+func (w *Writer) wakeLater() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waits = false
+	w.wakeLocked()
+}
+
+// takeLocked says whether there was room for p.
+func (w *Writer) takeLocked(p []byte) bool {
+	if len(w.pending)+len(p) > maxPending {
+		w.dropLocked(p)
+		return false
+	}
+	w.pending = append(w.pending, p...)
+	return true
+}
+
+func (w *Writer) wakeLocked() {
+	if w.closed {
+		return
+	}
+	select {
+	case w.wake <- struct{}{}:
+	default: // it was woken before
+	}
 }
 
 // dropLocked counts lines that are lost, the rest of a broken one included.
@@ -131,6 +182,9 @@ func (w *Writer) Close(within time.Duration) bool {
 	w.mu.Lock()
 	if !w.closed {
 		w.closed = true
+		if w.later != nil {
+			w.later.Stop()
+		}
 		close(w.wake)
 	}
 	w.mu.Unlock()

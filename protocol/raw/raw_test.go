@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/session"
 )
 
 // pipe is a transport that records.
@@ -21,16 +22,17 @@ func (p *pipe) Write(b []byte, kind hub.Kind) {
 	defer p.mu.Unlock()
 	p.got = append(p.got, map[hub.Kind]string{hub.Text: "text ", hub.Binary: "binary "}[kind]+string(b))
 }
-func (p *pipe) Room() (int, int)         { return 0, 0 }
-func (p *pipe) OnRoom(func()) bool       { return false }
-func (p *pipe) Hold(int)                 {}
-func (p *pipe) Resume(int)               {}
-func (p *pipe) Member() *hub.Member      { return nil }
-func (p *pipe) Send([]*hub.Message)      {}
-func (p *pipe) End(*hub.Cause)           {}
-func (p *pipe) Info() hub.Info           { return hub.Info{} }
-func (p *pipe) SetState(json.RawMessage) {}
-func (p *pipe) Remote() netip.Addr       { return netip.Addr{} }
+func (p *pipe) Session() *session.Session { return nil }
+func (p *pipe) Room() (int, int)          { return 0, 0 }
+func (p *pipe) OnRoom(func()) bool        { return false }
+func (p *pipe) Hold(int)                  {}
+func (p *pipe) Resume(int)                {}
+func (p *pipe) Member() *hub.Member       { return nil }
+func (p *pipe) Send([]*hub.Message)       {}
+func (p *pipe) End(*hub.Cause)            {}
+func (p *pipe) Info() hub.Info            { return hub.Info{} }
+func (p *pipe) SetState(json.RawMessage)  {}
+func (p *pipe) Remote() netip.Addr        { return netip.Addr{} }
 
 func TestOpen_WritesStringsAsTheirText(t *testing.T) {
 	p := &pipe{}
