@@ -29,6 +29,9 @@ type Options struct {
 	// Redis is nil while Redis works, else what it answered; a nil function: there is
 	// no Redis.
 	Redis func() error
+	// Reload reads the configuration again and says what came of it. Its error is
+	// config.Problems, or an *apierror.Error where it cannot be.
+	Reload func() (Reloaded, error)
 	// Panics is called for each panic; nil: nobody counts.
 	Panics func()
 	Log    *slog.Logger
@@ -74,6 +77,7 @@ func (s *Server) routes() http.Handler {
 	open.Handle("GET /metrics", s.o.Metrics)
 	guarded := http.NewServeMux()
 	guarded.HandleFunc("GET /{$}", s.index)
+	guarded.HandleFunc("/reload", s.writes(s.reload))
 	if s.o.Config.Pprof {
 		guarded.HandleFunc("/debug/pprof/", pprof.Index)
 		guarded.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -147,7 +151,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	text := "pushcart admin\n\n/healthz  is the process alive\n/readyz   should it get traffic (?require=redis: also Redis)\n/metrics  Prometheus metrics\n"
+	text := "pushcart admin\n\n/healthz  is the process alive\n/readyz   should it get traffic (?require=redis: also Redis)\n/metrics  Prometheus metrics\n/reload   POST: read the configuration again\n"
 	if s.o.Config.Pprof {
 		text += "/debug/pprof/\n"
 	}

@@ -11,7 +11,7 @@ import (
 // live are the keys that change while the process runs, each with all below it
 // (SPEC §2). Everything else needs a restart.
 var live = []string{
-	"tls", "trusted_proxies", "auth", "webhook", "limits", "shutdown", "log",
+	"tls", "trusted_proxies", "auth", "webhook", "limits", "shutdown", "log", "channels", "users",
 	"backend.connect_timeout", "backend.response_timeout", "backend.idle_timeout",
 	"client.head_timeout", "client.body_timeout", "client.send_timeout", "client.idle_timeout",
 	"websocket.allowed_origins", "websocket.ping_interval", "websocket.pong_timeout", "websocket.handshake_timeout",

@@ -46,6 +46,14 @@ type Metrics struct {
 	// Panics counts panics, each of which ended a connection or a request.
 	Panics prometheus.Counter
 
+	// Reloads counts attempts to read the configuration again by result: ok,
+	// invalid, refused.
+	Reloads *prometheus.CounterVec
+	// ReloadOK is 1 while the last of them, or the start, went well.
+	ReloadOK prometheus.Gauge
+	// ReloadTime is when the configuration that counts was read.
+	ReloadTime prometheus.Gauge
+
 	// Requests counts pass-through responses by status code.
 	Requests *prometheus.CounterVec
 	// RequestSeconds is the time from a request's head to its response head.
@@ -77,20 +85,24 @@ func New(version, commit string) *Metrics {
 			Name: "pushcart_webhook_breaker", Help: "1 while the backend is not asked, as it did not answer.",
 		}, []string{"event"}),
 		Panics:   counter("pushcart_panics_total", "Panics; each ended a connection or a request."),
+		Reloads:  counterVec("pushcart_config_reloads_total", "Attempts to read the configuration again, by result.", "result"),
+		ReloadOK: gauge("pushcart_config_last_reload_successful", "1 while the last reload of the configuration, or the start, went well."),
+		ReloadTime: gauge("pushcart_config_last_reload_success_timestamp_seconds",
+			"When the configuration that counts was read."),
 		Requests: counterVec("pushcart_requests_total", "Pass-through responses by status code.", "code"),
 		RequestSeconds: histogram("pushcart_request_seconds",
 			"Time from a request's head to its response head.", slowBuckets),
-		RedisUp: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pushcart_redis_up", Help: "1 while Redis delivers and takes writes.",
-		}),
+		RedisUp: gauge("pushcart_redis_up", "1 while Redis delivers and takes writes."),
 	}
+	m.ReloadOK.Set(1)
+	m.ReloadTime.SetToCurrentTime()
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "pushcart_build_info", Help: "Always 1.",
 		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "go": runtime.Version()},
 	})
 	info.Set(1)
 	r.MustRegister(m.Connects, m.Disconnects, m.SlowConsumers, m.Pushes, m.PushToWrite, m.FanoutDropped, m.Recovered, m.Gaps,
-		m.Webhooks, m.WebhookSeconds, m.WebhookBreaker, m.Panics, m.Requests, m.RequestSeconds, info,
+		m.Webhooks, m.WebhookSeconds, m.WebhookBreaker, m.Panics, m.Reloads, m.ReloadOK, m.ReloadTime, m.Requests, m.RequestSeconds, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -121,6 +133,10 @@ func (m *Metrics) Handler() http.Handler {
 
 func counter(name, help string) prometheus.Counter {
 	return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+}
+
+func gauge(name, help string) prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 }
 
 func counterVec(name, help string, labels ...string) *prometheus.CounterVec {

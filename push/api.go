@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -22,24 +23,23 @@ import (
 
 // APIOptions are what an API is built from.
 type APIOptions struct {
-	Config config.Push
-	Hub    *hub.Hub
-	// ChannelsPerConnection is limits.channels_per_connection.
-	ChannelsPerConnection int
-	Log                   *slog.Logger
+	Settings *Settings
+	// MaxBody bounds a request body.
+	MaxBody config.Size
+	Hub     *hub.Hub
+	Log     *slog.Logger
 }
 
 // API is the push API (SPEC §6) on its own listener.
 type API struct {
-	hub     *hub.Hub
-	server  *fasthttp.Server
-	log     *slog.Logger
-	quiet   *ratelog.Logger // for what repeats
-	gate    *gate.Gate      // nothing is exempt
-	panics  *guard.Guard
-	callers *callers
-	most    int // channels per connection
-	routes  []route
+	settings atomic.Pointer[Settings]
+	hub      *hub.Hub
+	server   *fasthttp.Server
+	log      *slog.Logger
+	quiet    *ratelog.Logger // for what repeats
+	panics   *guard.Guard
+	callers  *callers
+	routes   []route
 	// ctx ends with Shutdown's patience, and with it whatever a request waits for.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -56,20 +56,10 @@ const (
 	maxHead = 16 << 10
 )
 
-// NewSettings makes the gate's settings of the section push; a reload calls Apply
-// with them.
-func NewSettings(cfg config.Push) *gate.Settings { return gate.NewSettings(cfg.Hosts, cfg.Tokens) }
-
-// Apply changes the settings for the requests to come.
-func (a *API) Apply(s *gate.Settings) { a.gate.Apply(s) }
-
 // NewAPI returns the API; Serve makes it listen.
 func NewAPI(o APIOptions) *API {
-	rules := gate.Rules{Section: "push", NoPages: "push is for programs, not for pages"}
-	a := &API{
-		hub: o.Hub, log: o.Log, quiet: ratelog.New(o.Log), most: o.ChannelsPerConnection,
-		gate: gate.New(rules, NewSettings(o.Config)), panics: o.Hub.Guard(), callers: newCallers(),
-	}
+	a := &API{hub: o.Hub, log: o.Log, quiet: ratelog.New(o.Log), panics: o.Hub.Guard(), callers: newCallers()}
+	a.settings.Store(o.Settings)
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.routes = a.table()
 	a.server = &fasthttp.Server{
@@ -78,7 +68,7 @@ func NewAPI(o APIOptions) *API {
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
-		MaxRequestBodySize:           int(o.Config.MaxBody),
+		MaxRequestBodySize:           int(o.MaxBody),
 		ReadBufferSize:               maxHead,
 		ReadTimeout:                  readTimeout,
 		WriteTimeout:                 writeTimeout,
@@ -113,6 +103,7 @@ func (a *API) Shutdown(ctx context.Context) error {
 
 // broken answers what never became a request.
 func (a *API) broken(ctx *fasthttp.RequestCtx, err error) {
+	defer a.logAccess(ctx, a.settings.Load(), false)
 	defer a.panics.Recover("push API", ctx.SetConnectionClose)
 	var small *fasthttp.ErrSmallBuffer
 	switch {
@@ -153,9 +144,11 @@ func drainBody(conn net.Conn) {
 }
 
 func (a *API) handle(ctx *fasthttp.RequestCtx) {
+	set, in := a.settings.Load(), false
+	defer func() { a.logAccess(ctx, set, in) }()
 	defer a.panics.Recover("push API", func() { fail(ctx, apierror.New(apierror.Internal, "internal error")) })
-	err := a.gate.Check(asked(ctx))
-	if err == nil {
+	err := rules.Check(set.gate, asked(ctx))
+	if in = err == nil; in {
 		err = a.route(ctx)
 	}
 	if err != nil {

@@ -189,7 +189,7 @@ func (a *API) disconnectConnection(ctx *fasthttp.RequestCtx, names []string) *ap
 }
 
 func (a *API) putSubscription(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
-	return respondNothing(ctx, a.hub.Subscribe(a.ctx, names[0], names[1], a.most))
+	return respondNothing(ctx, a.hub.Subscribe(a.ctx, names[0], names[1], a.settings.Load().channels))
 }
 
 func (a *API) deleteSubscription(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {

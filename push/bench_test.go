@@ -32,7 +32,7 @@ func newAPI(t testing.TB, h *hub.Hub, change ...func(*config.Push)) *API {
 	for _, c := range change {
 		c(&cfg)
 	}
-	return NewAPI(APIOptions{Config: cfg, Hub: h, ChannelsPerConnection: 4, Log: slog.New(slog.DiscardHandler)})
+	return NewAPI(APIOptions{Settings: NewSettings(cfg, config.Limits{ChannelsPerConnection: 4}, nil), MaxBody: cfg.MaxBody, Hub: h, Log: slog.New(slog.DiscardHandler)})
 }
 
 // BenchmarkAPI_PushUser is POST /v1/push to one of 10,000 users, from the parsed

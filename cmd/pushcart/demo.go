@@ -58,7 +58,7 @@ func (p *process) demo(ctx context.Context, at demoListeners) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	n, err := p.newNode(ctx, cfg)
+	n, err := p.newNode(ctx, cfg, config.Source{})
 	if err != nil {
 		return err
 	}

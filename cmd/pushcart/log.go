@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"io"
 	stdlog "log"
 	"log/slog"
 	"strings"
@@ -17,27 +16,18 @@ import (
 // lastWords is what a reader of stderr gets to take the last lines.
 const lastWords = time.Second
 
-// newLog returns the log of a node, which also takes what libraries print that have
+// newLogs returns the logs of a node, which also takes what libraries print that have
 // one log for the whole process.
-func (p *process) newLog(cfg config.Log) *slog.Logger {
-	log := slog.New(newHandler(p.lines, cfg))
+func (p *process) newLogs(cfg config.Log) *logs {
+	l := newLogs(p.lines, p.lines.Lazy(), cfg)
+	log := slog.New(l.handler)
 	p.lines.OnDrop(func(lines uint64) {
 		log.Warn("log lines were dropped: stderr was closed, or not read fast enough", "dropped", lines)
 	})
 	redis.SetLogger(ratelog.WithContext{Library: ratelog.ForLibrary("go-redis", log)})
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(ratelog.ForLibrary("log", log))
-	return log
-}
-
-func newHandler(w io.Writer, cfg config.Log) slog.Handler {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(cfg.Level)) // was checked
-	o := &slog.HandlerOptions{Level: level, ReplaceAttr: onOneLine}
-	if cfg.Format == "json" {
-		return slog.NewJSONHandler(w, o)
-	}
-	return slog.NewTextHandler(w, o)
+	return l
 }
 
 var lineBreaks = strings.NewReplacer("\n\t", " ", "\r\n", "; ", "\n", "; ", "\r", "; ")
@@ -59,8 +49,8 @@ func onOneLine(_ []string, a slog.Attr) slog.Attr {
 }
 
 // newNode returns a node that logs to the process's stderr.
-func (p *process) newNode(ctx context.Context, cfg config.Config) (*node, error) {
-	n, err := newNode(ctx, cfg, p.newLog(cfg.Log))
+func (p *process) newNode(ctx context.Context, cfg config.Config, source config.Source) (*node, error) {
+	n, err := newNode(ctx, cfg, source, p.newLogs(cfg.Log))
 	if err != nil {
 		return nil, err
 	}

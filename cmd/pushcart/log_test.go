@@ -13,7 +13,7 @@ import (
 func TestLog_HasNoLineBreakInAValue(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		var out bytes.Buffer
-		log := slog.New(newHandler(&out, config.Log{Level: "info", Format: format}))
+		log := slog.New(newLogs(&out, &out, config.Log{Level: "info", Format: format}).handler)
 		log.Info("of a library\nthat prints lines", "err", errors.Join(errors.New("one"), errors.New("two")), "stack", "main.f()\n\tf.go:1\r\nmain.g()", "n", 1)
 		line := strings.TrimSuffix(out.String(), "\n")
 		if strings.Contains(line, "\n") || strings.Contains(line, `\n`) || strings.Contains(line, `\r`) {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -42,7 +41,7 @@ func startNode(t *testing.T, change func(*config.Config)) *running {
 		t.Fatal(err)
 	}
 	r := &running{signals: make(chan os.Signal, 2), log: &testkit.Log{}, ended: make(chan error, 1)}
-	n, err := newNode(context.Background(), cfg, slog.New(slog.NewTextHandler(r.log, nil)))
+	n, err := newNode(context.Background(), cfg, config.Source{}, newLogs(r.log, r.log, cfg.Log))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +83,7 @@ func TestNodes_TwoLiveInOneProcess(t *testing.T) {
 	}
 	for _, n := range []*running{a, b} {
 		n.signals <- syscall.SIGHUP
-		n.log.Await(t, "restart")
+		n.log.Await(t, "there is no configuration file to read again")
 		n.signals <- syscall.SIGTERM
 		if err := n.end(t); err != nil {
 			t.Errorf("end: %v", err)
@@ -119,7 +118,7 @@ func TestNode_APortThatIsTakenIsNamed(t *testing.T) {
 		cfg.Listen, cfg.Push.Listen, cfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 		cfg.Backend.URL = "http://127.0.0.1:1"
 		change(&cfg)
-		_, err := newNode(context.Background(), cfg, slog.New(slog.DiscardHandler))
+		_, err := newNode(context.Background(), cfg, config.Source{}, newLogs(io.Discard, io.Discard, cfg.Log))
 		if err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "in use") {
 			t.Errorf("got %v, want %q", err, want)
 		}

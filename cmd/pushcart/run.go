@@ -56,7 +56,7 @@ func (p *process) runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		n, err := p.newNode(c.Context(), cfg)
+		n, err := p.newNode(c.Context(), cfg, source)
 		if err != nil {
 			return err
 		}

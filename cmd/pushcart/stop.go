@@ -25,7 +25,11 @@ func (n *node) stop(signals <-chan os.Signal) {
 		for {
 			select {
 			case s := <-signals:
-				if s == syscall.SIGHUP || s == syscall.SIGTERM && time.Since(began) < sameSignal {
+				if s == syscall.SIGHUP {
+					_, _ = n.reload() // is refused, and says so
+					continue
+				}
+				if s == syscall.SIGTERM && time.Since(began) < sameSignal {
 					continue
 				}
 				n.log.Warn("stopping at once", "signal", s.String())
@@ -36,6 +40,7 @@ func (n *node) stop(signals <-chan os.Signal) {
 			}
 		}
 	}()
+	n.refuseReloads()
 	n.drain(ctx)
 	close(done)
 	<-watching
@@ -47,10 +52,10 @@ func (n *node) stop(signals <-chan os.Signal) {
 // WebSockets made.
 func (n *node) drain(ctx context.Context) {
 	n.admin.SetReady(false)
-	sleep(ctx, n.cfg.Shutdown.Delay)
+	sleep(ctx, n.live.cfg.Shutdown.Delay)
 	n.ws.BeginDrain()
 	n.proxy.BeginDrain() // ends the handshakes that wait
-	limited, cancel := context.WithTimeout(ctx, n.cfg.Shutdown.Drain)
+	limited, cancel := context.WithTimeout(ctx, n.live.cfg.Shutdown.Drain)
 	defer cancel()
 	if err := n.ws.Drain(limited); err != nil {
 		n.log.Debug("connections left after the drain", "err", err)
@@ -58,7 +63,7 @@ func (n *node) drain(ctx context.Context) {
 	if err := n.proxy.Shutdown(limited); err != nil {
 		n.log.Warn("requests cut", "err", err)
 	}
-	last, cancelLast := context.WithTimeout(ctx, n.cfg.Webhook.Timeout)
+	last, cancelLast := context.WithTimeout(ctx, n.live.cfg.Webhook.Timeout)
 	defer cancelLast()
 	if err := n.close(last); err != nil {
 		n.log.Warn("stopped before all was done", "err", err)
@@ -102,8 +107,8 @@ func (n *node) close(ctx context.Context) error {
 	if n.hub != nil {
 		errs = append(errs, n.hub.Close())
 	}
-	if n.auth != nil {
-		n.auth.Close()
+	if n.live != nil {
+		n.live.auth.Close()
 	}
 	if n.admin != nil {
 		errs = append(errs, n.admin.Shutdown(ctx))

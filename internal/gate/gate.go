@@ -69,22 +69,24 @@ type Request struct {
 }
 
 // Check returns why a request may not be answered, nil where it may.
-func (g *Gate) Check(r Request) *apierror.Error {
-	set := g.settings.Load()
+func (g *Gate) Check(r Request) *apierror.Error { return g.rules.Check(g.settings.Load(), r) }
+
+// Check is Gate.Check with settings that the caller keeps.
+func (rules Rules) Check(set *Settings, r Request) *apierror.Error {
 	if !set.goodHost(r.Host) {
-		return apierror.New(apierror.Forbidden, "Host must be an IP address, localhost or one of "+g.rules.Section+".hosts")
+		return apierror.New(apierror.Forbidden, "Host must be an IP address, localhost or one of "+rules.Section+".hosts")
 	}
 	if site := r.FetchSite; len(site) > 0 && string(site) != "none" && string(site) != "same-origin" {
 		return apierror.New(apierror.Forbidden, "not for pages of other sites")
 	}
-	if r.Origin && g.rules.NoPages != "" {
-		return apierror.New(apierror.Forbidden, g.rules.NoPages)
+	if r.Origin && rules.NoPages != "" {
+		return apierror.New(apierror.Forbidden, rules.NoPages)
 	}
 	switch {
 	case len(set.tokens) > 0 && !set.goodToken(r.Authorization):
-		return apierror.New(apierror.Unauthenticated, "Authorization: Bearer with one of "+g.rules.Section+".tokens is wanted")
-	case len(set.tokens) == 0 && g.rules.NeedsTokens:
-		return apierror.New(apierror.Forbidden, "set "+g.rules.Section+".tokens to open this beyond loopback")
+		return apierror.New(apierror.Unauthenticated, "Authorization: Bearer with one of "+rules.Section+".tokens is wanted")
+	case len(set.tokens) == 0 && rules.NeedsTokens:
+		return apierror.New(apierror.Forbidden, "set "+rules.Section+".tokens to open this beyond loopback")
 	}
 	return nil
 }
