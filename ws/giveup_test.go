@@ -18,7 +18,7 @@ import (
 // pushServer is a push API in front of a hub.
 func pushServer(t *testing.T, h *hub.Hub) (url string) {
 	t.Helper()
-	api := push.NewAPI(push.APIOptions{Config: config.Default().Push, Hub: h, Log: slog.New(slog.DiscardHandler)})
+	api := push.NewAPI(push.APIOptions{Settings: push.NewSettings(config.Default().Push, config.Default().Limits, nil), MaxBody: config.MiB, Hub: h, Log: slog.New(slog.DiscardHandler)})
 	ln := testkit.Listen(t)
 	served := make(chan error, 1)
 	go func() { served <- api.Serve(ln) }()

@@ -33,7 +33,7 @@ func (p *process) reloadCommand() *cobra.Command {
 	c.Flags().DurationVar(&timeout, "timeout", 10*time.Second, "how long to wait for its answer")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		tokens := []string{token}
+		tokens := []config.Secret{config.Secret(token)}
 		if address == "" || token == "" {
 			cfg, err := settings(file, "admin.listen", "admin.tokens")
 			if err != nil {
@@ -42,8 +42,8 @@ func (p *process) reloadCommand() *cobra.Command {
 			if address == "" {
 				address = cfg.Admin.Listen
 			}
-			for _, t := range cfg.Admin.Tokens {
-				tokens = append(tokens, string(t))
+			if token == "" && len(cfg.Admin.Tokens) > 0 {
+				tokens = cfg.Admin.Tokens
 			}
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), timeout)
@@ -63,7 +63,7 @@ func (p *process) reloadCommand() *cobra.Command {
 
 // askReload asks with each token until one is taken: a file that changes the tokens
 // may name the node's old ones too.
-func askReload(ctx context.Context, address string, tokens []string) (body []byte, err error) {
+func askReload(ctx context.Context, address string, tokens []config.Secret) (body []byte, err error) {
 	status := http.StatusUnauthorized
 	for i := 0; i < len(tokens) && status == http.StatusUnauthorized; i++ {
 		if status, body, err = postReload(ctx, address, tokens[i]); err != nil {
@@ -90,14 +90,14 @@ func askReload(ctx context.Context, address string, tokens []string) (body []byt
 	return nil, fmt.Errorf("not reloaded: %s", said.Error.Message)
 }
 
-func postReload(ctx context.Context, address, token string) (status int, body []byte, err error) {
+func postReload(ctx context.Context, address string, token config.Secret) (status int, body []byte, err error) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+reachable(address)+"/reload", nil)
 	if err != nil {
 		return 0, nil, err
 	}
 	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set("Authorization", "Bearer "+string(token))
 	}
 	resp, err := client.Do(req)
 	if err != nil {
