@@ -394,17 +394,50 @@ func TestReload_SecretsRotateWhileWebhooksRetry(t *testing.T) {
 	}
 }
 
-// Two rules of which each refuses everybody in this test, and halves of which together
-// would let in: who is behind the proxy is refused for its Origin's host by one, and
-// for its address' limit by the other.
-func TestReload_AHandshakeMeetsOneOfTheTwo(t *testing.T) {
-	// With the old file the peer is a trusted proxy, which says that the client asked
-	// for app.example: its Origin is good, and its token is wanted. With the new one
-	// the proxy is a stranger, its Host is what counts, and nobody needs a token.
-	const old = "trusted_proxies: [127.0.0.0/8]\nauth: {jwt: {secret: 0123456789abcdef0123456789abcdef}}"
-	const next = "auth: {anonymous: true}"
-	f := startFiled(t, old)
-	header := http.Header{"Origin": {"https://app.example"}, "X-Forwarded-Host": {"app.example"}, "X-Forwarded-Proto": {"https"}}
+// Of two files each refuses a handshake, and halves of both together would let it in.
+// With the old one the peer is a trusted proxy, which says that the client asked for
+// app.example: its Origin is good, and its token is wanted. With the new one the proxy
+// is a stranger, its Host is what counts, and nobody needs a token.
+const (
+	oldRules = "trusted_proxies: [127.0.0.0/8]\nauth: {jwt: {secret: 0123456789abcdef0123456789abcdef}}"
+	newRules = "auth: {anonymous: true}"
+)
+
+func throughProxy() http.Header {
+	return http.Header{"Origin": {"https://app.example"}, "X-Forwarded-Host": {"app.example"}, "X-Forwarded-Proto": {"https"}}
+}
+
+// Wherever a handshake falls among the steps of a reload, it meets one of the two.
+func TestReload_AHandshakeMeetsOneOfTheTwoBetweenAllSteps(t *testing.T) {
+	f := startFiled(t, oldRules)
+	f.write(newRules)
+	next, err := config.Load(f.source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.live.cfg.Reload(next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := f.prepare(r.Config, r.Changed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, step := range []func(){
+		func() {}, func() { f.sessions.Apply(l.sessions) }, func() { f.ws.Apply(l.ws) }, func() { f.hooks.Apply(l.hooks) },
+	} {
+		if step(); f.status(throughProxy()) != 401 {
+			t.Errorf("after step %d it is not judged by the old rules alone", i)
+		}
+	}
+	if f.proxy.Apply(l.proxy); f.status(throughProxy()) != 403 {
+		t.Error("at the end it is not judged by the new rules alone")
+	}
+	f.apply(l)
+}
+
+func TestReload_RacingHandshakesMeetOneOfTheTwo(t *testing.T) {
+	f := startFiled(t, oldRules)
 	stop, seen := make(chan struct{}), map[int]int{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
@@ -416,7 +449,7 @@ func TestReload_AHandshakeMeetsOneOfTheTwo(t *testing.T) {
 					return
 				default:
 				}
-				status := f.status(header)
+				status := f.status(throughProxy())
 				mu.Lock()
 				seen[status]++
 				mu.Unlock()
@@ -424,11 +457,7 @@ func TestReload_AHandshakeMeetsOneOfTheTwo(t *testing.T) {
 		})
 	}
 	for i := range 40 {
-		yaml := old
-		if i%2 == 0 {
-			yaml = next
-		}
-		f.write(yaml)
+		f.write([]string{newRules, oldRules}[i%2])
 		if _, err := f.reload(); err != nil {
 			t.Error(err)
 		}
