@@ -16,6 +16,7 @@
 //	go run ./bench webhooks          a message's round trip beside a proxied request
 //	go run ./bench hang              10,000 connections to an app that does not answer
 //	go run ./bench storm             10,000 connects in 2 s beside steady pushes
+//	go run ./bench access-log        CPU of a proxied request that is logged, to one that is not
 //	go run ./bench drain             15,000 connections closed, each app told
 //	go run ./bench rolling           two nodes restarted under load
 //	go run ./bench all               all of the above
@@ -42,6 +43,8 @@ type options struct {
 	pairs  int
 	// backend is the app's URL; empty: one that does not answer.
 	backend string
+	// log has further keys of the section log, each after a comma.
+	log string
 }
 
 func main() {
@@ -72,7 +75,7 @@ var measurements = []struct {
 	{"idle-tls", idleTLS, false}, {"connect", connect, false}, {"ping", ping, false}, {"push", pushes, false},
 	{"broadcast", broadcasts, false}, {"locks", locks, false}, {"fairness", fairness, false}, {"flood", flood, false},
 	{"webhooks", webhooks, false}, {"hang", hang, false}, {"storm", storm, false},
-	{"drain", drain, false}, {"rolling", rolling, false}, {"history", history, true}, {"slow", slow, true}, {"soak", soak, true},
+	{"access-log", accessLog, false}, {"drain", drain, false}, {"rolling", rolling, false}, {"history", history, true}, {"slow", slow, true}, {"soak", soak, true},
 }
 
 func run(o options, what string) error {

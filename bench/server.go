@@ -60,7 +60,7 @@ func startOn(o options, public, push, admin string, lines []string) (*server, er
 	}
 	backend := cmp.Or(o.backend, "http://127.0.0.1:9")
 	lines = append([]string{"listen: " + public, "backend: {url: '" + backend + "'}", "push: {listen: '" + push + "'}",
-		"admin: {listen: '" + admin + "', pprof: true}", "log: {format: json}"}, lines...)
+		"admin: {listen: '" + admin + "', pprof: true}", "log: {format: json" + o.log + "}"}, lines...)
 	_, err = f.WriteString(strings.Join(lines, "\n") + "\n")
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, err
