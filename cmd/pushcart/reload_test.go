@@ -329,6 +329,48 @@ func TestReload_TwoAtOnceComeOneAfterTheOther(t *testing.T) {
 	}
 }
 
+// What a reload does not concern keeps what it knows: verified tokens, and connections
+// to the app.
+func TestReload_KeepsWhatItDoesNotConcern(t *testing.T) {
+	f := startFiled(t, "auth: {anonymous: true}")
+	auth, hooks := f.live.auth, f.live.hooks
+	f.reloads("auth: {anonymous: true}\nlog: {level: debug}")
+	if f.live.auth != auth || f.live.hooks != hooks {
+		t.Error("log.level made another Authenticator, or other webhooks")
+	}
+	f.reloads("auth: {anonymous: true, jwt: {leeway: 1s}}\nlog: {level: debug}")
+	if f.live.auth == auth || f.live.hooks != hooks {
+		t.Error("auth.jwt.leeway made no other Authenticator, or other webhooks")
+	}
+}
+
+// What was off at the start has no share of the descriptors yet.
+func TestReload_TurnsWebhooksAndForwardOn(t *testing.T) {
+	told := make(chan string, 8)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-User-Id", "ann")
+		if kind := r.Header.Get("ce-type"); kind != "" {
+			told <- kind + " " + r.Header.Get("ce-userid")
+		}
+	}))
+	t.Cleanup(app.Close)
+	f := startFiled(t, "")
+	before := f.live.fds.Clients.Connections()
+	log := f.reloads("backend: {url: '" + app.URL + "'}\nauth: {forward: {url: '" + app.URL + "/me', user: 'header:X-User-Id'}}\nwebhook: {url: '" + app.URL + "/hook', unsigned: true, events: [connected]}")
+	if !strings.Contains(log, "backend.url: http://127.0.0.1:1 → "+app.URL) {
+		t.Errorf("got\n%s", log)
+	}
+	if f.live.fds.Webhooks == 0 || f.live.fds.Forwards == 0 || f.live.fds.Clients.Connections() >= before {
+		t.Errorf("descriptors: %+v, %d for clients, %d before", f.live.fds, f.live.fds.Clients.Connections(), before)
+	}
+	if got := f.status(nil); got != 101 {
+		t.Errorf("a handshake: %d", got)
+	}
+	if got := <-told; got != "pushcart.connected ann" {
+		t.Errorf("told %s", got)
+	}
+}
+
 // signedBy says which of the secrets signed an event.
 func signedBy(r *http.Request, body []byte, secrets map[string][]byte) (names []string) {
 	text := r.Header.Get("webhook-id") + "." + r.Header.Get("webhook-timestamp") + "." + string(body)

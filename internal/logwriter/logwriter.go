@@ -181,6 +181,7 @@ func (w *Writer) put(lines []byte) (ok bool) {
 func (w *Writer) Close(within time.Duration) bool {
 	w.mu.Lock()
 	if !w.closed {
+		w.wakeLocked() // for lazy lines
 		w.closed = true
 		if w.later != nil {
 			w.later.Stop()

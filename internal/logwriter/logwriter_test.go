@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pushcart/pushcart/internal/leak"
@@ -119,4 +120,55 @@ func TestClose_GivesUpOnAReaderThatDoesNotRead(t *testing.T) {
 	if got := g.String(); !strings.HasPrefix(got, "last words\n") {
 		t.Errorf("got %q", got)
 	}
+}
+
+func TestLazy_WritesManyLinesAtOnceAndAllOfThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &writes{}
+		w := logwriter.New(out)
+		began := time.Now()
+		for i := range 100 {
+			fmt.Fprintf(w.Lazy(), "lazy %d\n", i)
+			time.Sleep(time.Millisecond) // of the bubble
+		}
+		time.Sleep(time.Second)
+		if n := len(out.got); n != 1 && n != 2 {
+			t.Errorf("%d writes of 100 lines in %v", n, time.Since(began))
+		}
+		fmt.Fprint(w.Lazy(), "before\n")
+		fmt.Fprint(w, "a line that somebody waits for\n")
+		synctest.Wait()
+		if got := out.got[len(out.got)-1]; got != "before\na line that somebody waits for\n" {
+			t.Errorf("got %q", got)
+		}
+		fmt.Fprint(w.Lazy(), "last words\n")
+		ends(t, w)
+		if got := strings.Join(out.got, ""); !strings.HasSuffix(got, "last words\n") || strings.Count(got, "\n") != 103 {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+func TestLazy_ManyBytesDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &writes{}
+		w := logwriter.New(out)
+		line := strings.Repeat("x", 1023) + "\n"
+		for range 16 {
+			fmt.Fprint(w.Lazy(), line)
+		}
+		synctest.Wait()
+		if len(out.got) != 1 {
+			t.Errorf("%d writes, want one at 16 KiB", len(out.got))
+		}
+		ends(t, w)
+	})
+}
+
+// writes remembers each.
+type writes struct{ got []string }
+
+func (w *writes) Write(p []byte) (int, error) {
+	w.got = append(w.got, string(p))
+	return len(p), nil
 }
