@@ -44,10 +44,13 @@ func (c *clientConn) identify(e *exchange, from *clientaddr.Origin) {
 		return
 	}
 	r := &e.req
-	if id := r.Get(requestid.Header); c.trusted && requestid.Good(id) {
-		e.id = append(e.id[:0], id...)
-	} else {
-		e.id = requestid.Append(e.id[:0], e.begin)
+	if c.trusted {
+		if id := r.Get(requestid.Header); requestid.Good(id) {
+			e.id = append(e.id, id...)
+		}
+	}
+	if len(e.id) == 0 {
+		e.id = requestid.Append(e.id, e.begin)
 	}
 	if !logs {
 		return

@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"context"
 	"encoding/json"
 	"net/netip"
 	"strings"
@@ -189,6 +190,24 @@ func TestAccess_ErrorsAreStatusesAndWhatBrokeOff(t *testing.T) {
 	r.sends(get).head()
 	if got := r.logged(); got.Status != 502 || got.Backend != nil {
 		t.Errorf("without a backend: got %+v", got)
+	}
+}
+
+func TestAccess_WhatTheEndOfTheProcessCutsSaysSo(t *testing.T) {
+	r := newRig(t, logsAccess("errors"))
+	c := r.sends(get)
+	b := r.asked()
+	b.head()
+	const part = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n"
+	b.send(part)
+	c.wants(part)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.server.Shutdown(ctx); err == nil {
+		t.Error("nothing was cut")
+	}
+	if got := r.logged(); got.Status != 200 || got.End != "cut" || got.Out != len(part) {
+		t.Errorf("got %+v", got)
 	}
 }
 

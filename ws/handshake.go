@@ -34,8 +34,8 @@ func (s *Server) Serve(ctx context.Context, conn net.Conn, head *http1.Request, 
 	s.By(s.settings.Load())(ctx, conn, head, early, from)
 }
 
-// By is Serve by certain settings, for who hands over connections by the same
-// configuration: it may not be the newest any more.
+// By is Serve by the given settings instead of the newest: whoever hands a connection
+// over has judged its request by the same configuration.
 func (s *Server) By(set *Settings) func(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
 	return func(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
 		h := &handshake{srv: s, set: set, conn: conn}

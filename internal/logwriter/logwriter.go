@@ -13,7 +13,7 @@ const (
 	// maxKept is how large a buffer is kept for the next lines.
 	maxKept = 64 << 10
 	// Lazy lines wait until there are so many bytes, or for so long.
-	lazyBytes = 16 << 10
+	lazyBytes = 32 << 10
 	lazyWait  = 100 * time.Millisecond
 )
 

@@ -132,6 +132,7 @@ func TestLazy_WritesManyLinesAtOnceAndAllOfThem(t *testing.T) {
 			time.Sleep(time.Millisecond) // of the bubble
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if n := len(out.got); n != 1 && n != 2 {
 			t.Errorf("%d writes of 100 lines in %v", n, time.Since(began))
 		}
@@ -154,12 +155,12 @@ func TestLazy_ManyBytesDoNotWait(t *testing.T) {
 		out := &writes{}
 		w := logwriter.New(out)
 		line := strings.Repeat("x", 1023) + "\n"
-		for range 16 {
+		for range 32 {
 			fmt.Fprint(w.Lazy(), line)
 		}
 		synctest.Wait()
 		if len(out.got) != 1 {
-			t.Errorf("%d writes, want one at 16 KiB", len(out.got))
+			t.Errorf("%d writes, want one at 32 KiB", len(out.got))
 		}
 		ends(t, w)
 	})
