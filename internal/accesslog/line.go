@@ -88,7 +88,11 @@ func text[T string | []byte](l *line, key string, value T) {
 	if long {
 		value = value[:longest]
 	}
-	if plain := isPlain(value); plain && !l.json && !long && len(value) > 0 {
+	switch plain := !long && isPlain(value); {
+	case plain && l.json: // as nearly always
+		l.b = append(append(append(l.b, '"'), value...), '"')
+		return
+	case plain && len(value) > 0:
 		l.b = append(l.b, value...)
 		return
 	}
