@@ -117,5 +117,12 @@ func yamlText(v reflect.Value) string {
 		}
 		return short("[" + strings.Join(items, ", ") + "]")
 	}
+	if v.Kind() == reflect.Struct && v.CanAddr() && !isText(v) { // of a list
+		var keys []string
+		for i := range v.NumField() {
+			keys = append(keys, v.Type().Field(i).Tag.Get("yaml")+": "+yamlText(v.Field(i)))
+		}
+		return short("{" + strings.Join(keys, ", ") + "}")
+	}
 	return cmp.Or(shown(fmt.Sprint(v.Interface())), `""`)
 }
