@@ -31,7 +31,7 @@ func (p *process) reloadCommand() *cobra.Command {
 	c.Flags().StringVar(&address, "address", "", "`ADDRESS` of the admin listener, host:port, instead of admin.listen")
 	c.Flags().StringVar(&token, "token", "", "admin `TOKEN`, instead of those of admin.tokens")
 	c.Flags().DurationVar(&timeout, "timeout", 10*time.Second, "how long to wait for its answer")
-	c.Flags().BoolVar(&asJSON, "json", false, "print the answer as JSON")
+	jsonFlag(c, &asJSON)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		tokens := []config.Secret{config.Secret(token)}
 		if address == "" || token == "" {

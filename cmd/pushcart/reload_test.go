@@ -344,6 +344,18 @@ func TestReload_KeepsWhatItDoesNotConcern(t *testing.T) {
 	}
 }
 
+func TestReload_RulesOfChannelsHoldForTheNextPush(t *testing.T) {
+	f := startFiled(t, "")
+	const news = `{"to":{"channels":["news"]},"text":"x"}`
+	if status, body := f.push(news, ""); status != 200 || strings.Contains(body, "positions") {
+		t.Fatalf("without history: %d %s", status, body)
+	}
+	f.reloads("channels: [{match: news, history: {messages: 5, age: 1m}}]")
+	if status, body := f.push(news, ""); status != 200 || !strings.Contains(body, `"positions":{"channel:news":{"offset":1`) {
+		t.Errorf("with history: %d %s", status, body)
+	}
+}
+
 // What was off at the start has no share of the descriptors yet.
 func TestReload_TurnsWebhooksAndForwardOn(t *testing.T) {
 	told := make(chan string, 8)
