@@ -163,18 +163,27 @@ func dialStuck(t *testing.T, s *sidecar) net.Conn {
 	return conn
 }
 
-func TestSIGHUP_DoesNotEndTheProcess(t *testing.T) {
-	s := start(t, anonymous)
+func TestSIGHUP_WhileItStopsIsRefused(t *testing.T) {
+	s := start(t, anonymous+"\nshutdown: {delay: 2s, drain: 1s}")
 	c := dial(t, s, nil)
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	testkit.Eventually(t, "readyz is 503", func() bool {
+		status, _ := call(t, "GET", "http://"+s.admin+"/readyz", "", "")
+		return status == 503
+	})
 	_ = s.cmd.Process.Signal(syscall.SIGHUP)
-	testkit.Eventually(t, "the log says that a restart is needed", func() bool { return len(s.complaints()) == 1 })
-	if got := s.complaints()[0]; !strings.Contains(got, "restart") {
+	testkit.Eventually(t, "the log says why nothing is reloaded", func() bool { return len(s.complaints()) == 1 })
+	if got := s.complaints()[0]; !strings.Contains(got, "configuration not reloaded") {
 		t.Errorf("logged %q", got)
 	}
 	s.pushed(t, `{"to":{"all":true},"text":"still here"}`)
 	if kind, got := next(t, c); kind != websocket.TextMessage || got != "still here" {
 		t.Errorf("got %q", got)
 	}
+	if code := closed(t, c); code != 1012 {
+		t.Errorf("closed with %d, want 1012: SIGHUP is no second signal to stop", code)
+	}
+	s.awaitExit(t, 10*time.Second)
 }
 
 // TestShutdown_WithoutDrainStillSays1012: a zero that is written down is a zero.
