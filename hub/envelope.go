@@ -119,7 +119,29 @@ func (e *envelope) flags() byte {
 }
 
 func (e *envelope) encode() []byte {
-	return e.append(make([]byte, 0, 64+len(e.id)+len(e.event)+e.except.size()+e.skip.size()+len(e.payload)))
+	return e.append(make([]byte, 0, e.size()))
+}
+
+// size is what append writes at most: what is kept in memory should have no slack.
+func (e *envelope) size() int {
+	const head, address, reference = 3 + 8 + 2 + 2, 2*binary.MaxVarintLen64 + 2, binary.MaxVarintLen64 + 2
+	n := head + len(e.id) + len(e.event) + len(e.payload)
+	if e.receipt.node != "" {
+		n += address + len(e.receipt.node)
+	}
+	if e.one {
+		n += 8
+	}
+	if !e.except.empty() {
+		n += 2*binary.MaxVarintLen32 + e.except.size()
+	}
+	if !e.skip.empty() {
+		n += 3*binary.MaxVarintLen32 + e.skip.size()
+	}
+	if e.bulk != nil {
+		n += reference + len(e.bulk.node)
+	}
+	return n
 }
 
 func (e *envelope) append(b []byte) []byte {
