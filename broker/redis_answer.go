@@ -19,13 +19,12 @@ type answer struct {
 
 // parseAnswer takes what readScript returned.
 func parseAnswer(topic string, asked uint64, reply []any) (*answer, error) {
-	a := &answer{asked: asked}
-	a.now = parseMillis(text(reply, 0))
+	if len(reply) != 1 && len(reply) < 6 {
+		return nil, fmt.Errorf("read a stream: %d values", len(reply))
+	}
+	a := &answer{asked: asked, now: parseMillis(text(reply, 0))}
 	if len(reply) == 1 {
 		return a, nil
-	}
-	if len(reply) < 6 {
-		return nil, fmt.Errorf("read a stream: %d values", len(reply))
 	}
 	a.exists = true
 	a.Epoch, a.Offset, a.forks = text(reply, 1), parseOffset(text(reply, 2)), parseForks(text(reply, 3))

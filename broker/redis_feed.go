@@ -13,15 +13,23 @@ import (
 // message of the stream once and in order.
 type feed struct {
 	topic string
-	asked bool // to be compared, once; guarded by streams.mu
+
+	// Guarded by streams.mu.
+	asked    bool // to be compared, once
+	queued   bool // waits to be compared
+	fetching bool // waits to be fetched, or is
 
 	mu    sync.Mutex // guards all below; held while the receiver is called
 	keep  Retention
 	at    Position // what was handed over; without an epoch it is not known
 	state feedState
-	// waiting are messages that came while earlier ones are fetched.
+	// waiting are messages that came while the position is read, or earlier ones are
+	// fetched. The first so many of them came before they were asked for.
 	waiting []Message
+	before  int
 	bytes   int
+	// skipped: since then kept messages came that do not wait. They are fetched.
+	skipped bool
 	tail    tail
 	told    bool          // the receiver was told where it begins
 	opened  chan struct{} // closed when it was
@@ -47,12 +55,13 @@ const (
 func (f *feed) take(m Message, hand Receiver) (missing, dropped bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.state == gone {
+	switch kept := m.Position.Offset > 0; {
+	case f.state == gone:
 		return false, false
-	}
-	if f.at.Epoch == "" && m.Position.Offset > 0 { // before the position was read
-		f.at = Position{m.Position.Offset - 1, m.Position.Epoch}
-		f.open(hand)
+	case f.at.Epoch == "" && !kept:
+		return false, !f.wait(m)
+	case f.at.Epoch == "":
+		f.begin(Position{m.Position.Offset - 1, m.Position.Epoch}, hand)
 	}
 	if f.state == live && f.next(m) {
 		f.hand(m, hand)
@@ -64,6 +73,17 @@ func (f *feed) take(m Message, hand Receiver) (missing, dropped bool) {
 	missing = f.state == live
 	f.state = behind
 	return missing, !f.wait(m)
+}
+
+// begin is for a position that was not known.
+func (f *feed) begin(at Position, hand Receiver) {
+	f.at = at
+	f.open(hand)
+	for len(f.waiting) > 0 {
+		m := f.waiting[0]
+		f.shift()
+		hand(m)
+	}
 }
 
 // next says whether m is what comes next.
@@ -86,8 +106,10 @@ func (f *feed) hand(m Message, hand Receiver) {
 
 // wait keeps m until what is missing before it is there. false: it is lost.
 func (f *feed) wait(m Message) bool {
-	if len(f.waiting) >= maxWaitingMessages || f.bytes+len(m.Payload) > maxWaitingBytes {
-		return m.Position.Offset > 0 // it can be fetched
+	if f.skipped || len(f.waiting) >= maxWaitingMessages || f.bytes+len(m.Payload) > maxWaitingBytes {
+		kept := m.Position.Offset > 0
+		f.skipped = f.skipped || kept
+		return kept
 	}
 	f.waiting = append(f.waiting, m)
 	f.bytes += len(m.Payload)
@@ -110,13 +132,12 @@ func (f *feed) compare(current Position, hand Receiver) (missing bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case f.state != live:
+	case f.state == gone:
 		return false
-	case f.at.Epoch == "":
-		f.at = current
-		f.open(hand)
+	case f.state == live && f.at.Epoch == "":
+		f.begin(current, hand)
 		return false
-	case current.Epoch == f.at.Epoch && current.Offset == f.at.Offset:
+	case f.state == live && current == f.at:
 		return false
 	}
 	f.state = behind
@@ -127,7 +148,9 @@ func (f *feed) compare(current Position, hand Receiver) (missing bool) {
 type need struct {
 	more bool   // messages after an offset
 	from uint64 // that offset
-	fork bool   // and first a note that an epoch ended before what was handed over of it
+	// fork, if it has an epoch, is a position that its epoch ended before: that must be
+	// noted first.
+	fork Position
 }
 
 // wants is what a feed that is behind needs first.
@@ -137,72 +160,109 @@ func (f *feed) wants() need {
 	return need{more: f.state == behind, from: f.at.Offset}
 }
 
+// ask is called when messages are asked for. It says what was handed over, and how old
+// messages may be; false: nothing is to be asked.
+func (f *feed) ask() (age time.Duration, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.before, f.skipped = len(f.waiting), false
+	return f.keep.Age, f.state == behind
+}
+
 // fetched takes what was read, and says what is still missing.
 func (f *feed) fetched(a *answer, hand Receiver) need {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.state != behind || !a.exists {
+	if f.state != behind {
 		return need{}
 	}
-	from, told := a.resume(f.at)
-	switch {
-	case !told:
-		return need{more: true, from: from, fork: true}
-	case from < a.asked:
-		return need{more: true, from: from}
+	if !a.exists { // the record went away after it was made sure of
+		return need{more: true, from: f.at.Offset}
+	}
+	from, _ := a.resume(f.at)
+	if fork := f.beyond(a); fork != (Position{}) || from < a.asked {
+		return need{more: true, from: from, fork: fork}
 	}
 	_, whole := a.after(f.at)
 	read := a.since(from)
 	f.at = Position{from, a.Epoch}
 	if !whole || read.Gap {
-		f.lose(a, &read, hand)
+		f.lose(&read, hand)
 	}
-	f.merge(read.Messages, read.Reached, hand)
+	all := f.merge(&read, hand)
 	f.at.Offset = max(f.at.Offset, read.Reached)
-	if read.More || !f.resume(hand) {
+	if !all || read.More || f.skipped {
 		return need{more: true, from: f.at.Offset}
 	}
+	f.state = live
 	return need{}
 }
 
-// lose tells the receiver that messages are lost for good.
-func (f *feed) lose(a *answer, read *Range, hand Receiver) {
-	f.at.Offset = a.Offset
+// beyond is a position of what came to this node before it asked, whose epoch ended before
+// it without a note that messages were lost.
+func (f *feed) beyond(a *answer) Position {
+	if _, told := a.resume(f.at); !told {
+		return f.at
+	}
+	for _, w := range f.waiting[:f.before] {
+		if _, told := a.resume(w.Position); w.Position.Offset > 0 && !told {
+			return w.Position
+		}
+	}
+	return Position{}
+}
+
+// lose tells the receiver that messages are lost for good, if it asked for a stream.
+func (f *feed) lose(read *Range, hand Receiver) {
+	f.at.Offset = read.Reached
 	if len(read.Messages) > 0 {
 		f.at.Offset = read.Messages[0].Position.Offset - 1
 	}
 	f.tail = tail{}
-	hand(Message{Topic: f.topic, Kind: Lost, Position: f.at})
+	if f.told {
+		hand(Message{Topic: f.topic, Kind: Lost, Position: f.at})
+	}
 }
 
-// merge hands over what was fetched, which is all there is up to reach, and what came
-// meanwhile, each at its place. What is not kept goes before the kept message that
-// came after it. What came, and is farther than one beyond reach, waits on.
-func (f *feed) merge(fetched []Message, reach uint64, hand Receiver) {
-	for len(f.waiting) > 0 {
-		before := f.nextKept()
-		for len(fetched) > 0 && fetched[0].Position.Offset < before {
-			f.hand(fetched[0], hand)
-			fetched = fetched[1:]
-		}
+// merge hands over what was fetched and what came meanwhile, each at its place. What is
+// not kept goes before the kept message that came after it. all is false where some of it
+// has to wait on: for messages before it that were not read.
+func (f *feed) merge(read *Range, hand Receiver) (all bool) {
+	fetched := read.Messages
+	for all = true; all && len(f.waiting) > 0; {
 		w := f.waiting[0]
-		switch kept := w.Position.Offset > 0; {
-		case kept && w.Position.Epoch != f.at.Epoch: // its epoch is over: what is left of it was fetched
-		case kept && w.Position.Offset > max(reach, f.at.Offset)+1:
-			return
-		case !kept || w.Position.Offset > f.at.Offset:
-			f.hand(w, hand)
+		kept, place := w.Position.Offset > 0, f.place(w)
+		switch {
+		case kept && w.Position.Epoch != f.at.Epoch:
+			// Its epoch is over, and what is left of it was read; unless it came later.
+			all = f.before > 0
+		case place > max(read.Reached, f.at.Offset)+1 && (place < math.MaxUint64 || read.More):
+			all = false
+		default:
+			for len(fetched) > 0 && fetched[0].Position.Offset < place {
+				f.hand(fetched[0], hand)
+				fetched = fetched[1:]
+			}
+			if !kept || place > f.at.Offset {
+				f.hand(w, hand)
+			}
 			fetched = beyond(fetched, f.at.Offset)
 		}
-		f.shift()
+		if all {
+			f.shift()
+		}
 	}
 	for _, m := range fetched {
 		f.hand(m, hand)
 	}
+	return all
 }
 
-// nextKept is the offset of the first kept message that waits.
-func (f *feed) nextKept() uint64 {
+// place is the offset of the first kept message that waits, from w on.
+func (f *feed) place(w Message) uint64 {
+	if w.Position.Offset > 0 {
+		return w.Position.Offset
+	}
 	for _, w := range f.waiting {
 		if w.Position.Offset > 0 && w.Position.Epoch == f.at.Epoch {
 			return w.Position.Offset
@@ -221,24 +281,10 @@ func beyond(messages []Message, offset uint64) []Message {
 
 func (f *feed) shift() {
 	f.bytes -= len(f.waiting[0].Payload)
+	f.before = max(f.before-1, 0)
 	if f.waiting = f.waiting[1:]; len(f.waiting) == 0 {
 		f.waiting = nil
 	}
-}
-
-// resume goes on with what came meanwhile. false: something is missing again.
-func (f *feed) resume(hand Receiver) bool {
-	for len(f.waiting) > 0 {
-		switch w := f.waiting[0]; {
-		case f.next(w):
-			f.hand(w, hand)
-		case !f.had(w):
-			return false
-		}
-		f.shift()
-	}
-	f.state = live
-	return true
 }
 
 // setKeep takes what the latest subscription says, if it says anything.
@@ -252,21 +298,14 @@ func (f *feed) setKeep(keep Retention, hand Receiver) {
 }
 
 // believed is where the stream is for all that the feed knows, and how long its record
-// is to live; 0: somebody else's rule says.
-func (f *feed) believed() (life time.Duration, position string) {
+// is to live; 0: somebody else's rule says. false: nobody is subscribed any more.
+func (f *feed) believed() (life time.Duration, position string, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.keep.Keeps() {
 		life = f.keep.recordLife()
 	}
-	return life, f.at.Epoch + " " + offsetText(f.at.Offset)
-}
-
-// position is what was handed over, and how old messages may be.
-func (f *feed) position() (at Position, age time.Duration) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.at, f.keep.Age
+	return life, f.at.Epoch + " " + offsetText(f.at.Offset), f.state != gone
 }
 
 // ageTail lets go of the tail of a stream that is silent.

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -10,10 +11,15 @@ import (
 // settle hands out what Redis answered.
 func (w *work) settle(s *streams) {
 	for _, t := range w.touches {
-		s.touched(t)
+		if t.cmd != nil {
+			s.touched(t)
+		}
 	}
 	for i, f := range w.fetches {
-		s.fetched(f, w.fetched[i])
+		s.settled(f.feed)
+		if w.fetched[i] != nil {
+			s.fetched(f, w.fetched[i])
+		}
 	}
 	for _, g := range w.reads {
 		s.answerReads(g)
@@ -21,10 +27,10 @@ func (w *work) settle(s *streams) {
 }
 
 // touched takes what touchScript says of some feeds.
-func (s *streams) touched(t touch) {
+func (s *streams) touched(t *touch) {
 	reply, err := t.cmd.Slice()
 	if err != nil || len(reply) == 0 {
-		s.refused("stream", err)
+		s.refused(err)
 		s.due = append(s.due, t.feeds...)
 		return
 	}
@@ -38,6 +44,7 @@ func (s *streams) touched(t touch) {
 		current := Position{parseOffset(text(reply, i+2)), text(reply, i+1)}
 		if current.Epoch == "" {
 			s.link.wrongType(s.link.keys.record(f.topic))
+			s.due = append(s.due, f) // until it is removed
 			continue
 		}
 		if f.compare(current, s.hand) {
@@ -55,25 +62,35 @@ func (l *link) wrongType(keys ...string) {
 		"key", "redis.prefix", "redis-keys", keys)
 }
 
-// refused logs what Redis answered to a reading.
-func (s *streams) refused(what string, err error) {
+// refused logs what Redis answered to a reading of what has these keys.
+func (s *streams) refused(err error, keys ...string) {
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		s.link.wrongType(keys...)
+		return
+	}
 	s.link.health.rate.Warn("redis refuses to read "+cause(err), "redis refuses to read a stream; it is tried again",
-		"key", "redis", "what", what, "err", fmt.Sprint(err))
+		"key", "redis", "redis-keys", keys, "err", fmt.Sprint(err))
+}
+
+// keysOf are the keys of a stream.
+func (s *streams) keysOf(topic string) []string {
+	return []string{s.link.keys.record(topic), s.link.keys.messages(topic)}
 }
 
 // fetched takes what was read for a feed.
 func (s *streams) fetched(f fetch, cmd *redis.Cmd) {
-	a, err := answerOf(cmd, f.feed.topic, f.need.from)
+	topic := f.feed.topic
+	a, err := answerOf(cmd, topic, f.need.from)
 	if err != nil {
-		s.refused(f.feed.topic, err)
-		s.again = append(s.again, f)
+		s.refused(err, s.keysOf(topic)...)
+		s.later(f)
 		return
 	}
 	next := f.feed.fetched(a, s.hand)
 	switch {
 	case !next.more:
 	case next == f.need: // nothing came of it, so that it has time
-		s.again = append(s.again, fetch{f.feed, next})
+		s.later(fetch{f.feed, next})
 	default:
 		s.fetch(f.feed, next)
 	}
@@ -88,37 +105,29 @@ func answerOf(cmd *redis.Cmd, topic string, asked uint64) (*answer, error) {
 }
 
 // answerReads gives all readings of a group the one answer. One that it does not reach
-// is read again.
+// is read again, with none of the others.
 func (s *streams) answerReads(g *group) {
-	if g.members[0].forget {
-		if err := g.cmd.Err(); err != nil {
-			g.settle(nil, unavailable(err))
-		} else {
-			g.settle(nil, nil)
-		}
-		return
-	}
-	least := g.members[0].after
+	topic, least := g.members[0].topic, g.members[0].after
 	for _, c := range g.members {
 		least = min(least, c.after)
 	}
-	a, err := answerOf(g.cmd, g.members[0].topic, least)
+	var a *answer
+	err := g.cmd.Err()
+	if err == nil && !g.members[0].forget {
+		a, err = answerOf(g.cmd, topic, least)
+	}
 	if err != nil {
-		s.refused(g.members[0].topic, err)
+		s.refused(err, s.keysOf(topic)...)
 		g.settle(nil, unavailable(err))
 		return
 	}
-	s.tune(a.now)
-	served := g.members[:0]
-	for _, c := range g.members {
-		if c.after > least && a.more && !a.reaches(c) {
-			if s.add(c) == nil {
-				continue
-			}
-		}
-		served = append(served, c)
+	if a != nil {
+		s.tune(a.now)
+		g.members = slices.DeleteFunc(g.members, func(c *reading) bool {
+			c.alone = c.after > least && a.more && !a.reaches(c)
+			return c.alone && s.add(c) == nil
+		})
 	}
-	g.members = served
 	g.settle(a, nil)
 }
 

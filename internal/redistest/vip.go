@@ -20,6 +20,7 @@ type VIP struct {
 	target string
 	open   map[net.Conn]struct{}
 	held   chan struct{} // closed: bytes pass
+	mute   bool          // what servers say is lost
 }
 
 // NewVIP starts one that ends with the test.
@@ -53,17 +54,48 @@ func (v *VIP) Hold() (release func()) {
 	return sync.OnceFunc(func() { close(held) })
 }
 
+// Mute loses what servers say from now on: commands arrive, and no answer does. hear cuts
+// all connections, and lets those to come be heard.
+func (v *VIP) Mute() (hear func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.mute = true
+	return sync.OnceFunc(func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.cutLocked()
+		v.mute = false
+	})
+}
+
+// Cut closes all connections.
+func (v *VIP) Cut() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.cutLocked()
+}
+
+func (v *VIP) cutLocked() {
+	for conn := range v.open {
+		_ = conn.Close()
+	}
+}
+
 // heldWriter writes when bytes pass.
 type heldWriter struct {
-	v  *VIP
-	to net.Conn
+	v      *VIP
+	to     net.Conn
+	server bool // the bytes are a server's
 }
 
 func (w heldWriter) Write(p []byte) (int, error) {
 	w.v.mu.Lock()
-	held := w.v.held
+	held, lost := w.v.held, w.v.mute && w.server
 	w.v.mu.Unlock()
 	<-held
+	if lost {
+		return len(p), nil
+	}
 	return w.to.Write(p)
 }
 
@@ -81,29 +113,25 @@ func (v *VIP) accept() {
 			_ = conn.Close()
 			continue
 		}
-		v.work.Go(func() { v.carry(conn, server) })
-		v.work.Go(func() { v.carry(server, conn) })
+		v.work.Go(func() { v.carry(heldWriter{v, conn, true}, server) })
+		v.work.Go(func() { v.carry(heldWriter{v, server, false}, conn) })
 	}
 }
 
 // carry copies one direction; its end is the end of both.
-func (v *VIP) carry(to, from net.Conn) {
+func (v *VIP) carry(w heldWriter, from net.Conn) {
 	v.mu.Lock()
-	v.open[to] = struct{}{}
+	v.open[w.to] = struct{}{}
 	v.mu.Unlock()
-	_, _ = io.Copy(heldWriter{v, to}, from)
-	_, _ = to.Close(), from.Close()
+	_, _ = io.Copy(w, from)
+	_, _ = w.to.Close(), from.Close()
 	v.mu.Lock()
-	delete(v.open, to)
+	delete(v.open, w.to)
 	v.mu.Unlock()
 }
 
 func (v *VIP) close() {
 	_ = v.listener.Close()
-	v.mu.Lock()
-	for conn := range v.open {
-		_ = conn.Close()
-	}
-	v.mu.Unlock()
+	v.Cut()
 	v.work.Wait()
 }
