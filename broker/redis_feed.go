@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,22 +22,31 @@ type feed struct {
 	keep  Retention
 	at    Position // what was handed over; without an epoch it is not known
 	state feedState
+	// past is how far it had come in epochs before, oldest first, at most maxForks: a Redis
+	// that is set back to one of them begins nothing anew.
+	past []Position
 	// waiting are messages that came while the position is read, or earlier ones are
 	// fetched. The first so many of them came before they were asked for.
 	waiting []Message
 	before  int
 	bytes   int
-	// skipped: since then kept messages came that do not wait. They are fetched.
-	skipped bool
-	tail    tail
-	told    bool          // the receiver was told where it begins
-	opened  chan struct{} // closed when it was
+	// partial: what was asked for is not all that is missing. Kept messages came since
+	// that do not wait, or some may have been missed.
+	partial bool
+	// doubted: messages may have been missed since a comparison was asked for.
+	doubted bool
+	// lag, if it is not 0, is where Redis and this feed were not both at the last comparison.
+	lag    uint64
+	tail   tail
+	told   bool          // the receiver was told where it begins
+	opened chan struct{} // closed when it was
 }
 
 type feedState uint8
 
 const (
 	live   feedState = iota
+	unsure           // messages may be missing: Redis is asked where the stream is
 	behind           // messages are missing, and asked for
 	gone             // nobody is subscribed any more
 )
@@ -61,7 +69,9 @@ func (f *feed) take(m Message, hand Receiver) (missing, dropped bool) {
 	case f.at.Epoch == "" && !kept:
 		return false, !f.wait(m)
 	case f.at.Epoch == "":
-		f.begin(Position{m.Position.Offset - 1, m.Position.Epoch}, hand)
+		f.at = Position{m.Position.Offset - 1, m.Position.Epoch}
+		f.open(hand)
+		f.flush(hand)
 	}
 	if f.state == live && f.next(m) {
 		f.hand(m, hand)
@@ -75,10 +85,8 @@ func (f *feed) take(m Message, hand Receiver) (missing, dropped bool) {
 	return missing, !f.wait(m)
 }
 
-// begin is for a position that was not known.
-func (f *feed) begin(at Position, hand Receiver) {
-	f.at = at
-	f.open(hand)
+// flush hands over what waits and is not kept.
+func (f *feed) flush(hand Receiver) {
 	for len(f.waiting) > 0 {
 		m := f.waiting[0]
 		f.shift()
@@ -106,9 +114,9 @@ func (f *feed) hand(m Message, hand Receiver) {
 
 // wait keeps m until what is missing before it is there. false: it is lost.
 func (f *feed) wait(m Message) bool {
-	if f.skipped || len(f.waiting) >= maxWaitingMessages || f.bytes+len(m.Payload) > maxWaitingBytes {
+	if len(f.waiting) >= maxWaitingMessages || f.bytes+len(m.Payload) > maxWaitingBytes {
 		kept := m.Position.Offset > 0
-		f.skipped = f.skipped || kept
+		f.partial = f.partial || kept
 		return kept
 	}
 	f.waiting = append(f.waiting, m)
@@ -127,164 +135,74 @@ func (f *feed) open(hand Receiver) {
 	close(f.opened)
 }
 
-// compare takes what Redis says of the stream. It says whether messages are missing.
-func (f *feed) compare(current Position, hand Receiver) (missing bool) {
+// doubt is called when messages may have been missed: those to come wait until a
+// comparison tells. A reader must not be given the tail any more.
+func (f *feed) doubt() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tail, f.doubted, f.partial = tail{}, true, f.state == behind
+	if f.state == live && f.at.Epoch != "" {
+		f.state = unsure
+	}
+}
+
+// compare takes what Redis says of the stream; nil: it is where this feed was when it was
+// asked for. missing: messages are, and have to be
+// fetched; again: they may be, if a comparison after a while still finds a difference.
+func (f *feed) compare(current *record, hand Receiver) (missing, again bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	lag := f.lag
+	f.lag = 0
+	switch {
+	case f.state == gone || current == nil && f.state == live:
+		return false, false
+	case f.at.Epoch == "":
+		f.at = current.Position
+		f.remember(current)
+		f.open(hand)
+		if f.doubted { // the next one tells
+			f.state = unsure
+			return false, false
+		}
+		f.flush(hand)
+		return false, false
+	case f.state == unsure && f.doubted: // the next one tells
+		return false, false
+	case f.state == unsure && (current == nil || current.Position == f.at):
+		return !f.goOn(hand), false
+	case f.state != live || current.Epoch != f.at.Epoch: // it is clear what to do
+	case current.Offset == f.at.Offset || lag > 0 && min(current.Offset, f.at.Offset) >= lag:
+		return false, false
+	case lag == 0: // perhaps messages are on their way
+		f.lag = max(current.Offset, f.at.Offset)
+		return false, true
+	}
+	f.state = behind
+	return true, false
+}
+
+// goOn hands over what waits, as nothing before it is missing. false: something is.
+func (f *feed) goOn(hand Receiver) bool {
+	f.before = 0
+	if f.state = behind; f.merge(&Range{Reached: f.at.Offset}, hand) && !f.partial {
+		f.state = live
+	}
+	return f.state == live
+}
+
+// release is for a Redis that does not say where the stream is: what waits for that is
+// handed over, as far as it can be. It says whether messages are missing.
+func (f *feed) release(hand Receiver) (missing bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case f.state == gone:
-		return false
+	case f.state == unsure:
+		return !f.goOn(hand)
 	case f.state == live && f.at.Epoch == "":
-		f.begin(current, hand)
-		return false
-	case f.state == live && current == f.at:
-		return false
+		f.flush(hand)
 	}
-	f.state = behind
-	return true
-}
-
-// need is what a feed lacks to go on.
-type need struct {
-	more bool   // messages after an offset
-	from uint64 // that offset
-	// fork, if it has an epoch, is a position that its epoch ended before: that must be
-	// noted first.
-	fork Position
-}
-
-// wants is what a feed that is behind needs first.
-func (f *feed) wants() need {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return need{more: f.state == behind, from: f.at.Offset}
-}
-
-// ask is called when messages are asked for. It says what was handed over, and how old
-// messages may be; false: nothing is to be asked.
-func (f *feed) ask() (age time.Duration, ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.before, f.skipped = len(f.waiting), false
-	return f.keep.Age, f.state == behind
-}
-
-// fetched takes what was read, and says what is still missing.
-func (f *feed) fetched(a *answer, hand Receiver) need {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.state != behind {
-		return need{}
-	}
-	if !a.exists { // the record went away after it was made sure of
-		return need{more: true, from: f.at.Offset}
-	}
-	from, _ := a.resume(f.at)
-	if fork := f.beyond(a); fork != (Position{}) || from < a.asked {
-		return need{more: true, from: from, fork: fork}
-	}
-	_, whole := a.after(f.at)
-	read := a.since(from)
-	f.at = Position{from, a.Epoch}
-	if !whole || read.Gap {
-		f.lose(&read, hand)
-	}
-	all := f.merge(&read, hand)
-	f.at.Offset = max(f.at.Offset, read.Reached)
-	if !all || read.More || f.skipped {
-		return need{more: true, from: f.at.Offset}
-	}
-	f.state = live
-	return need{}
-}
-
-// beyond is a position of what came to this node before it asked, whose epoch ended before
-// it without a note that messages were lost.
-func (f *feed) beyond(a *answer) Position {
-	if _, told := a.resume(f.at); !told {
-		return f.at
-	}
-	for _, w := range f.waiting[:f.before] {
-		if _, told := a.resume(w.Position); w.Position.Offset > 0 && !told {
-			return w.Position
-		}
-	}
-	return Position{}
-}
-
-// lose tells the receiver that messages are lost for good, if it asked for a stream.
-func (f *feed) lose(read *Range, hand Receiver) {
-	f.at.Offset = read.Reached
-	if len(read.Messages) > 0 {
-		f.at.Offset = read.Messages[0].Position.Offset - 1
-	}
-	f.tail = tail{}
-	if f.told {
-		hand(Message{Topic: f.topic, Kind: Lost, Position: f.at})
-	}
-}
-
-// merge hands over what was fetched and what came meanwhile, each at its place. What is
-// not kept goes before the kept message that came after it. all is false where some of it
-// has to wait on: for messages before it that were not read.
-func (f *feed) merge(read *Range, hand Receiver) (all bool) {
-	fetched := read.Messages
-	for all = true; all && len(f.waiting) > 0; {
-		w := f.waiting[0]
-		kept, place := w.Position.Offset > 0, f.place(w)
-		switch {
-		case kept && w.Position.Epoch != f.at.Epoch:
-			// Its epoch is over, and what is left of it was read; unless it came later.
-			all = f.before > 0
-		case place > max(read.Reached, f.at.Offset)+1 && (place < math.MaxUint64 || read.More):
-			all = false
-		default:
-			for len(fetched) > 0 && fetched[0].Position.Offset < place {
-				f.hand(fetched[0], hand)
-				fetched = fetched[1:]
-			}
-			if !kept || place > f.at.Offset {
-				f.hand(w, hand)
-			}
-			fetched = beyond(fetched, f.at.Offset)
-		}
-		if all {
-			f.shift()
-		}
-	}
-	for _, m := range fetched {
-		f.hand(m, hand)
-	}
-	return all
-}
-
-// place is the offset of the first kept message that waits, from w on.
-func (f *feed) place(w Message) uint64 {
-	if w.Position.Offset > 0 {
-		return w.Position.Offset
-	}
-	for _, w := range f.waiting {
-		if w.Position.Offset > 0 && w.Position.Epoch == f.at.Epoch {
-			return w.Position.Offset
-		}
-	}
-	return math.MaxUint64
-}
-
-// beyond are the messages after an offset.
-func beyond(messages []Message, offset uint64) []Message {
-	for len(messages) > 0 && messages[0].Position.Offset <= offset {
-		messages = messages[1:]
-	}
-	return messages
-}
-
-func (f *feed) shift() {
-	f.bytes -= len(f.waiting[0].Payload)
-	f.before = max(f.before-1, 0)
-	if f.waiting = f.waiting[1:]; len(f.waiting) == 0 {
-		f.waiting = nil
-	}
+	return false
 }
 
 // setKeep takes what the latest subscription says, if it says anything.
@@ -297,11 +215,12 @@ func (f *feed) setKeep(keep Retention, hand Receiver) {
 	}
 }
 
-// believed is where the stream is for all that the feed knows, and how long its record
+// believed is for a comparison: where the stream is for all that the feed knows, and how long its record
 // is to live; 0: somebody else's rule says. false: nobody is subscribed any more.
 func (f *feed) believed() (life time.Duration, position string, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.doubted = false
 	if f.keep.Keeps() {
 		life = f.keep.recordLife()
 	}

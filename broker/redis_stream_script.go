@@ -12,9 +12,10 @@ import (
 // that wrote last, f the forks, d the offset up to which messages were deleted on
 // purpose, w when the oldest message may be past its age (Redis' clock, in ms).
 //
-// The messages are a Redis stream with ids OFFSET-TIME (in ms) and the fields p, the
-// payload, and x, when the message ends, if it has a TTL. Offsets go on over a fork, so
-// that ids only grow.
+// The messages are a Redis stream with ids OFFSET-LEFT and the fields p, the payload, and x,
+// when the message ends, if it has a TTL. LEFT is 2^53 less the time in ms: a later message
+// at the same offset would have a smaller id, which Redis refuses. Offsets go on over a
+// fork, so that ids only grow.
 //
 // Every script that changes a stream makes both agree: a record without messages gets
 // none back, and messages without their record, or newer than it, are removed.
@@ -22,6 +23,9 @@ import (
 // streamMark begins what the broker itself puts before a kept message in pub/sub:
 // EPOCH, OFFSET, TIME, END (0: none), each followed by a space.
 const streamMark = 0xf5
+
+// clockEnd is the time that ids of messages count down to, in Unix milliseconds.
+const clockEnd = 1 << 53
 
 // forgetMark, at the place of an epoch, says that messages were deleted on purpose.
 const forgetMark = "-"
@@ -35,7 +39,7 @@ const (
 
 // Numbers that Lua does not count exactly are not ours.
 var streamPrelude = fmt.Sprintf(`
-local maxforks, opened, entries = %d, %d, %d
+local maxforks, opened, entries, clockend = %d, %d, %d, %d
 local function number(n) return string.format('%%.0f', n) end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -53,8 +57,8 @@ local function ended(forks, epoch, offset, mark)
   return table.concat(kept, ',')
 end
 local function parts(entry)
-  local offset, time = string.match(entry[1], '^(%%d+)-(%%d+)$')
-  return tonumber(offset), tonumber(time)
+  local offset, left = string.match(entry[1], '^(%%d+)-(%%d+)$')
+  return tonumber(offset), clockend - tonumber(left)
 end
 local function first_young(messages, low, high, age)
   local stop, middle = high + 1, low
@@ -67,7 +71,7 @@ local function first_young(messages, low, high, age)
   end
   return low
 end
-`, maxForks, openedKept.Milliseconds(), entriesAtOnce)
+`, maxForks, openedKept.Milliseconds(), entriesAtOnce, clockEnd)
 
 // keepSource publishes a message and keeps it, in one step.
 //
@@ -100,7 +104,7 @@ local function begin()
   epoch, offset, due, fields = ARGV[3], 0, now + age, {'e', ARGV[3], 's', ARGV[1], 'w', number(now + age)}
 end
 local function add()
-  local id = number(offset + 1) .. '-' .. number(now)
+  local id = number(offset + 1) .. '-' .. number(clockend - now)
   if ARGV[7] == '0' then
     return redis.pcall('XADD', messages, 'MAXLEN', ARGV[4], id, 'p', ARGV[9])
   end

@@ -159,7 +159,7 @@ func (s *streams) message(topic, payload string) {
 // connection: earlier ones may be missed.
 func (s *streams) subscribed(topic string) {
 	if f := s.feeds.get(topic); f != nil {
-		f.forget()
+		f.doubt()
 		s.compare(f)
 	}
 }

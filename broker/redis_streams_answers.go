@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -31,26 +32,46 @@ func (s *streams) touched(t *touch) {
 	reply, err := t.cmd.Slice()
 	if err != nil || len(reply) == 0 {
 		s.refused(err)
-		s.due = append(s.due, t.feeds...)
+		s.release(t.feeds...)
 		return
 	}
 	s.tune(parseMillis(text(reply, 0)))
-	for i := 1; i+3 < len(reply); i += 4 {
-		number, _ := reply[i].(int64)
-		if number < 1 || int(number) > len(t.feeds) {
-			continue
+	reply = reply[1:]
+	for i, f := range t.feeds {
+		var current *record
+		if len(reply) >= 4 && text(reply, 0) == strconv.Itoa(i+1) {
+			current = &record{Position: Position{parseOffset(text(reply, 2)), text(reply, 1)}, forks: parseForks(text(reply, 3))}
+			reply = reply[4:]
 		}
-		f := t.feeds[number-1]
-		current := Position{parseOffset(text(reply, i+2)), text(reply, i+1)}
-		if current.Epoch == "" {
-			s.link.wrongType(s.link.keys.record(f.topic))
-			s.due = append(s.due, f) // until it is removed
-			continue
-		}
-		if f.compare(current, s.hand) {
+		s.compared(f, current)
+	}
+}
+
+// compared takes what Redis says of a feed's stream; nil: it is where it was believed to be.
+func (s *streams) compared(f *feed, current *record) {
+	if current != nil && current.Epoch == "" {
+		s.link.wrongType(s.link.keys.record(f.topic))
+		s.release(f) // until it is removed
+		return
+	}
+	missing, again := f.compare(current, s.hand)
+	if missing {
+		s.fetch(f, f.wants())
+	}
+	if again {
+		s.due = append(s.due, f)
+	}
+}
+
+// release has feeds go on that Redis does not say the position of. They are compared with
+// the next round.
+func (s *streams) release(feeds ...*feed) {
+	for _, f := range feeds {
+		if f.release(s.hand) {
 			s.fetch(f, f.wants())
 		}
 	}
+	s.due = append(s.due, feeds...)
 }
 
 // tune notes how far Redis' clock is from ours.
