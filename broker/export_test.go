@@ -15,3 +15,22 @@ func SeatsKeys(prefix, user string) (nodes, seats string) {
 func ChannelKey(prefix string, database int, topic string) string {
 	return newKeys(prefix, database).channel(topic)
 }
+
+// RecordKey, MessagesKey and SeenKey are where a stream and what is known of an id lie.
+func RecordKey(prefix, topic string) string { return newKeys(prefix, 0).record(topic) }
+
+// MessagesKey is what RecordKey says.
+func MessagesKey(prefix, topic string) string { return newKeys(prefix, 0).messages(topic) }
+
+// SeenKey is what RecordKey says.
+func SeenKey(prefix, topic, id string) string { return newKeys(prefix, 0).seen(topic, id) }
+
+// Feeds is how many streams a node holds.
+func (b *Redis) Feeds() int64 { return b.streams.feeds.count.Load() }
+
+// Waits is how many feeds wait for their turn to be compared, or fetched.
+func (b *Redis) Waits() int {
+	b.streams.mu.Lock()
+	defer b.streams.mu.Unlock()
+	return len(b.streams.checks) + len(b.streams.fetches) + len(b.streams.again)
+}

@@ -19,20 +19,19 @@ type answer struct {
 
 // parseAnswer takes what readScript returned.
 func parseAnswer(topic string, asked uint64, reply []any) (*answer, error) {
-	a := &answer{asked: asked}
-	a.now = parseMillis(text(reply, 0))
+	if len(reply) != 1 && len(reply) < 6 {
+		return nil, fmt.Errorf("read a stream: %d values", len(reply))
+	}
+	a := &answer{asked: asked, now: parseMillis(text(reply, 0))}
 	if len(reply) == 1 {
 		return a, nil
-	}
-	if len(reply) < 6 {
-		return nil, fmt.Errorf("read a stream: %d values", len(reply))
 	}
 	a.exists = true
 	a.Epoch, a.Offset, a.forks = text(reply, 1), parseOffset(text(reply, 2)), parseForks(text(reply, 3))
 	a.forgotten, a.more = parseOffset(text(reply, 4)), text(reply, 5) == "1"
 	for i := 6; i+1 < len(reply); i += 2 {
-		offset, millis, _ := strings.Cut(text(reply, i), "-")
-		m := Message{Topic: topic, Position: Position{parseOffset(offset), a.Epoch}, Time: parseMillis(millis)}
+		offset, left, _ := strings.Cut(text(reply, i), "-")
+		m := Message{Topic: topic, Position: Position{parseOffset(offset), a.Epoch}, Time: clockEnd - parseMillis(left)}
 		if payload, ok := reply[i+1].(string); ok {
 			m.Payload = []byte(payload)
 		}

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,24 +12,41 @@ import (
 // message of the stream once and in order.
 type feed struct {
 	topic string
-	asked bool // to be compared, once; guarded by streams.mu
+
+	// Guarded by streams.mu.
+	asked    bool // to be compared, once
+	queued   bool // waits to be compared
+	fetching bool // waits to be fetched, or is
 
 	mu    sync.Mutex // guards all below; held while the receiver is called
 	keep  Retention
 	at    Position // what was handed over; without an epoch it is not known
 	state feedState
-	// waiting are messages that came while earlier ones are fetched.
+	// past is how far it had come in epochs before, oldest first, at most maxForks: a Redis
+	// that is set back to one of them begins nothing anew.
+	past []Position
+	// waiting are messages that came while the position is read, or earlier ones are
+	// fetched. The first so many of them came before they were asked for.
 	waiting []Message
+	before  int
 	bytes   int
-	tail    tail
-	told    bool          // the receiver was told where it begins
-	opened  chan struct{} // closed when it was
+	// partial: what was asked for is not all that is missing. Kept messages came since
+	// that do not wait, or some may have been missed.
+	partial bool
+	// doubted: messages may have been missed since a comparison was asked for.
+	doubted bool
+	// lag, if it is not 0, is where Redis and this feed were not both at the last comparison.
+	lag    uint64
+	tail   tail
+	told   bool          // the receiver was told where it begins
+	opened chan struct{} // closed when it was
 }
 
 type feedState uint8
 
 const (
 	live   feedState = iota
+	unsure           // messages may be missing: Redis is asked where the stream is
 	behind           // messages are missing, and asked for
 	gone             // nobody is subscribed any more
 )
@@ -47,12 +63,15 @@ const (
 func (f *feed) take(m Message, hand Receiver) (missing, dropped bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.state == gone {
+	switch kept := m.Position.Offset > 0; {
+	case f.state == gone:
 		return false, false
-	}
-	if f.at.Epoch == "" && m.Position.Offset > 0 { // before the position was read
+	case f.at.Epoch == "" && !kept:
+		return false, !f.wait(m)
+	case f.at.Epoch == "":
 		f.at = Position{m.Position.Offset - 1, m.Position.Epoch}
 		f.open(hand)
+		f.flush(hand)
 	}
 	if f.state == live && f.next(m) {
 		f.hand(m, hand)
@@ -64,6 +83,15 @@ func (f *feed) take(m Message, hand Receiver) (missing, dropped bool) {
 	missing = f.state == live
 	f.state = behind
 	return missing, !f.wait(m)
+}
+
+// flush hands over what waits and is not kept.
+func (f *feed) flush(hand Receiver) {
+	for len(f.waiting) > 0 {
+		m := f.waiting[0]
+		f.shift()
+		hand(m)
+	}
 }
 
 // next says whether m is what comes next.
@@ -87,7 +115,9 @@ func (f *feed) hand(m Message, hand Receiver) {
 // wait keeps m until what is missing before it is there. false: it is lost.
 func (f *feed) wait(m Message) bool {
 	if len(f.waiting) >= maxWaitingMessages || f.bytes+len(m.Payload) > maxWaitingBytes {
-		return m.Position.Offset > 0 // it can be fetched
+		kept := m.Position.Offset > 0
+		f.partial = f.partial || kept
+		return kept
 	}
 	f.waiting = append(f.waiting, m)
 	f.bytes += len(m.Payload)
@@ -105,140 +135,74 @@ func (f *feed) open(hand Receiver) {
 	close(f.opened)
 }
 
-// compare takes what Redis says of the stream. It says whether messages are missing.
-func (f *feed) compare(current Position, hand Receiver) (missing bool) {
+// doubt is called when messages may have been missed: those to come wait until a
+// comparison tells. A reader must not be given the tail any more.
+func (f *feed) doubt() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.tail, f.doubted, f.partial = tail{}, true, f.state == behind
+	if f.state == live && f.at.Epoch != "" {
+		f.state = unsure
+	}
+}
+
+// compare takes what Redis says of the stream; nil: it is where this feed was when it was
+// asked for. missing: messages are, and have to be
+// fetched; again: they may be, if a comparison after a while still finds a difference.
+func (f *feed) compare(current *record, hand Receiver) (missing, again bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	lag := f.lag
+	f.lag = 0
 	switch {
-	case f.state != live:
-		return false
+	case f.state == gone || current == nil && f.state == live:
+		return false, false
 	case f.at.Epoch == "":
-		f.at = current
+		f.at = current.Position
+		f.remember(current)
 		f.open(hand)
-		return false
-	case current.Epoch == f.at.Epoch && current.Offset == f.at.Offset:
-		return false
+		if f.doubted { // the next one tells
+			f.state = unsure
+			return false, false
+		}
+		f.flush(hand)
+		return false, false
+	case f.state == unsure && f.doubted: // the next one tells
+		return false, false
+	case f.state == unsure && (current == nil || current.Position == f.at):
+		return !f.goOn(hand), false
+	case f.state != live || current.Epoch != f.at.Epoch: // it is clear what to do
+	case current.Offset == f.at.Offset || lag > 0 && min(current.Offset, f.at.Offset) >= lag:
+		return false, false
+	case lag == 0: // perhaps messages are on their way
+		f.lag = max(current.Offset, f.at.Offset)
+		return false, true
 	}
 	f.state = behind
-	return true
+	return true, false
 }
 
-// need is what a feed lacks to go on.
-type need struct {
-	more bool   // messages after an offset
-	from uint64 // that offset
-	fork bool   // and first a note that an epoch ended before what was handed over of it
-}
-
-// wants is what a feed that is behind needs first.
-func (f *feed) wants() need {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return need{more: f.state == behind, from: f.at.Offset}
-}
-
-// fetched takes what was read, and says what is still missing.
-func (f *feed) fetched(a *answer, hand Receiver) need {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.state != behind || !a.exists {
-		return need{}
+// goOn hands over what waits, as nothing before it is missing. false: something is.
+func (f *feed) goOn(hand Receiver) bool {
+	f.before = 0
+	if f.state = behind; f.merge(&Range{Reached: f.at.Offset}, hand) && !f.partial {
+		f.state = live
 	}
-	from, told := a.resume(f.at)
+	return f.state == live
+}
+
+// release is for a Redis that does not say where the stream is: what waits for that is
+// handed over, as far as it can be. It says whether messages are missing.
+func (f *feed) release(hand Receiver) (missing bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	switch {
-	case !told:
-		return need{more: true, from: from, fork: true}
-	case from < a.asked:
-		return need{more: true, from: from}
+	case f.state == unsure:
+		return !f.goOn(hand)
+	case f.state == live && f.at.Epoch == "":
+		f.flush(hand)
 	}
-	_, whole := a.after(f.at)
-	read := a.since(from)
-	f.at = Position{from, a.Epoch}
-	if !whole || read.Gap {
-		f.lose(a, &read, hand)
-	}
-	f.merge(read.Messages, read.Reached, hand)
-	f.at.Offset = max(f.at.Offset, read.Reached)
-	if read.More || !f.resume(hand) {
-		return need{more: true, from: f.at.Offset}
-	}
-	return need{}
-}
-
-// lose tells the receiver that messages are lost for good.
-func (f *feed) lose(a *answer, read *Range, hand Receiver) {
-	f.at.Offset = a.Offset
-	if len(read.Messages) > 0 {
-		f.at.Offset = read.Messages[0].Position.Offset - 1
-	}
-	f.tail = tail{}
-	hand(Message{Topic: f.topic, Kind: Lost, Position: f.at})
-}
-
-// merge hands over what was fetched, which is all there is up to reach, and what came
-// meanwhile, each at its place. What is not kept goes before the kept message that
-// came after it. What came, and is farther than one beyond reach, waits on.
-func (f *feed) merge(fetched []Message, reach uint64, hand Receiver) {
-	for len(f.waiting) > 0 {
-		before := f.nextKept()
-		for len(fetched) > 0 && fetched[0].Position.Offset < before {
-			f.hand(fetched[0], hand)
-			fetched = fetched[1:]
-		}
-		w := f.waiting[0]
-		switch kept := w.Position.Offset > 0; {
-		case kept && w.Position.Epoch != f.at.Epoch: // its epoch is over: what is left of it was fetched
-		case kept && w.Position.Offset > max(reach, f.at.Offset)+1:
-			return
-		case !kept || w.Position.Offset > f.at.Offset:
-			f.hand(w, hand)
-			fetched = beyond(fetched, f.at.Offset)
-		}
-		f.shift()
-	}
-	for _, m := range fetched {
-		f.hand(m, hand)
-	}
-}
-
-// nextKept is the offset of the first kept message that waits.
-func (f *feed) nextKept() uint64 {
-	for _, w := range f.waiting {
-		if w.Position.Offset > 0 && w.Position.Epoch == f.at.Epoch {
-			return w.Position.Offset
-		}
-	}
-	return math.MaxUint64
-}
-
-// beyond are the messages after an offset.
-func beyond(messages []Message, offset uint64) []Message {
-	for len(messages) > 0 && messages[0].Position.Offset <= offset {
-		messages = messages[1:]
-	}
-	return messages
-}
-
-func (f *feed) shift() {
-	f.bytes -= len(f.waiting[0].Payload)
-	if f.waiting = f.waiting[1:]; len(f.waiting) == 0 {
-		f.waiting = nil
-	}
-}
-
-// resume goes on with what came meanwhile. false: something is missing again.
-func (f *feed) resume(hand Receiver) bool {
-	for len(f.waiting) > 0 {
-		switch w := f.waiting[0]; {
-		case f.next(w):
-			f.hand(w, hand)
-		case !f.had(w):
-			return false
-		}
-		f.shift()
-	}
-	f.state = live
-	return true
+	return false
 }
 
 // setKeep takes what the latest subscription says, if it says anything.
@@ -251,22 +215,16 @@ func (f *feed) setKeep(keep Retention, hand Receiver) {
 	}
 }
 
-// believed is where the stream is for all that the feed knows, and how long its record
-// is to live; 0: somebody else's rule says.
-func (f *feed) believed() (life time.Duration, position string) {
+// believed is for a comparison: where the stream is for all that the feed knows, and how long its record
+// is to live; 0: somebody else's rule says. false: nobody is subscribed any more.
+func (f *feed) believed() (life time.Duration, position string, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.doubted = false
 	if f.keep.Keeps() {
 		life = f.keep.recordLife()
 	}
-	return life, f.at.Epoch + " " + offsetText(f.at.Offset)
-}
-
-// position is what was handed over, and how old messages may be.
-func (f *feed) position() (at Position, age time.Duration) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.at, f.keep.Age
+	return life, f.at.Epoch + " " + offsetText(f.at.Offset), f.state != gone
 }
 
 // ageTail lets go of the tail of a stream that is silent.

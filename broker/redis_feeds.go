@@ -38,12 +38,31 @@ func (t *feeds) add(topic string) *feed {
 	p := &t.parts[partitionOf(nameOf(topic))]
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f := p.m[topic]
-	if f == nil {
-		f = &feed{topic: topic, opened: make(chan struct{})}
-		p.m[topic] = f
-		t.count.Add(1)
+	if f := p.m[topic]; f != nil {
+		return f
 	}
+	return t.addLocked(p.m, topic, Position{})
+}
+
+// learn returns the feed that a kept message is for, but nil if its topic is not wanted. A
+// new one begins with the message.
+func (t *feeds) learn(m Message, wanted func(topic string) bool) *feed {
+	p := &t.parts[partitionOf(nameOf(m.Topic))]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f := p.m[m.Topic]; f != nil {
+		return f
+	}
+	if !wanted(m.Topic) {
+		return nil
+	}
+	return t.addLocked(p.m, m.Topic, Position{m.Position.Offset - 1, m.Position.Epoch})
+}
+
+func (t *feeds) addLocked(m map[string]*feed, topic string, at Position) *feed {
+	f := &feed{topic: topic, at: at, opened: make(chan struct{})}
+	m[topic] = f
+	t.count.Add(1)
 	return f
 }
 
@@ -55,12 +74,15 @@ func (t *feeds) remove(topics []string) {
 	for _, topic := range topics {
 		p := &t.parts[partitionOf(nameOf(topic))]
 		p.mu.Lock()
-		if f := p.m[topic]; f != nil {
+		f := p.m[topic]
+		if f != nil {
 			delete(p.m, topic)
 			t.count.Add(-1)
-			f.end()
 		}
 		p.mu.Unlock()
+		if f != nil {
+			f.end()
+		}
 	}
 }
 

@@ -29,6 +29,10 @@ type link struct {
 	guard  *guard.Guard
 	// policy is how Redis evicts, once that was warned of.
 	policy atomic.Pointer[string]
+	// server is the name of the server that was connected to last, and era counts when
+	// connections to it were given up.
+	server atomic.Pointer[string]
+	era    atomic.Int64
 
 	options *redis.Options
 	cancel  context.CancelFunc
@@ -91,6 +95,7 @@ func (l *link) onLeave(f func()) { l.leaving = append(l.leaving, f) }
 
 // leave gives up the connections to a server that must not be used.
 func (l *link) leave(why error) {
+	l.era.Add(1)
 	l.health.fall(why)
 	for _, f := range l.leaving {
 		f()

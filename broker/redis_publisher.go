@@ -20,15 +20,14 @@ const (
 // sixth of a round trip each, and keeps every topic's order.
 type publisher struct {
 	link *link
+	line line // of the loop only
 
 	mu     sync.Mutex // guards all below
 	queue  []*entry
 	closed bool
 	wake   chan struct{}
 
-	// Of the loop only.
-	conn   *connection // nil: to be made
-	proven time.Time   // when a write was taken
+	proven time.Time // when a write was taken; of the loop only
 }
 
 // entry is one publication on its way. Its caller may have given up.
@@ -45,7 +44,9 @@ type call struct {
 	done    chan struct{}
 }
 
-func newPublisher(l *link) *publisher { return &publisher{link: l, wake: make(chan struct{}, 1)} }
+func newPublisher(l *link) *publisher {
+	return &publisher{link: l, line: line{link: l, scripts: []string{onceSource, keepSource}}, wake: make(chan struct{}, 1)}
+}
 
 func (p *publisher) waiting() int {
 	p.mu.Lock()
@@ -124,6 +125,7 @@ func (c *call) giveUp() bool {
 
 // publish is Broker.Publish, also while Redis is believed to be away.
 func (p *publisher) publish(ctx context.Context, batch []Publication) {
+	fail(batch, nil) // of an earlier try
 	c := &call{left: len(batch), done: make(chan struct{})}
 	entries := make([]*entry, len(batch))
 	for i := range batch {

@@ -33,19 +33,10 @@ func (p *publisher) run() {
 	}
 }
 
-// hangUp has the publisher's next command go out on a new connection.
+// hangUp has the publisher's next command go out on a new connection, with a write.
 func (p *publisher) hangUp() {
-	if p.conn != nil {
-		_ = p.conn.Close()
-	}
-	p.conn, p.proven = nil, time.Time{}
-}
-
-func (p *publisher) connect() (err error) {
-	if p.conn == nil {
-		p.conn, err = p.link.open(p.link.ctx, onceSource, keepSource)
-	}
-	return err
+	p.line.hangUp()
+	p.proven = time.Time{}
 }
 
 func (p *publisher) refuseRest() {
@@ -75,20 +66,21 @@ var once = redis.NewScript(onceSource)
 // send publishes entries in one round trip, and a write with them if the last is
 // some time ago: that a PUBLISH is answered does not say that it went anywhere.
 func (p *publisher) send(entries []*entry) {
-	if err := p.connect(); err != nil {
+	cmds := make([]*redis.Cmd, len(entries))
+	var proof *redis.StatusCmd
+	before := p.line.conn
+	_, err := p.line.exchange(p.link.ctx, func(pipe redis.Pipeliner) {
+		if proof = nil; p.line.conn != before || time.Since(p.proven) >= proveEvery {
+			proof = p.link.prove(p.link.ctx, pipe)
+		}
+		for i, e := range entries {
+			cmds[i] = p.command(pipe, e, false)
+		}
+	})
+	if err != nil {
 		settle(entries, err)
 		return
 	}
-	pipe := p.conn.Pipeline()
-	var proof *redis.StatusCmd
-	if time.Since(p.proven) >= proveEvery {
-		proof = p.link.prove(p.link.ctx, pipe)
-	}
-	cmds := make([]*redis.Cmd, len(entries))
-	for i, e := range entries {
-		cmds[i] = p.command(pipe, e, false)
-	}
-	_, _ = pipe.Exec(p.link.ctx) // each command has its own error
 	p.repeat(entries, cmds)
 	wrong := p.proved(proof)
 	for i := 0; i < len(cmds) && wrong == nil; i++ {
@@ -98,7 +90,7 @@ func (p *publisher) send(entries []*entry) {
 	}
 	for i, e := range entries {
 		if redis.HasErrorPrefix(cmds[i].Err(), "WRONGTYPE") {
-			p.link.wrongType(p.link.keys.record(e.Topic), p.link.keys.messages(e.Topic))
+			p.link.wrongType(p.keysOf(e)...)
 		}
 		e.outcome(cmds[i], wrong)
 		e.call.settle()
@@ -171,10 +163,10 @@ func (p *publisher) repeat(entries []*entry, cmds []*redis.Cmd) {
 	if again == nil {
 		return
 	}
-	if err := p.link.greet(p.link.ctx, p.conn, []string{onceSource, keepSource}); err != nil {
+	if err := p.line.greet(p.link.ctx); err != nil {
 		return
 	}
-	pipe := p.conn.Pipeline()
+	pipe := p.line.conn.Pipeline()
 	for _, i := range again {
 		cmds[i] = p.command(pipe, entries[i], code(cmds[i]) == otherServer)
 	}
@@ -184,30 +176,41 @@ func (p *publisher) repeat(entries []*entry, cmds []*redis.Cmd) {
 // command is what publishes an entry. fork: a stream that another server wrote to last
 // begins a new epoch.
 func (p *publisher) command(to redis.Pipeliner, e *entry, fork bool) *redis.Cmd {
-	k := p.link.keys
-	channel := k.channel(e.Topic)
+	channel := p.link.keys.channel(e.Topic)
 	switch {
 	case e.Keep.Keeps():
 		return p.keep(to, e, channel, fork)
 	case e.ID == "":
 		return to.Do(p.link.ctx, "publish", channel, e.Payload)
 	}
-	return once.EvalSha(p.link.ctx, to, []string{k.seen(e.Topic, e.ID)},
+	return once.EvalSha(p.link.ctx, to, p.keysOf(e),
 		strconv.FormatUint(e.Digest, 16), DuplicateWindow.Milliseconds(), channel, e.Payload)
 }
 
 // keep is the command that publishes a message and keeps it.
 func (p *publisher) keep(to redis.Pipeliner, e *entry, channel string, fork bool) *redis.Cmd {
-	k := p.link.keys
-	names := append(make([]string, 0, 3), k.record(e.Topic), k.messages(e.Topic))
-	args := append(make([]any, 0, 11), p.conn.server, flag(fork), newEpoch(), e.Keep.Messages,
-		e.Keep.Age.Milliseconds(), e.Keep.recordLife().Milliseconds(), e.TTL.Milliseconds(), channel, e.Payload)
+	args := append(make([]any, 0, 11), p.line.conn.server, flag(fork), newEpoch(), e.Keep.Messages,
+		millis(e.Keep.Age), millis(e.Keep.recordLife()), millis(e.TTL), channel, e.Payload)
 	if e.ID != "" {
-		names = append(names, k.seen(e.Topic, e.ID))
 		args = append(args, strconv.FormatUint(e.Digest, 16), DuplicateWindow.Milliseconds())
 	}
-	return keepScript.EvalSha(p.link.ctx, to, names, args...)
+	return keepScript.EvalSha(p.link.ctx, to, p.keysOf(e), args...)
 }
+
+// keysOf are the keys that a script for an entry touches.
+func (p *publisher) keysOf(e *entry) []string {
+	k, names := p.link.keys, make([]string, 0, 3)
+	if e.Keep.Keeps() {
+		names = append(names, k.record(e.Topic), k.messages(e.Topic))
+	}
+	if e.ID != "" {
+		names = append(names, k.seen(e.Topic, e.ID))
+	}
+	return names
+}
+
+// millis are whole milliseconds; only nothing is none.
+func millis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
 
 // flag is a condition as scripts know it.
 func flag(set bool) string {

@@ -12,9 +12,10 @@ import (
 // that wrote last, f the forks, d the offset up to which messages were deleted on
 // purpose, w when the oldest message may be past its age (Redis' clock, in ms).
 //
-// The messages are a Redis stream with ids OFFSET-TIME (in ms) and the fields p, the
-// payload, and x, when the message ends, if it has a TTL. Offsets go on over a fork, so
-// that ids only grow.
+// The messages are a Redis stream with ids OFFSET-LEFT and the fields p, the payload, and x,
+// when the message ends, if it has a TTL. LEFT is 2^53 less the time in ms: a later message
+// at the same offset would have a smaller id, which Redis refuses. Offsets go on over a
+// fork, so that ids only grow.
 //
 // Every script that changes a stream makes both agree: a record without messages gets
 // none back, and messages without their record, or newer than it, are removed.
@@ -23,16 +24,31 @@ import (
 // EPOCH, OFFSET, TIME, END (0: none), each followed by a space.
 const streamMark = 0xf5
 
+// clockEnd is the time that ids of messages count down to, in Unix milliseconds.
+const clockEnd = 1 << 53
+
 // forgetMark, at the place of an epoch, says that messages were deleted on purpose.
 const forgetMark = "-"
 
-// The shebang makes Redis refuse whatever is in another slot than the KEYS, and write
-// nothing at all where it has no memory left.
-var streamPrelude = fmt.Sprintf(`#!lua
-local maxforks, opened, entries = %d, %d, %d
+// The shebang makes Redis refuse whatever is in another slot than the KEYS, and begin no
+// script where it has no memory left; those that free some, or need next to none, go on.
+const (
+	streamScript = "#!lua\n"
+	frugalScript = "#!lua flags=allow-oom\n"
+)
+
+// Numbers that Lua does not count exactly are not ours.
+var streamPrelude = fmt.Sprintf(`
+local maxforks, opened, entries, clockend = %d, %d, %d, %d
 local function number(n) return string.format('%%.0f', n) end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local function whole(text)
+  return text and #text < 16 and string.find(text, '^%%d+$') and tonumber(text) or nil
+end
+local function wrong(answer)
+  return type(answer) == 'table' and answer.err
+end
 local function ended(forks, epoch, offset, mark)
   local kept = {}
   for one in string.gmatch(forks or '', '[^,]+') do kept[#kept + 1] = one end
@@ -41,8 +57,8 @@ local function ended(forks, epoch, offset, mark)
   return table.concat(kept, ',')
 end
 local function parts(entry)
-  local offset, time = string.match(entry[1], '^(%%d+)-(%%d+)$')
-  return tonumber(offset), tonumber(time)
+  local offset, left = string.match(entry[1], '^(%%d+)-(%%d+)$')
+  return tonumber(offset), clockend - tonumber(left)
 end
 local function first_young(messages, low, high, age)
   local stop, middle = high + 1, low
@@ -55,7 +71,7 @@ local function first_young(messages, low, high, age)
   end
   return low
 end
-`, maxForks, openedKept.Milliseconds(), entriesAtOnce)
+`, maxForks, openedKept.Milliseconds(), entriesAtOnce, clockEnd)
 
 // keepSource publishes a message and keeps it, in one step.
 //
@@ -67,7 +83,7 @@ end
 //
 // It returns how many nodes got it, its offset and epoch. -1 instead of nodes is a
 // duplicate with its position, -2 a conflict, -3 a server of another name.
-var keepSource = streamPrelude + `
+var keepSource = streamScript + streamPrelude + `
 local record, messages, seen = KEYS[1], KEYS[2], KEYS[3]
 if seen then
   local known = redis.call('GET', seen)
@@ -79,24 +95,24 @@ if seen then
 end
 local age = tonumber(ARGV[5])
 local had = redis.call('HMGET', record, 'e', 'o', 's', 'w', 'f')
-local epoch, offset, due, fields = had[1], tonumber(had[2] or ''), tonumber(had[4] or ''), {}
+local epoch, offset, due, fields = had[1], whole(had[2]), whole(had[4]), {}
 local function begin()
+  local kept = redis.pcall('XLEN', messages)
+  if wrong(kept) then return kept end
   redis.call('DEL', record)
   redis.call('UNLINK', messages)
   epoch, offset, due, fields = ARGV[3], 0, now + age, {'e', ARGV[3], 's', ARGV[1], 'w', number(now + age)}
 end
 local function add()
-  local id = number(offset + 1) .. '-' .. number(now)
+  local id = number(offset + 1) .. '-' .. number(clockend - now)
   if ARGV[7] == '0' then
     return redis.pcall('XADD', messages, 'MAXLEN', ARGV[4], id, 'p', ARGV[9])
   end
   return redis.pcall('XADD', messages, 'MAXLEN', ARGV[4], id, 'p', ARGV[9], 'x', number(now + ARGV[7]))
 end
-local function wrong(answer)
-  return type(answer) == 'table' and answer.err
-end
 if not epoch or not offset then
-  begin()
+  local refused = begin()
+  if refused then return refused end
 elseif had[3] ~= ARGV[1] then
   if ARGV[2] == '' then return {-3} end
   fields = {'e', ARGV[3], 's', ARGV[1], 'f', ended(had[5], epoch, offset, '')}
@@ -104,7 +120,7 @@ elseif had[3] ~= ARGV[1] then
 end
 local added = add()
 if wrong(added) and string.find(added.err, 'equal or smaller', 1, true) then
-  begin()
+  if offset == 0 then redis.call('UNLINK', messages) else begin() end
   added = add()
 end
 if wrong(added) then return added end
@@ -136,20 +152,22 @@ return {redis.call('PUBLISH', ARGV[8], head .. ARGV[9]), number(offset), epoch}`
 //
 // It returns the time, and of each that differs its number, epoch, offset and forks. A key
 // of another type has no epoch.
-var touchSource = streamPrelude + `
+var touchSource = frugalScript + streamPrelude + `
 local out = {number(now)}
 for i, record in ipairs(KEYS) do
   local had = redis.pcall('HMGET', record, 'e', 'o', 'f')
-  if had.err then
+  local foreign = wrong(had)
+  if foreign then
     had = {'', '0', ''}
-  elseif not had[1] or not tonumber(had[2] or '') then
+  elseif not had[1] or not whole(had[2]) then
     had = {ARGV[2] .. i, '0', false}
     redis.call('DEL', record)
     redis.call('HSET', record, 'e', had[1], 'o', '0', 's', ARGV[1])
+    redis.call('PEXPIRE', record, opened)
   end
   local life = had[2] == '0' and opened or tonumber(ARGV[2 * i + 1])
-  if life > 0 and had[1] ~= '' then redis.call('PEXPIRE', record, life) end
-  if had[1] .. ' ' .. had[2] ~= ARGV[2 * i + 2] then
+  if life > 0 and not foreign then redis.call('PEXPIRE', record, life, 'GT') end
+  if foreign or had[1] .. ' ' .. had[2] ~= ARGV[2 * i + 2] then
     for _, v in ipairs({i, had[1], had[2], had[3] or ''}) do out[#out + 1] = v end
   end
 end
@@ -164,9 +182,9 @@ return out`
 // It returns the time, epoch, offset, forks, the offset deleted up to, and whether there
 // is more; then id and payload of each message, with false for the payload of one past
 // its TTL. What is too old is left out, and so are messages that the record does not know.
-var readSource = streamPrelude + `
+var readSource = frugalScript + streamPrelude + `
 local had = redis.call('HMGET', KEYS[1], 'e', 'o', 'f', 'd')
-local last = tonumber(had[2] or '')
+local last = whole(had[2])
 if not had[1] or not last then return {number(now)} end
 local after, most, room, age, of = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 if of > 0 then after = math.max(last - of, 0) end
@@ -176,8 +194,8 @@ while from <= last and more == 0 do
   local part = redis.call('XRANGE', KEYS[2], number(from), number(last), 'COUNT', 16)
   if #part == 0 then break end
   for _, entry in ipairs(part) do
-    local payload, ends = entry[2][2], entry[2][4]
-    local over = ends and now >= tonumber(ends)
+    local payload, ends = entry[2][2], tonumber(entry[2][4] or '')
+    local over = ends and now >= ends
     scanned = scanned + 1
     if count == most or scanned > entries or not over and bytes > 0 and bytes + #payload > room then
       more = 1
@@ -193,10 +211,10 @@ return out`
 
 // forgetSource deletes the messages of a stream and tells the nodes that hold it. ARGV[1]
 // is the pub/sub channel.
-var forgetSource = streamPrelude + `
+var forgetSource = frugalScript + streamPrelude + `
 local had = redis.call('HMGET', KEYS[1], 'e', 'o')
 redis.call('UNLINK', KEYS[2])
-if had[1] and tonumber(had[2] or '') then
+if had[1] and whole(had[2]) then
   redis.call('HSET', KEYS[1], 'd', had[2])
   redis.call('PUBLISH', ARGV[1], '\245- ' .. had[2] .. ' 0 0 ')
 end
@@ -206,9 +224,9 @@ return 1`
 // offset ARGV[2]. If the epoch ended before, or the stream does now, nobody may be told
 // that nothing is missing between: the fork is marked as lossy. ARGV[3] is the server,
 // ARGV[4] the name of an epoch that may have to begin.
-var forkSource = streamPrelude + `
+var forkSource = frugalScript + streamPrelude + `
 local had = redis.call('HMGET', KEYS[1], 'e', 'o', 'f')
-local last, seen = tonumber(had[2] or ''), tonumber(ARGV[2])
+local last, seen = whole(had[2]), tonumber(ARGV[2])
 if not had[1] or not last then return 0 end
 if had[1] == ARGV[1] then
   if last < seen then

@@ -28,14 +28,16 @@ type streams struct {
 	closed  bool
 	checks  []*feed // to compare with their records
 	fetches []fetch
+	again   []fetch // with the next round: they made no progress, or failed
 	reads   []*reading
 	wake    chan struct{}
 
 	// Of the loop only.
-	conn  *connection
+	line  line
 	round int     // the partition whose feeds are compared next
-	again []fetch // that made no progress, or failed
 	due   []*feed // whose comparison failed
+	under *work   // what is sent
+	most  int     // how many readings go out at once
 }
 
 // fetch is a feed that asks for messages.
@@ -53,6 +55,8 @@ type reading struct {
 	age    time.Duration
 	end    bool
 	forget bool
+	alone  bool        // others' answers did not reach it
+	left   atomic.Bool // nobody waits any more
 	done   chan struct{}
 	// Set before done is closed.
 	answer *answer
@@ -60,7 +64,8 @@ type reading struct {
 }
 
 func newStreams(l *link) *streams {
-	return &streams{link: l, feeds: newFeeds(), wake: make(chan struct{}, 1)}
+	scripts := []string{touchSource, readSource, forkSource, forgetSource}
+	return &streams{link: l, feeds: newFeeds(), line: line{link: l, scripts: scripts}, wake: make(chan struct{}, 1), most: readsAtOnce}
 }
 
 func (s *streams) wakeLocked() {
@@ -79,17 +84,40 @@ func (s *streams) compare(feeds ...*feed) {
 	defer s.mu.Unlock()
 	for _, f := range feeds {
 		f.asked = true
+		if !f.queued {
+			f.queued = true
+			s.checks = append(s.checks, f)
+		}
 	}
-	s.checks = append(s.checks, feeds...)
 	s.wakeLocked()
 }
 
-// fetch has what a feed needs fetched.
+// fetch has what a feed needs fetched, unless that is under way.
 func (s *streams) fetch(f *feed, n need) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fetches = append(s.fetches, fetch{f, n})
-	s.wakeLocked()
+	if !f.fetching {
+		f.fetching = true
+		s.fetches = append(s.fetches, fetch{f, n})
+		s.wakeLocked()
+	}
+}
+
+// settled is called when what was fetched for a feed is there, and may be too old at once.
+func (s *streams) settled(f *feed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.fetching = false
+}
+
+// later has a feed fetched with the next round.
+func (s *streams) later(f fetch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !f.feed.fetching {
+		f.feed.fetching = true
+		s.again = append(s.again, f)
+	}
 }
 
 // now is Redis' clock, in Unix milliseconds.
@@ -108,8 +136,10 @@ func (s *streams) message(topic, payload string) {
 			f.forget()
 		}
 		return
-	case kept && f == nil:
-		f = s.learn(topic)
+	case kept && f == nil: // another node's rule keeps it
+		if f = s.feeds.learn(m, s.wanted); f == nil {
+			return // it was left
+		}
 	case f == nil:
 		s.hand(m)
 		return
@@ -125,20 +155,11 @@ func (s *streams) message(topic, payload string) {
 	}
 }
 
-// learn makes a feed of a stream that another node's rule keeps.
-func (s *streams) learn(topic string) *feed {
-	f := s.feeds.add(topic)
-	if !s.wanted(topic) { // it was left before the feed was there
-		s.feeds.remove([]string{topic})
-	}
-	return f
-}
-
 // subscribed is called whenever a topic's messages begin to come, also those of a new
 // connection: earlier ones may be missed.
 func (s *streams) subscribed(topic string) {
 	if f := s.feeds.get(topic); f != nil {
-		f.forget()
+		f.doubt()
 		s.compare(f)
 	}
 }
@@ -244,6 +265,7 @@ func (s *streams) wait(ctx context.Context, c *reading) (*answer, error) {
 	if err := s.add(c); err != nil {
 		return nil, err
 	}
+	defer c.left.Store(true)
 	t := time.NewTimer(publishTimeout)
 	defer t.Stop()
 	select {
@@ -279,5 +301,5 @@ func (s *streams) refuseAll() {
 		c.err = ErrClosed
 		close(c.done)
 	}
-	s.reads, s.checks, s.fetches = nil, nil, nil
+	s.reads, s.checks, s.fetches, s.again = nil, nil, nil, nil
 }

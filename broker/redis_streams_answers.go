@@ -2,6 +2,8 @@ package broker
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -10,10 +12,15 @@ import (
 // settle hands out what Redis answered.
 func (w *work) settle(s *streams) {
 	for _, t := range w.touches {
-		s.touched(t)
+		if t.cmd != nil {
+			s.touched(t)
+		}
 	}
 	for i, f := range w.fetches {
-		s.fetched(f, w.fetched[i])
+		s.settled(f.feed)
+		if w.fetched[i] != nil {
+			s.fetched(f, w.fetched[i])
+		}
 	}
 	for _, g := range w.reads {
 		s.answerReads(g)
@@ -21,29 +28,50 @@ func (w *work) settle(s *streams) {
 }
 
 // touched takes what touchScript says of some feeds.
-func (s *streams) touched(t touch) {
+func (s *streams) touched(t *touch) {
 	reply, err := t.cmd.Slice()
 	if err != nil || len(reply) == 0 {
-		s.refused("stream", err)
-		s.due = append(s.due, t.feeds...)
+		s.refused(err)
+		s.release(t.feeds...)
 		return
 	}
 	s.tune(parseMillis(text(reply, 0)))
-	for i := 1; i+3 < len(reply); i += 4 {
-		number, _ := reply[i].(int64)
-		if number < 1 || int(number) > len(t.feeds) {
-			continue
+	reply = reply[1:]
+	for i, f := range t.feeds {
+		var current *record
+		if len(reply) >= 4 && text(reply, 0) == strconv.Itoa(i+1) {
+			current = &record{Position: Position{parseOffset(text(reply, 2)), text(reply, 1)}, forks: parseForks(text(reply, 3))}
+			reply = reply[4:]
 		}
-		f := t.feeds[number-1]
-		current := Position{parseOffset(text(reply, i+2)), text(reply, i+1)}
-		if current.Epoch == "" {
-			s.link.wrongType(s.link.keys.record(f.topic))
-			continue
-		}
-		if f.compare(current, s.hand) {
+		s.compared(f, current)
+	}
+}
+
+// compared takes what Redis says of a feed's stream; nil: it is where it was believed to be.
+func (s *streams) compared(f *feed, current *record) {
+	if current != nil && current.Epoch == "" {
+		s.link.wrongType(s.link.keys.record(f.topic))
+		s.release(f) // until it is removed
+		return
+	}
+	missing, again := f.compare(current, s.hand)
+	if missing {
+		s.fetch(f, f.wants())
+	}
+	if again {
+		s.due = append(s.due, f)
+	}
+}
+
+// release has feeds go on that Redis does not say the position of. They are compared with
+// the next round.
+func (s *streams) release(feeds ...*feed) {
+	for _, f := range feeds {
+		if f.release(s.hand) {
 			s.fetch(f, f.wants())
 		}
 	}
+	s.due = append(s.due, feeds...)
 }
 
 // tune notes how far Redis' clock is from ours.
@@ -55,25 +83,35 @@ func (l *link) wrongType(keys ...string) {
 		"key", "redis.prefix", "redis-keys", keys)
 }
 
-// refused logs what Redis answered to a reading.
-func (s *streams) refused(what string, err error) {
+// refused logs what Redis answered to a reading of what has these keys.
+func (s *streams) refused(err error, keys ...string) {
+	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+		s.link.wrongType(keys...)
+		return
+	}
 	s.link.health.rate.Warn("redis refuses to read "+cause(err), "redis refuses to read a stream; it is tried again",
-		"key", "redis", "what", what, "err", fmt.Sprint(err))
+		"key", "redis", "redis-keys", keys, "err", fmt.Sprint(err))
+}
+
+// keysOf are the keys of a stream.
+func (s *streams) keysOf(topic string) []string {
+	return []string{s.link.keys.record(topic), s.link.keys.messages(topic)}
 }
 
 // fetched takes what was read for a feed.
 func (s *streams) fetched(f fetch, cmd *redis.Cmd) {
-	a, err := answerOf(cmd, f.feed.topic, f.need.from)
+	topic := f.feed.topic
+	a, err := answerOf(cmd, topic, f.need.from)
 	if err != nil {
-		s.refused(f.feed.topic, err)
-		s.again = append(s.again, f)
+		s.refused(err, s.keysOf(topic)...)
+		s.later(f)
 		return
 	}
 	next := f.feed.fetched(a, s.hand)
 	switch {
 	case !next.more:
 	case next == f.need: // nothing came of it, so that it has time
-		s.again = append(s.again, fetch{f.feed, next})
+		s.later(fetch{f.feed, next})
 	default:
 		s.fetch(f.feed, next)
 	}
@@ -88,37 +126,29 @@ func answerOf(cmd *redis.Cmd, topic string, asked uint64) (*answer, error) {
 }
 
 // answerReads gives all readings of a group the one answer. One that it does not reach
-// is read again.
+// is read again, with none of the others.
 func (s *streams) answerReads(g *group) {
-	if g.members[0].forget {
-		if err := g.cmd.Err(); err != nil {
-			g.settle(nil, unavailable(err))
-		} else {
-			g.settle(nil, nil)
-		}
-		return
-	}
-	least := g.members[0].after
+	topic, least := g.members[0].topic, g.members[0].after
 	for _, c := range g.members {
 		least = min(least, c.after)
 	}
-	a, err := answerOf(g.cmd, g.members[0].topic, least)
+	var a *answer
+	err := g.cmd.Err()
+	if err == nil && !g.members[0].forget {
+		a, err = answerOf(g.cmd, topic, least)
+	}
 	if err != nil {
-		s.refused(g.members[0].topic, err)
+		s.refused(err, s.keysOf(topic)...)
 		g.settle(nil, unavailable(err))
 		return
 	}
-	s.tune(a.now)
-	served := g.members[:0]
-	for _, c := range g.members {
-		if c.after > least && a.more && !a.reaches(c) {
-			if s.add(c) == nil {
-				continue
-			}
-		}
-		served = append(served, c)
+	if a != nil {
+		s.tune(a.now)
+		g.members = slices.DeleteFunc(g.members, func(c *reading) bool {
+			c.alone = c.after > least && a.more && !a.reaches(c)
+			return c.alone && s.add(c) == nil
+		})
 	}
-	g.members = served
 	g.settle(a, nil)
 }
 

@@ -26,7 +26,11 @@ const (
 
 // run is the streams' goroutine.
 func (s *streams) run() {
-	defer s.hangUp()
+	defer s.line.hangUp()
+	if w := s.under; w != nil { // it panicked
+		w.reads = nil // their callers give up by themselves
+		s.failed(w, nil)
+	}
 	t := time.NewTicker(roundEvery)
 	defer t.Stop()
 	for {
@@ -44,26 +48,19 @@ func (s *streams) run() {
 	}
 }
 
-func (s *streams) hangUp() {
-	if s.conn != nil {
-		_ = s.conn.Close()
-		s.conn = nil
-	}
-}
-
 // nextRound has the feeds of the next partition compared, and tries again what failed.
 func (s *streams) nextRound() {
-	again, due := s.again, s.due
-	s.again, s.due = nil, nil
 	s.round = (s.round + 1) % partitions
 	feeds := s.feeds.of(s.round)
 	for _, f := range feeds {
 		f.ageTail()
 	}
-	s.compare(append(feeds, due...)...)
-	for _, f := range again {
-		s.fetch(f.feed, f.need)
-	}
+	s.compare(append(feeds, s.due...)...)
+	s.due = nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fetches = append(s.fetches, s.again...)
+	s.again = nil
 }
 
 // turn is one round trip's worth of work. It says whether there is more to do now.
@@ -72,46 +69,45 @@ func (s *streams) turn() (more bool) {
 	if w.empty() {
 		return false
 	}
+	s.under = w
 	ctx, cancel := context.WithTimeout(s.link.ctx, publishTimeout)
 	defer cancel()
-	if err := s.connect(ctx); err != nil {
+	err := s.exchange(ctx, w)
+	if err != nil {
+		s.line.hangUp()
+		s.most = 1 // perhaps there were more answers than time
 		s.failed(w, err)
-		return s.waiting()
+		return false
 	}
-	pipe := s.conn.Pipeline()
-	w.send(ctx, pipe, s)
-	cmds, err := pipe.Exec(ctx)
-	if needScripts(cmds) { // SCRIPT FLUSH: a new connection loads them
-		s.hangUp()
-		err = redis.ErrClosed
-	}
-	if err != nil && !answered(cmds) {
-		s.hangUp()
-		s.failed(w, err)
-		return s.waiting()
-	}
+	s.most = min(2*s.most, readsAtOnce)
 	w.settle(s)
+	s.under = nil
 	return s.waiting()
 }
 
-func (s *streams) connect(ctx context.Context) (err error) {
-	if s.conn == nil {
-		s.conn, err = s.link.open(ctx, touchSource, readSource, forkSource, forgetSource)
-	}
-	return err
-}
-
-// answered: Redis answered every command, be it with an error.
-func answered(cmds []redis.Cmder) bool {
-	for _, c := range cmds {
-		var answer redis.Error
-		if err := c.Err(); err != nil && !errors.As(err, &answer) || judge(c.Err()) == elsewhere {
-			return false
+// exchange sends work. An error says that not all of it was answered. What is sent twice
+// changes nothing the second time.
+func (s *streams) exchange(ctx context.Context, w *work) error {
+	fill := func(pipe redis.Pipeliner) { w.send(ctx, pipe, s) }
+	cmds, err := s.line.exchange(ctx, fill)
+	if err == nil && needScripts(cmds) {
+		if err = s.line.greet(ctx); err == nil {
+			cmds, err = s.line.exchange(ctx, fill)
 		}
 	}
-	return true
+	if err != nil {
+		return err
+	}
+	for _, c := range cmds {
+		var answer redis.Error
+		if err := c.Err(); err != nil && !errors.As(err, &answer) || judge(err) == elsewhere {
+			return err
+		}
+	}
+	return nil
 }
 
+// needScripts: Redis lost them meanwhile (SCRIPT FLUSH).
 func needScripts(cmds []redis.Cmder) bool {
 	for _, c := range cmds {
 		if redis.HasErrorPrefix(c.Err(), "NOSCRIPT") {
@@ -130,8 +126,16 @@ func (s *streams) waiting() bool {
 // failed is for work that got no answer. Callers are told; feeds are tried again with
 // the next round.
 func (s *streams) failed(w *work, err error) {
-	s.due = append(s.due, w.feeds...)
-	s.again = append(s.again, w.fetches...)
+	s.under = nil
+	for _, f := range w.feeds {
+		if _, _, ok := f.believed(); ok {
+			s.due = append(s.due, f)
+		}
+	}
+	for _, f := range w.fetches {
+		s.settled(f.feed)
+		s.later(f)
+	}
 	for _, g := range w.reads {
 		g.settle(nil, unavailable(err))
 	}
@@ -141,8 +145,8 @@ func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, 
 
 // work is what goes to Redis in one round trip.
 type work struct {
-	feeds   []*feed // to compare, in the order of touches
-	touches []touch
+	feeds   []*feed // to compare
+	touches []*touch
 	fetches []fetch
 	fetched []*redis.Cmd
 	reads   []*group
@@ -150,8 +154,10 @@ type work struct {
 
 // touch is one call of touchScript.
 type touch struct {
-	feeds []*feed
-	cmd   *redis.Cmd
+	feeds   []*feed
+	records []string
+	args    []any
+	cmd     *redis.Cmd
 }
 
 // group is readings of one topic that one answer may serve.
@@ -169,7 +175,10 @@ func (s *streams) take() *work {
 	w := &work{}
 	n := min(len(s.checks), entriesAtOnce*touchesAtOnce)
 	w.feeds, s.checks = s.checks[:n:n], s.checks[n:]
-	n = min(len(s.fetches), readsAtOnce)
+	for _, f := range w.feeds {
+		f.queued = false
+	}
+	n = min(len(s.fetches), s.most)
 	w.fetches, s.fetches = s.fetches[:n:n], s.fetches[n:]
 	s.takeReadsLocked(w)
 	return w
@@ -183,13 +192,20 @@ func (s *streams) takeReadsLocked(w *work) {
 		age   time.Duration
 		wish  bool
 		end   bool
+		from  uint64 // of one that goes alone
 	}
 	groups := map[key]*group{}
 	rest := s.reads[:0]
 	for _, c := range s.reads {
-		k := key{c.topic, c.last, c.age, c.forget, c.end}
+		if c.left.Load() {
+			continue
+		}
+		k := key{topic: c.topic, last: c.last, age: c.age, wish: c.forget, end: c.end}
+		if c.alone {
+			k.from = c.after
+		}
 		g := groups[k]
-		if g == nil && len(groups) < readsAtOnce {
+		if g == nil && len(groups) < s.most {
 			g = &group{}
 			groups[k] = g
 			w.reads = append(w.reads, g)
@@ -206,61 +222,80 @@ func (s *streams) takeReadsLocked(w *work) {
 
 // send adds the commands to a pipeline.
 func (w *work) send(ctx context.Context, pipe redis.Pipeliner, s *streams) {
-	byPartition := map[int][]*feed{}
-	for _, f := range w.feeds {
-		p := partitionOf(nameOf(f.topic))
-		if byPartition[p] = append(byPartition[p], f); len(byPartition[p]) == entriesAtOnce {
-			w.touch(ctx, pipe, s, byPartition[p])
-			delete(byPartition, p)
-		}
-	}
-	for _, feeds := range byPartition {
-		w.touch(ctx, pipe, s, feeds)
+	w.touches, w.fetched = nil, w.fetched[:0]
+	w.collect(s)
+	for _, t := range w.touches {
+		s.sendTouch(ctx, pipe, t)
 	}
 	for _, f := range w.fetches {
 		w.fetched = append(w.fetched, s.sendFetch(ctx, pipe, f))
 	}
 	for _, g := range w.reads {
-		after, limit := g.members[0].after, 0
-		for _, c := range g.members {
-			after, limit = min(after, c.after), max(limit, c.limit)
-		}
-		c := g.members[0]
-		switch {
-		case c.forget:
-			g.cmd = s.sendForget(ctx, pipe, c.topic)
-			continue
-		case c.end:
-			after, limit = maxOffset, 1
-		}
-		g.cmd = s.sendRead(ctx, pipe, c.topic, readArgs{after: after, limit: limit, age: c.age, last: c.last})
+		g.cmd = s.sendGroup(ctx, pipe, g)
 	}
 }
 
-func (w *work) touch(ctx context.Context, pipe redis.Pipeliner, s *streams, feeds []*feed) {
-	w.touches = append(w.touches, touch{feeds, s.sendTouch(ctx, pipe, feeds)})
+// collect puts the feeds to compare into calls, each of one partition.
+func (w *work) collect(s *streams) {
+	var open [partitions]*touch
+	for _, f := range w.feeds {
+		p := partitionOf(nameOf(f.topic))
+		if open[p] == nil || len(open[p].feeds) == entriesAtOnce {
+			open[p] = &touch{}
+			w.touches = append(w.touches, open[p])
+		}
+		open[p].add(f, s)
+	}
 }
 
-func (s *streams) sendTouch(ctx context.Context, pipe redis.Pipeliner, feeds []*feed) *redis.Cmd {
-	records := make([]string, len(feeds))
-	args := make([]any, 2, 2+2*len(feeds))
-	args[0], args[1] = s.conn.server, newEpoch()
-	for i, f := range feeds {
-		records[i] = s.link.keys.record(f.topic)
-		life, believed := f.believed()
-		args = append(args, life.Milliseconds(), believed)
+// add has a feed compared, unless nobody is subscribed any more.
+func (t *touch) add(f *feed, s *streams) {
+	life, position, ok := f.believed()
+	if !ok {
+		return
 	}
-	return touchScript.EvalSha(ctx, pipe, records, args...)
+	if t.args == nil {
+		t.args = append(t.args, s.line.conn.server, newEpoch())
+	}
+	t.feeds = append(t.feeds, f)
+	t.records = append(t.records, s.link.keys.record(f.topic))
+	t.args = append(t.args, life.Milliseconds(), position)
+}
+
+func (s *streams) sendTouch(ctx context.Context, pipe redis.Pipeliner, t *touch) {
+	if len(t.feeds) > 0 {
+		t.cmd = touchScript.EvalSha(ctx, pipe, t.records, t.args...)
+	}
+}
+
+func (s *streams) sendGroup(ctx context.Context, pipe redis.Pipeliner, g *group) *redis.Cmd {
+	c := g.members[0]
+	after, limit := c.after, 0
+	for _, c := range g.members {
+		after, limit = min(after, c.after), max(limit, c.limit)
+	}
+	switch {
+	case c.forget:
+		return s.sendForget(ctx, pipe, c.topic)
+	case c.end:
+		after, limit = maxOffset, 1
+	}
+	return s.sendRead(ctx, pipe, c.topic, readArgs{after: after, limit: limit, age: c.age, last: c.last})
 }
 
 // sendFetch reads for a feed, after its stream is sure to have a record, and the end of
-// its epoch is noted if it must be.
+// an epoch is noted if it must be. nil: nothing is missing any more.
 func (s *streams) sendFetch(ctx context.Context, pipe redis.Pipeliner, f fetch) *redis.Cmd {
+	age, ok := f.feed.ask()
+	if !ok {
+		return nil
+	}
 	topic := f.feed.topic
-	at, age := f.feed.position()
-	s.sendTouch(ctx, pipe, []*feed{f.feed})
-	if f.need.fork {
-		forkScript.EvalSha(ctx, pipe, []string{s.link.keys.record(topic)}, at.Epoch, offsetText(at.Offset), s.conn.server, newEpoch())
+	t := &touch{}
+	t.add(f.feed, s)
+	s.sendTouch(ctx, pipe, t)
+	if end := f.need.fork; end.Epoch != "" {
+		forkScript.EvalSha(ctx, pipe, []string{s.link.keys.record(topic)}, end.Epoch, offsetText(end.Offset), s.line.conn.server, newEpoch())
 	}
 	return s.sendRead(ctx, pipe, topic, readArgs{after: f.need.from, limit: MaxRead, age: age})
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -149,6 +150,11 @@ func (r *record) after(p Position) (offset uint64, ok bool) {
 		ok = r.forks[i].Epoch == p.Epoch && p.Offset <= r.forks[i].Offset
 	}
 	return p.Offset, ok && p.Offset >= r.forgotten
+}
+
+// knows says whether an epoch is the stream's, or was.
+func (r *record) knows(epoch string) bool {
+	return r.Epoch == epoch || slices.ContainsFunc(r.forks, func(f fork) bool { return f.Epoch == epoch })
 }
 
 // resume says after which offset somebody goes on who was given everything up to p as it

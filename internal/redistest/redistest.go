@@ -21,6 +21,7 @@ type Server struct {
 	// Addr is its host:port, the same after a restart.
 	Addr    string
 	cmd     *exec.Cmd
+	dir     string // what SAVE writes, until the next Restart
 	cluster bool
 }
 
@@ -52,9 +53,17 @@ func start(t testing.TB, s *Server) *Server {
 // Restart starts a server that was killed, empty, on the same port.
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
+	s.dir = t.TempDir() // a replica writes there what it fetched
+	s.RestartSaved(t)
+}
+
+// RestartSaved starts a server that was killed, on the same port, with what it held at
+// its last SAVE.
+func (s *Server) RestartSaved(t testing.TB) {
+	t.Helper()
 	_, port, _ := net.SplitHostPort(s.Addr)
 	args := []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-		"--dir", t.TempDir()} // a replica writes what it fetched
+		"--dir", s.dir, "--enable-debug-command", "local"}
 	if s.cluster {
 		_, bus, _ := net.SplitHostPort(testkit.FreeAddr(t))
 		args = append(args, "--cluster-enabled", "yes", "--cluster-port", bus)
