@@ -1,0 +1,30 @@
+import type { PushcartError } from "./error.js"
+import type { Message, Position } from "./frame.js"
+import type { Closed, State } from "./link.js"
+
+/** Who this connection is. */
+export interface Opened {
+  connectionId: string
+  /** Empty: anonymous. */
+  userId: string
+  nodeId: string
+}
+
+/** What `on` takes, and what its listeners get. */
+export interface Events {
+  open: Opened
+  close: Closed
+  state: State
+  /** What no subscription takes: pushes to the user, to this connection, to everyone, and of channels that the backend subscribed. */
+  message: Message
+  /** Messages of a channel, or without one of the user's own stream, are lost for good: load anew what they tell about. */
+  gap: { channel?: string; position?: Position }
+  /** What went wrong that no promise tells. Without a listener it is written to the console. */
+  error: PushcartError
+  /** The backend subscribed the channel, or ended the subscription. */
+  subscribed: { channel: string }
+  unsubscribed: { channel: string }
+}
+
+/** Calls the listeners of an event. */
+export type Emit = <K extends keyof Events>(type: K, value: Events[K]) => void

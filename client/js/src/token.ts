@@ -1,0 +1,30 @@
+import { PushcartError } from "./error.js"
+
+/** Gives a token; asked anew whenever one is needed. */
+export type TokenSource = () => string | null | undefined | Promise<string | null | undefined>
+
+/** When a token expires, in milliseconds, if it is a JWT that says so. */
+export function expiry(token: string | null | undefined): number | undefined {
+  try {
+    const { exp } = JSON.parse(atob(token!.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/")))
+    return typeof exp === "number" ? exp * 1000 : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** In how many milliseconds to renew what expires then: spread, as many may have been given out at once. */
+export function renewIn(expires: number | undefined): number | undefined {
+  const left = expires! - Date.now()
+  return left > 0 ? Math.max(1000, left * (0.7 + 0.2 * Math.random())) : undefined
+}
+
+/** Asks the app for a token. Fails with `unauthenticated` if the app says that there will be none, else with `token`. */
+export async function ask(source: TokenSource | undefined): Promise<string | null | undefined> {
+  try {
+    return await source?.()
+  } catch (err) {
+    if (err instanceof PushcartError && err.code === "unauthenticated") throw err
+    throw new PushcartError("token", `no token: ${(err as Error)?.message ?? err}`, { cause: err })
+  }
+}
