@@ -3,6 +3,7 @@ package integration
 import (
 	"net"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
@@ -73,6 +74,11 @@ func (r *redisServer) say(t *testing.T, command string) {
 		t.Fatal(err)
 	}
 }
+
+// pause stops the process, as a hanging machine would; resume lets it go on.
+func (r *redisServer) pause() { _ = r.cmd.Process.Signal(syscall.SIGSTOP) }
+
+func (r *redisServer) resume() { _ = r.cmd.Process.Signal(syscall.SIGCONT) }
 
 func (r *redisServer) kill() {
 	_ = r.cmd.Process.Kill()
