@@ -165,7 +165,14 @@ func BenchmarkMemory_Publish(b *testing.B) {
 	}
 }
 
-func BenchmarkRedis_Publish(b *testing.B) {
+func BenchmarkRedis_Publish(b *testing.B) { benchmarkPublish(b, broker.Retention{}) }
+
+// With history: 100 messages are kept.
+func BenchmarkRedis_PublishKept(b *testing.B) {
+	benchmarkPublish(b, broker.Retention{Messages: 100, Age: time.Hour})
+}
+
+func benchmarkPublish(b *testing.B, keep broker.Retention) {
 	server := redistest.Start(b)
 	r, _ := started(b, server.Addr)
 	testkit.Eventually(b, "it is up", r.Up)
@@ -175,7 +182,7 @@ func BenchmarkRedis_Publish(b *testing.B) {
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					publish(r)
+					r.Publish(context.Background(), []broker.Publication{{Topic: "user:a", Payload: []byte("m"), Keep: keep}})
 				}
 			})
 		})

@@ -10,7 +10,7 @@ import (
 	"github.com/pushcart/pushcart/metrics"
 )
 
-func unstarted(t *testing.T, addr string) *Redis {
+func unstarted(t testing.TB, addr string) *Redis {
 	t.Helper()
 	b, err := NewRedis(config.Redis{Addresses: []string{addr}, Prefix: "pc"}, "node",
 		metrics.New("", ""), slog.New(slog.DiscardHandler))

@@ -125,6 +125,7 @@ if wrong(added) and string.find(added.err, 'equal or smaller', 1, true) then
 end
 if wrong(added) then return added end
 offset = offset + 1
+local place = number(offset)
 if not due or now >= due or due > now + age then
   local low = first_young(messages, 1, offset, age)
   redis.call('XTRIM', messages, 'MINID', number(low))
@@ -132,16 +133,16 @@ if not due or now >= due or due > now + age then
   due = math.max(oldest + age, now + math.ceil(age / 16))
   fields[#fields + 1], fields[#fields + 2] = 'w', number(due)
 end
-fields[#fields + 1], fields[#fields + 2] = 'o', number(offset)
+fields[#fields + 1], fields[#fields + 2] = 'o', place
 redis.call('HSET', record, unpack(fields))
 redis.call('PEXPIRE', record, ARGV[6])
 redis.call('PEXPIRE', messages, ARGV[5])
 if seen then
-  redis.call('SET', seen, ARGV[10] .. ' ' .. number(offset) .. ' ' .. epoch, 'PX', ARGV[11])
+  redis.call('SET', seen, ARGV[10] .. ' ' .. place .. ' ' .. epoch, 'PX', ARGV[11])
 end
 local ends = ARGV[7] == '0' and '0' or number(now + ARGV[7])
-local head = '\245' .. epoch .. ' ' .. number(offset) .. ' ' .. number(now) .. ' ' .. ends .. ' '
-return {redis.call('PUBLISH', ARGV[8], head .. ARGV[9]), number(offset), epoch}`
+local head = '\245' .. epoch .. ' ' .. place .. ' ' .. number(now) .. ' ' .. ends .. ' '
+return {redis.call('PUBLISH', ARGV[8], head .. ARGV[9]), place, epoch}`
 
 // touchSource says which of some streams are not where a node believes them to be, and
 // keeps their records alive. What has no record gets one.

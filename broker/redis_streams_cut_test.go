@@ -20,12 +20,14 @@ type load struct {
 	work sync.WaitGroup
 	sent atomic.Int64
 	kept []atomic.Int64 // by stream
+	// once: a push that fails is not tried again. Otherwise it is, with its id.
+	once bool
 }
 
 func loadTopic(i int) string { return fmt.Sprint("channel:", i) }
 
-func startLoad(t *testing.T, nodes []*witness, publishers, streams int) *load {
-	l := &load{stop: make(chan struct{}), kept: make([]atomic.Int64, streams)}
+func startLoad(t *testing.T, nodes []*witness, publishers, streams int, once bool) *load {
+	l := &load{once: once, stop: make(chan struct{}), kept: make([]atomic.Int64, streams)}
 	for p := range publishers {
 		node := nodes[p%len(nodes)]
 		l.work.Go(func() {
@@ -41,13 +43,22 @@ func startLoad(t *testing.T, nodes []*witness, publishers, streams int) *load {
 					node.put(broker.Publication{Topic: loadTopic(stream), Payload: []byte("plain " + name)})
 					continue
 				}
-				node.keep(t, loadTopic(stream), name)
-				l.kept[stream].Add(1)
-				l.sent.Add(1)
+				if l.keep(t, node, loadTopic(stream), name) {
+					l.kept[stream].Add(1)
+					l.sent.Add(1)
+				}
 			}
 		})
 	}
 	return l
+}
+
+func (l *load) keep(t *testing.T, node *witness, topic, name string) bool {
+	if l.once {
+		return node.put(broker.Publication{Topic: topic, Payload: []byte(name), Keep: keptLong}).Err == nil
+	}
+	node.keep(t, topic, name)
+	return true
 }
 
 func (l *load) end() { close(l.stop); l.work.Wait() }
@@ -100,7 +111,7 @@ func TestRedisStreams_CutConnectionsLoseNothing(t *testing.T) {
 					n.listen(t, loadTopic(s))
 				}
 			}
-			l := startLoad(t, nodes, 4, streams)
+			l := startLoad(t, nodes, 4, streams, false)
 			for range rounds {
 				before := l.sent.Load()
 				if kind != "normal" {

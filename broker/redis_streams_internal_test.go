@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -203,5 +204,34 @@ func TestRedis_AMillisecondIsTheLeast(t *testing.T) {
 		if got := millis(d); got != want {
 			t.Errorf("%v: %d, want %d", d, got, want)
 		}
+	}
+}
+
+// A connection that was made while the server was a replica took its master's name for its
+// own: a stream that this master wrote to last begins a new epoch all the same.
+func TestRedis_APromotedReplicaHasANameOfItsOwn(t *testing.T) {
+	a, b := redistest.Start(t), redistest.Start(t)
+	host, port, _ := net.SplitHostPort(a.Addr)
+	b.Do(t, "REPLICAOF", host, port)
+	keep := func(p *publisher) Publication {
+		e := &entry{Publication: Publication{Topic: "user:a", Payload: []byte("m"), Keep: keptByTests}, call: &call{left: 1, done: make(chan struct{})}}
+		p.send([]*entry{e})
+		return e.Publication
+	}
+	old, next := unstarted(t, a.Addr).publisher, unstarted(t, b.Addr).publisher
+	defer old.hangUp()
+	defer next.hangUp()
+	first := keep(old)
+	testkit.Eventually(t, "it is replicated", func() bool { return b.Do(t, "HGET", next.link.keys.record("user:a"), "o") == "1" })
+	if err := next.line.connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.Do(t, "REPLICAOF", "NO", "ONE")
+	got := keep(next)
+	if got.Err != nil || got.Position.Offset != 2 || got.Position.Epoch == first.Position.Epoch {
+		t.Errorf("after %+v came %+v, %v: no fork", first.Position, got.Position, got.Err)
+	}
+	if again := keep(next); again.Position != (Position{3, got.Position.Epoch}) {
+		t.Errorf("then %+v: another fork", again.Position)
 	}
 }

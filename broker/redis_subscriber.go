@@ -102,7 +102,6 @@ func (s *subscriber) run() {
 		if ctx.Err() != nil {
 			return
 		}
-		s.link.era.Add(1) // the address may lead elsewhere now
 		s.link.health.fall(err)
 		if time.Since(began) > reconnectMax {
 			pause = reconnectMin

@@ -63,7 +63,7 @@ func (s *Server) RestartSaved(t testing.TB) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(s.Addr)
 	args := []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-		"--dir", s.dir, "--enable-debug-command", "local"}
+		"--dir", s.dir, "--enable-debug-command", "local", "--repl-diskless-sync-delay", "0"}
 	if s.cluster {
 		_, bus, _ := net.SplitHostPort(testkit.FreeAddr(t))
 		args = append(args, "--cluster-enabled", "yes", "--cluster-port", bus)
