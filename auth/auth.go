@@ -135,14 +135,24 @@ func (a *Authenticator) Close() {
 	}
 }
 
-// Token verifies a token. Its error wraps ErrUnauthenticated or ErrUnavailable.
+// Token verifies a token, which must name a user. Its error wraps ErrUnauthenticated or
+// ErrUnavailable.
 func (a *Authenticator) Token(ctx context.Context, token string) (Identity, error) {
+	return a.token(ctx, token, false)
+}
+
+// Grant verifies a token like Token; without a user it is good for everybody.
+func (a *Authenticator) Grant(ctx context.Context, token string) (Identity, error) {
+	return a.token(ctx, token, true)
+}
+
+func (a *Authenticator) token(ctx context.Context, token string, anybody bool) (Identity, error) {
 	if a.cache.has(token) {
 		if payload, ok := payloadOf(token); ok {
-			return a.claims(payload, time.Now())
+			return a.claims(payload, time.Now(), anybody)
 		}
 	}
-	return a.verify(ctx, token)
+	return a.verify(ctx, token, anybody)
 }
 
 // Forward asks the endpoint. Its error wraps ErrUnauthenticated, ErrForbidden or

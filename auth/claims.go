@@ -11,8 +11,8 @@ import (
 )
 
 // claims checks a payload whose signature is good (RFC 7519 §4.1). A claim that is
-// null is absent.
-func (a *Authenticator) claims(payload []byte, now time.Time) (Identity, error) {
+// null is absent. anybody: it need not name a user.
+func (a *Authenticator) claims(payload []byte, now time.Time, anybody bool) (Identity, error) {
 	all, err := strictjson.Object(payload)
 	switch {
 	case errors.Is(err, strictjson.ErrTwice):
@@ -27,7 +27,8 @@ func (a *Authenticator) claims(payload []byte, now time.Time) (Identity, error) 
 	if err := a.checkOrigin(all); err != nil {
 		return Identity{}, err
 	}
-	if id.User, err = userValue(all[a.jwt.UserClaim]); err != nil {
+	user := all[a.jwt.UserClaim]
+	if id.User, err = userValue(user); err != nil && !(anybody && strictjson.Null(user)) {
 		return Identity{}, badClaim("auth.jwt.user_claim", a.jwt.UserClaim, err)
 	}
 	if raw := all[a.jwt.ChannelsClaim]; !strictjson.Null(raw) {

@@ -335,7 +335,7 @@ func FuzzClaims(f *testing.F) {
 	f.Add([]byte(`{"sub":"a","exp":9999999999}`))
 	a := &Authenticator{jwt: config.Default().Auth.JWT}
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		id, err := a.claims(payload, time.Now())
+		id, err := a.claims(payload, time.Now(), false)
 		if err == nil && (id.User == "" || id.ExpiresAt.IsZero()) {
 			t.Fatalf("%s: accepted as %+v", payload, id)
 		}

@@ -20,6 +20,7 @@ func (c *Config) check(p *Problems) {
 	c.checkJWT(p)
 	c.checkForward(p)
 	c.checkHistory(p)
+	c.checkRights(p)
 	c.checkWebhook(p)
 	c.checkRedis(p)
 	c.checkRest(p)
@@ -107,6 +108,7 @@ func (c *Config) checkWebSocket(p *Problems) {
 	if w.MaxMessageSize > w.InboundTotal {
 		p.add("websocket.max_message_size", "%v is more than inbound_total (%v)", w.MaxMessageSize, w.InboundTotal)
 	}
+	positive(p, "websocket.requests_in_flight", int64(w.RequestsInFlight))
 	positive(p, "websocket.outbox.messages", int64(w.Outbox.Messages))
 	positive(p, "websocket.outbox.bytes", int64(w.Outbox.Bytes))
 	positive(p, "websocket.outbox.total", int64(w.Outbox.Total))

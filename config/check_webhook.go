@@ -8,11 +8,11 @@ import (
 	"github.com/pushcart/pushcart/internal/nearest"
 )
 
-var eventNames = []string{"connect", "connected", "message", "disconnected"}
+var eventNames = []string{"connect", "connected", "message", "subscribe", "publish", "disconnected"}
 
 // laterEvents are those of the specification that this version does not send.
 var laterEvents = []string{
-	"subscribe", "publish", "user.online", "user.offline", "channel.occupied", "channel.vacated",
+	"user.online", "user.offline", "channel.occupied", "channel.vacated",
 	"presence.join", "presence.leave",
 }
 
@@ -61,6 +61,8 @@ func (c *Config) checkWebhook(p *Problems) {
 	default:
 		oneOf(p, "webhook.on_error.connect", w.OnError.Connect, Deny, Allow)
 	}
+	oneOf(p, "webhook.on_error.subscribe", w.OnError.Subscribe, Deny, Allow)
+	oneOf(p, "webhook.on_error.publish", w.OnError.Publish, Deny, Allow)
 }
 
 // checkWebhookUse is what a webhook that is on needs.

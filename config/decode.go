@@ -13,9 +13,8 @@ import (
 // later are keys of the specification that this version does not have yet. To ask
 // for one gets its own error, so that nobody takes it for a typing mistake.
 var later = map[string]bool{
-	"channels[].subscribe": true, "channels[].publish": true, "channels[].presence": true, "channels[].presence_frames": true,
-	"users.offline_delay": true, "users.publish": true, "sse": true, "websocket.requests_in_flight": true,
-	"admin.payloads": true, "webhook.outbox.redis": true, "webhook.dead_letters": true, "webhook.on_error.subscribe": true, "webhook.on_error.publish": true,
+	"channels[].presence": true, "channels[].presence_frames": true, "users.offline_delay": true, "sse": true,
+	"admin.payloads": true, "webhook.outbox.redis": true, "webhook.dead_letters": true,
 	"redis.mode": true, "redis.master_name": true, "redis.sentinel_username": true, "redis.sentinel_password": true,
 	"redis.sentinel_password_file": true,
 }
@@ -182,6 +181,9 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 	out := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, one := range n.Content {
 		d.at[item(path, i)] = place{line: one.Line}
+		if s, ok := out.Index(i).Addr().Interface().(interface{ setDefaults() }); ok {
+			s.setDefaults()
+		}
 		d.value(one, out.Index(i), item(path, i))
 	}
 	v.Set(out)

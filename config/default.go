@@ -16,7 +16,7 @@ func Default() Config {
 		},
 		WebSocket: WebSocket{
 			Paths: []string{"/_push"}, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Second,
-			HandshakeTimeout: 10 * time.Second, MaxMessageSize: 64 * KiB, InboundTotal: 128 * MiB,
+			HandshakeTimeout: 10 * time.Second, MaxMessageSize: 64 * KiB, InboundTotal: 128 * MiB, RequestsInFlight: 16,
 			Outbox: Outbox{Messages: 256, Bytes: MiB, Total: 512 * MiB},
 		},
 		Auth: Auth{
@@ -28,8 +28,9 @@ func Default() Config {
 				Headers: []string{"Cookie", "Authorization", "User-Agent", "Accept-Language"}, Timeout: 5 * time.Second,
 			},
 		},
-		Channels: []ChannelRule{{Match: "**"}}, HistoryTotal: 256 * MiB,
-		Push: Push{Listen: "127.0.0.1:8081", SocketMode: "0660", MaxBody: MiB},
+		Channels: []ChannelRule{{Match: "**", Subscribe: Granted, Publish: Nobody}}, HistoryTotal: 256 * MiB,
+		Users: Users{Publish: Nobody},
+		Push:  Push{Listen: "127.0.0.1:8081", SocketMode: "0660", MaxBody: MiB},
 		Webhook: Webhook{
 			Timeout: 5 * time.Second, MaxAnswer: MiB,
 			ForwardHeaders: ForwardHeaders{
@@ -39,7 +40,7 @@ func Default() Config {
 			Format:      FormatBinary,
 			Batch:       Batch{Events: 1},
 			MaxInFlight: 256,
-			OnError:     OnError{Connect: Deny},
+			OnError:     OnError{Connect: Deny, Subscribe: Deny, Publish: Deny},
 			Breaker:     Breaker{Failures: 20, Pause: 5 * time.Second},
 			Retry:       Retry{Min: 500 * time.Millisecond, Max: time.Minute, GiveUpAfter: 24 * time.Hour},
 		},

@@ -11,6 +11,12 @@ type ChannelRule struct {
 	// Match is a pattern for channels' names: * stands for anything but dots, ** for
 	// anything, {user} for one segment between dots, the asking user's id. Required.
 	Match string `yaml:"match"`
+	// Subscribe says which clients may subscribe: granted (by the token, the connect
+	// answer or the push API), webhook (the app is asked), user (those with a user_id),
+	// anyone or nobody. Default granted.
+	Subscribe string `yaml:"subscribe"`
+	// Publish says which clients may publish, in the same words. Default nobody.
+	Publish string `yaml:"publish"`
 	// History is what is kept of each of the channels.
 	History History `yaml:"history"`
 }
@@ -19,6 +25,9 @@ type ChannelRule struct {
 type Users struct {
 	// History is what is kept of the pushes to each user.
 	History History `yaml:"history"`
+	// Publish says which clients may publish to a user: nobody, user or anyone.
+	// Default nobody.
+	Publish string `yaml:"publish"`
 }
 
 // History says how much of a stream of messages is kept, for whoever comes back. The

@@ -20,7 +20,8 @@ history_total: 1GiB
 		t.Fatal(err)
 	}
 	want := []ChannelRule{
-		{"chat.*", History{100, 24 * time.Hour}}, {"feed.{user}", History{10, time.Millisecond}}, {"**", History{}},
+		{"chat.*", "granted", "nobody", History{100, 24 * time.Hour}}, {"feed.{user}", "granted", "nobody", History{10, time.Millisecond}},
+		{"**", "granted", "nobody", History{}},
 	}
 	for i, rule := range c.Channels {
 		if rule != want[i] {
@@ -79,8 +80,7 @@ func TestLoad_SaysWhatIsWrongWithRules(t *testing.T) {
 	f("history_total: 512KiB")
 	f("history_total: 0", ":2: history_total: must be more than 0, got 0")
 
-	f("channels: [{match: a, subscribe: anyone, presence: true}]", ":2: channels[0].subscribe: is not available in this version",
-		":2: channels[0].presence: is not available in this version")
+	f("channels: [{match: a, presence: true}]", ":2: channels[0].presence: is not available in this version")
 	f("users: {offline_delay: 1s}", ":2: users.offline_delay: is not available in this version")
 	f("channels: [{mach: a}]", ":2: channels[0].mach: unknown key; did you mean match?",
 		`:2: channels[0].match: is required: a pattern for names, like "chat.*", or "**" for all`)

@@ -14,8 +14,8 @@ type Webhook struct {
 	URL string `yaml:"url"`
 	// Host is the Host header to send; see auth.forward.host.
 	Host string `yaml:"host"`
-	// Events are the ones to send: connect, connected, message, disconnected;
-	// ["*"] is all. Required with URL.
+	// Events are the ones to send: connect, connected, message, subscribe, publish,
+	// disconnected; ["*"] is all. Required with URL.
 	Events []string `yaml:"events"`
 	// Secrets sign every event, "whsec_<base64>" of 24 to 64 bytes; one signature
 	// each, so that one can be rotated.
@@ -60,7 +60,7 @@ type ForwardHeaders struct {
 	// Accept-Language.
 	Connect []string `yaml:"connect"`
 	// Message are kept per connection (at most 4 KiB, else the handshake is
-	// 431) and sent with message. Default none.
+	// 431) and sent with message, subscribe and publish. Default none.
 	Message []string `yaml:"message"`
 }
 
@@ -106,6 +106,11 @@ type OnError struct {
 	// Connect: deny answers the handshake 503; allow, only with auth.anonymous,
 	// lets it in. Default deny.
 	Connect string `yaml:"connect"`
+	// Subscribe: deny answers the client unavailable; allow lets it subscribe. Default
+	// deny.
+	Subscribe string `yaml:"subscribe"`
+	// Publish: the same for publishing. Default deny.
+	Publish string `yaml:"publish"`
 }
 
 // Values of OnError.

@@ -27,6 +27,9 @@ type WebSocket struct {
 	InboundTotal Size `yaml:"inbound_total"`
 	// Subprotocols are further names to accept, select and treat as raw.
 	Subprotocols []string `yaml:"subprotocols"`
+	// RequestsInFlight is how many requests of one pushcart.json.v1 connection may wait
+	// for their answers; with so many it is read no further. Default 16.
+	RequestsInFlight int `yaml:"requests_in_flight"`
 	// Compression accepts permessage-deflate without context takeover (RFC 7692).
 	// Default false.
 	Compression bool `yaml:"compression"`

@@ -105,7 +105,7 @@ func (h *Hub) deliver(d *delivery, tasks []task) {
 
 func newMessage(t *task, e *envelope) *Message {
 	return &Message{
-		Kind: e.kind, Data: e.payload, ID: e.id, Event: e.event, Topic: t.topic, Accepted: e.accepted,
+		Kind: e.kind, Data: e.payload, ID: e.id, Event: e.event, From: e.from, Ack: e.ack, Topic: t.topic, Accepted: e.accepted,
 		Offset: t.position.Offset, Epoch: t.position.Epoch,
 	}
 }
@@ -198,11 +198,15 @@ func (h *Hub) deliverApart(d *delivery, t *task, e *envelope) {
 		h.send(d)
 		h.receipt(to, note)
 	default:
-		m.receipt = h.receipts.begin(len(d.conns), answerBy(to.wait), func(delivered, slow uint64) {
+		wait := answerBy(to.wait)
+		m.receipt = h.receipts.begin(len(d.conns), wait, func(r *receipt) {
 			defer h.guard.Recover("receipt of a push", nil)
-			note.delivered, note.slow = delivered, slow
+			note.delivered, note.slow, note.acked = r.delivered.Load(), r.slow.Load(), r.acked.Load()
 			h.receipt(to, note)
 		})
+		if m.Ack {
+			m.receipt.pending.Add(h.acks.expect(m.ID, d.conns, m.receipt, wait))
+		}
 		h.send(d)
 		m.receipt.begun()
 	}

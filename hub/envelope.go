@@ -31,6 +31,13 @@ const (
 	flagWhole      = 0x80 // with flagBulk: of these only who gets it by another target
 )
 
+// kindMore stands in the place of a Kind that is in a second byte, with these flags.
+const (
+	kindMore = Kind(3)
+	moreFrom = 0x04 // a client published it
+	moreAck  = 0x08 // clients are to confirm it
+)
+
 // errEnvelope: bytes that no node of this version sends.
 var errEnvelope = errors.New("push: unreadable envelope")
 
@@ -40,6 +47,10 @@ type envelope struct {
 	accepted int64 // Unix nanoseconds
 	// id and event are the push's, for clients that see them.
 	id, event string
+	// from is the user that published it, "" for the backend; ack: clients are to confirm
+	// it.
+	from string
+	ack  bool
 	// receipt is where to report; of no node if nobody waits.
 	receipt returnAddress
 	// connection is who gets it, if one is set.
@@ -97,6 +108,9 @@ func sizeOf(list []string) (n int) {
 
 func (e *envelope) flags() byte {
 	flags := byte(e.kind)
+	if e.more() != 0 {
+		flags = byte(kindMore)
+	}
 	if e.receipt.node != "" {
 		flags |= flagReceipt
 	}
@@ -118,6 +132,17 @@ func (e *envelope) flags() byte {
 	return flags
 }
 
+// more are the flags of the second byte, 0 where there is none.
+func (e *envelope) more() (flags byte) {
+	if e.from != "" {
+		flags |= moreFrom
+	}
+	if e.ack {
+		flags |= moreAck
+	}
+	return flags
+}
+
 func (e *envelope) encode() []byte {
 	return e.append(make([]byte, 0, e.size()))
 }
@@ -126,6 +151,9 @@ func (e *envelope) encode() []byte {
 func (e *envelope) size() int {
 	const head, address, reference = 3 + 8 + 2 + 2, 2*binary.MaxVarintLen64 + 2, binary.MaxVarintLen64 + 2
 	n := head + len(e.id) + len(e.event) + len(e.payload)
+	if e.more() != 0 {
+		n += 3 + len(e.from)
+	}
 	if e.receipt.node != "" {
 		n += address + len(e.receipt.node)
 	}
@@ -150,6 +178,12 @@ func (e *envelope) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(e.accepted))
 	b = appendString(b, e.id)
 	b = appendString(b, e.event)
+	if more := e.more(); more != 0 {
+		b = append(b, byte(e.kind)|more)
+		if more&moreFrom != 0 {
+			b = appendString(b, e.from)
+		}
+	}
 	if flags&flagReceipt != 0 {
 		b = appendString(b, e.receipt.node)
 		b = binary.AppendUvarint(b, e.receipt.request)
@@ -188,6 +222,9 @@ func parseEnvelope(b []byte) (e envelope, err error) {
 	e.kind = Kind(flags & flagKind)
 	e.accepted = int64(r.uint64())
 	e.id, e.event = r.alias(), r.alias()
+	if e.kind == kindMore {
+		r.more(&e)
+	}
 	if flags&flagReceipt != 0 {
 		e.receipt = returnAddress{node: r.string(), request: r.uvarint(), wait: r.uvarint()}
 		r.bad = r.bad || e.receipt.node == ""
@@ -212,6 +249,16 @@ func parseEnvelope(b []byte) (e envelope, err error) {
 	return e, nil
 }
 
+// more reads the second byte of flags, and what it announces.
+func (r *reader) more(e *envelope) {
+	more := r.byte()
+	e.kind, e.ack = Kind(more&flagKind), more&moreAck != 0
+	if more&moreFrom != 0 {
+		e.from = r.alias()
+	}
+	r.bad = r.bad || e.more() == 0 || byte(e.kind)|e.more() != more
+}
+
 func (r *reader) except() except { return except{users: r.list(), connections: r.list()} }
 
 func (r *reader) skip() skip {
@@ -225,6 +272,7 @@ type receiptNote struct {
 	messages        uint64 // how many this reports on
 	matched         bool   // it had a connection of one of the targets
 	delivered, slow uint64
+	acked           uint64
 }
 
 func (n *receiptNote) append(b []byte) []byte {
@@ -238,7 +286,8 @@ func (n *receiptNote) append(b []byte) []byte {
 	}
 	b = append(b, matched)
 	b = binary.AppendUvarint(b, n.delivered)
-	return binary.AppendUvarint(b, n.slow)
+	b = binary.AppendUvarint(b, n.slow)
+	return binary.AppendUvarint(b, n.acked)
 }
 
 func parseReceipt(b []byte) (n receiptNote, err error) {
@@ -247,7 +296,7 @@ func parseReceipt(b []byte) (n receiptNote, err error) {
 	n.request, n.node, n.messages = r.uvarint(), r.string(), r.uvarint()
 	matched := r.byte()
 	n.matched = matched == 1
-	n.delivered, n.slow = r.uvarint(), r.uvarint()
+	n.delivered, n.slow, n.acked = r.uvarint(), r.uvarint(), r.uvarint()
 	if r.bad || len(r.b) > 0 || matched > 1 {
 		return receiptNote{}, errEnvelope
 	}

@@ -21,7 +21,9 @@ func envelopes() map[string]envelope {
 		"binary, with id and event": {
 			kind: Binary, accepted: -1, id: "0198c5f0", event: "order.paid", payload: []byte{0, 1, 2},
 		},
-		"receipt": {receipt: returnAddress{"abc", 1 << 40, 30_000}, payload: []byte("x")},
+		"of a client":     {kind: JSON, from: "ann", payload: []byte("1")},
+		"to be confirmed": {kind: Text, ack: true, receipt: returnAddress{"n", 1, 2}, payload: []byte("x")},
+		"receipt":         {receipt: returnAddress{"abc", 1 << 40, 30_000}, payload: []byte("x")},
 		"one connection, with skip": {
 			one: true, connection: ^uint64(0), payload: []byte("x"),
 			skip: skip{users: []string{"", "42"}, channels: []string{"ü"}, connections: nil},
@@ -35,7 +37,7 @@ func envelopes() map[string]envelope {
 			bulk: &bulkRef{"abc", 7, true}, except: except{users: []string{"ann"}}, payload: []byte("x"),
 		},
 		"everything": {
-			kind: Binary, id: "i", event: "e", receipt: returnAddress{"n", 0, 0}, one: true,
+			kind: Binary, id: "i", event: "e", from: "bob", ack: true, receipt: returnAddress{"n", 0, 0}, one: true,
 			except: except{[]string{"x"}, []string{"y"}}, skip: skip{[]string{"a"}, []string{"b"}, []string{"c"}}, payload: []byte("payload"),
 		},
 	}
@@ -51,7 +53,7 @@ func TestEnvelope_ParsesBack(t *testing.T) {
 }
 
 func TestReceipt_ParsesBack(t *testing.T) {
-	want := receiptNote{request: 7, node: "abc", messages: 3, matched: true, delivered: 1 << 33, slow: 2}
+	want := receiptNote{request: 7, node: "abc", messages: 3, matched: true, delivered: 1 << 33, slow: 2, acked: 3}
 	if got, err := parseReceipt(want.append(nil)); err != nil || got != want {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}

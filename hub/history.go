@@ -20,6 +20,8 @@ type Kept struct {
 	Data []byte
 	// ID names the message; Event is what the push calls it, "" if nothing.
 	ID, Event string
+	// From is the user that published it, "" for the backend.
+	From string
 	// Except are the users that are not to get it.
 	Except []string
 	// Accepted is when the push was accepted, in Unix nanoseconds.
@@ -110,7 +112,7 @@ func (h *Hub) readable(topic string, messages []broker.Message) []Kept {
 			continue
 		}
 		out = append(out, Kept{
-			Position: m.Position, Kind: e.kind, Data: e.payload, ID: e.id, Event: e.event, Except: e.except.users, Accepted: e.accepted,
+			Position: m.Position, Kind: e.kind, Data: e.payload, ID: e.id, Event: e.event, From: e.from, Except: e.except.users, Accepted: e.accepted,
 		})
 	}
 	return out

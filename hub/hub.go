@@ -44,6 +44,7 @@ type Hub struct {
 	followed *followed
 	catchUp  *catchUp
 	receipts receipts
+	acks     acks
 	// encodings is how many were given out.
 	encodings Encoding
 	bulks     bulks

@@ -11,6 +11,10 @@ type Message struct {
 	// ID names the message for clients; Event is what the push calls it, "" if
 	// nothing.
 	ID, Event string
+	// From is the user that published it, "" for the backend. Ack: clients are to confirm
+	// it; see Hub.Acknowledge.
+	From string
+	Ack  bool
 	// Topic is the destination, like "channel:news"; see [Message.Channel].
 	Topic string
 	// Offset is the message's place in the stream of its topic, 0 if it is not kept, and

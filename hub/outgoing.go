@@ -92,6 +92,7 @@ func merge(batch []report) []report {
 			n.matched = n.matched || a.note.matched
 			n.delivered += a.note.delivered
 			n.slow += a.note.slow
+			n.acked += a.note.acked
 			continue
 		}
 		if a.reply == nil {

@@ -54,7 +54,7 @@ func (h *Hub) plan(p *Push, now time.Time, pubs []broker.Publication) (plan, []b
 		out.waiter = h.waiters.begin()
 	}
 	g := planning{hub: h, rules: h.rules.Load(), push: p, pubs: pubs, env: envelope{
-		kind: p.Kind, accepted: now.UnixNano(), id: out.id, event: p.Event, payload: p.Data,
+		kind: p.Kind, accepted: now.UnixNano(), id: out.id, event: p.Event, from: p.From, ack: p.Ack, payload: p.Data,
 	}}
 	if w := out.waiter; w != nil {
 		g.env.receipt = returnAddress{node: h.node, request: w.number, wait: uint64(p.Wait / time.Millisecond)}

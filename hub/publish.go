@@ -107,7 +107,7 @@ func isBulk(p *broker.Publication) bool { return envelopeKind(p.Payload) == enve
 
 // outcome waits for the receipts of a push, where it needs them.
 func (h *Hub) outcome(ctx context.Context, p *plan, pubs []broker.Publication) Published {
-	out := Published{Result: Result{ID: p.id, Waited: p.push.Wait > 0}}
+	out := Published{Result: Result{ID: p.id, Waited: p.push.Wait > 0, Asked: p.push.Ack}}
 	if p.waiter != nil {
 		defer p.waiter.end()
 	}
@@ -133,7 +133,7 @@ func (h *Hub) outcome(ctx context.Context, p *plan, pubs []broker.Publication) P
 	p.waiter.expect(sum)
 	p.waiter.wait(ctx, p.deadline)
 	t := p.waiter.collected()
-	out.Delivered, out.Slow = t.delivered, t.slow
+	out.Delivered, out.Slow, out.Acked = t.delivered, t.slow, t.acked
 	if !h.alone && !exact(pubs) {
 		// A node that is silent was sent each destination once at most.
 		missing := sum - int(t.messages)

@@ -19,6 +19,10 @@ type Push struct {
 	Wait  time.Duration
 	// TTL is how long history hands it out at the most; 0: as long as it is kept.
 	TTL time.Duration
+	// From is the user that publishes it, "" for the backend.
+	From string
+	// Ack asks clients to confirm it; with Wait they are counted.
+	Ack bool
 }
 
 // MaxWait is the longest Push.Wait (SPEC §6.1).
@@ -101,6 +105,10 @@ type Result struct {
 	// Delivered and Slow count connections; only with a wait (Waited).
 	Delivered, Slow uint64
 	Waited          bool
+	// Acked counts the clients that confirmed it; only where they were Asked to, and with
+	// a wait.
+	Acked uint64
+	Asked bool
 	// Duplicate: every destination had it before.
 	Duplicate bool
 	// Positions are those of the destinations that keep history, in the order of the

@@ -10,11 +10,12 @@ import (
 // when every Send has its outcome, or when the publisher waits no longer.
 type receipt struct {
 	of        *receipts
-	pending   atomic.Int64 // Sends without outcome, and 1 until all are begun
+	pending   atomic.Int64 // Sends without outcome, confirmations to come, and 1 until all are begun
 	delivered atomic.Uint64
 	slow      atomic.Uint64
+	acked     atomic.Uint64
 	reported  atomic.Bool
-	report    func(delivered, slow uint64)
+	report    func(*receipt)
 	timer     *time.Timer // guarded by of.mu
 }
 
@@ -27,7 +28,7 @@ type receipts struct {
 
 // begin makes a receipt over some Sends to come; all of them are begun when
 // begun is called.
-func (s *receipts) begin(sends int, wait time.Duration, report func(delivered, slow uint64)) *receipt {
+func (s *receipts) begin(sends int, wait time.Duration, report func(*receipt)) *receipt {
 	r := &receipt{of: s, report: report}
 	r.pending.Store(int64(sends) + 1)
 	s.work.Add(1)
@@ -83,6 +84,6 @@ func (r *receipt) finish() {
 	r.timer.Stop()
 	delete(r.of.open, r)
 	r.of.mu.Unlock()
-	r.report(r.delivered.Load(), r.slow.Load())
+	r.report(r)
 	r.of.work.Done()
 }

@@ -31,6 +31,7 @@ type tally struct {
 	nodes           map[string]struct{} // that had a connection of the targets
 	messages        int64               // that were reported on
 	delivered, slow uint64
+	acked           uint64
 }
 
 func newWaiters() *waiters { return &waiters{open: map[uint64]*waiter{}} }
@@ -98,6 +99,7 @@ func (a *waiters) receipt(n receiptNote) {
 	w.got += int64(n.messages)
 	w.sums.delivered += n.delivered
 	w.sums.slow += n.slow
+	w.sums.acked += n.acked
 	if n.matched {
 		if w.sums.nodes == nil {
 			w.sums.nodes = map[string]struct{}{}

@@ -37,7 +37,6 @@ func TestPush_BadRequestsAreNamed(t *testing.T) {
 	f(`{"to":{"users":["a"]},"data_base64":"!"}`, 400, `"field":"data_base64"`)
 	f(`{"to":{"users":["a"]},"text":"x","wait":"1h"}`, 400, `"field":"wait"`)
 	f(`{"to":{"users":["a"]},"text":"x","event":"No!"}`, 400, `"field":"event"`)
-	f(`{"to":{"users":["a"]},"text":"x","ack":true}`, 400, `"field":"ack"`, "not available")
 	f(`{"pushes":[{"to":{"users":["a"]},"text":"x"},{"to":{"users":[""]},"text":"x"}]}`, 400, `"field":"pushes[1].to.users[0]"`)
 	f(`not json`, 400, "not JSON")
 	f(`{"to":{"users":["a"]},"text":"x"} {}`, 400, "more than one")

@@ -21,6 +21,10 @@ type Metrics struct {
 	// SlowConsumers counts connections closed because their outbox was full.
 	SlowConsumers prometheus.Counter
 
+	// ClientRequests counts requests of pushcart.json.v1 clients by kind (subscribe, …;
+	// malformed) and result (ok, or the code of the error).
+	ClientRequests *prometheus.CounterVec
+
 	// Pushes counts pushes by target (user, channel, connection, all, mixed) and
 	// result (ok, duplicate, invalid, conflict, unavailable).
 	Pushes *prometheus.CounterVec
@@ -71,7 +75,9 @@ func New(version, commit string) *Metrics {
 		Connects:      counterVec("pushcart_connects_total", "Handshakes by result.", "result"),
 		Disconnects:   counterVec("pushcart_disconnects_total", "Ended connections by cause.", "cause"),
 		SlowConsumers: counter("pushcart_slow_consumers_total", "Connections closed because their outbox was full."),
-		Pushes:        counterVec("pushcart_pushes_total", "Pushes by target and result.", "target", "result"),
+		ClientRequests: counterVec("pushcart_client_requests_total",
+			"Requests of pushcart.json.v1 clients by kind and result.", "request", "result"),
+		Pushes: counterVec("pushcart_pushes_total", "Pushes by target and result.", "target", "result"),
 		PushToWrite: histogram("pushcart_push_to_write_seconds",
 			"Time from a push being accepted to its frame being written, over nodes.", fastBuckets),
 		FanoutDropped: counter("pushcart_fanout_dropped_total", "Messages that found the delivery queue full."),
@@ -101,7 +107,7 @@ func New(version, commit string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "go": runtime.Version()},
 	})
 	info.Set(1)
-	r.MustRegister(m.Connects, m.Disconnects, m.SlowConsumers, m.Pushes, m.PushToWrite, m.FanoutDropped, m.Recovered, m.Gaps,
+	r.MustRegister(m.Connects, m.Disconnects, m.SlowConsumers, m.ClientRequests, m.Pushes, m.PushToWrite, m.FanoutDropped, m.Recovered, m.Gaps,
 		m.Webhooks, m.WebhookSeconds, m.WebhookBreaker, m.Panics, m.Reloads, m.ReloadOK, m.ReloadTime, m.Requests, m.RequestSeconds, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m

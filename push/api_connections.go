@@ -89,7 +89,7 @@ func (a *API) patchConnection(ctx *fasthttp.RequestCtx, names []string) *apierro
 	var state json.RawMessage
 	if err := unmarshal(ctx.PostBody(), map[string]func(*jsonReader) *fault{
 		"state": func(r *jsonReader) *fault {
-			b, f := r.value()
+			b, f := r.Value()
 			state = slices.Clone(b)
 			return f
 		},
@@ -121,17 +121,17 @@ func parseDisconnect(body []byte) (goodbye, *apierror.Error) {
 	}
 	err := unmarshal(body, map[string]func(*jsonReader) *fault{
 		"code": func(r *jsonReader) *fault {
-			b, f := r.value()
+			b, f := r.Value()
 			if f == nil && json.Unmarshal(b, &q.code) != nil {
 				q.code = 0
 			}
 			return f
 		},
 		"reason": func(r *jsonReader) *fault {
-			if r.null() {
+			if r.Null() {
 				return nil
 			}
-			b, f := r.text("reason")
+			b, f := r.Text("reason")
 			q.reason = string(b)
 			return f
 		},

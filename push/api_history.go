@@ -128,18 +128,22 @@ const keptTime = "2006-01-02T15:04:05.000Z07:00"
 // not for.
 func appendKept(b []byte, m *hub.Kept) (_ []byte, err error) {
 	b = append(b, `{"id":`...)
-	b = appendJSONString(b, m.ID)
+	b = plainjson.AppendString(b, m.ID)
 	if m.Event != "" {
 		b = append(b, `,"event":`...)
-		b = appendJSONString(b, m.Event)
+		b = plainjson.AppendString(b, m.Event)
 	}
 	if b, err = appendData(b, m); err != nil {
 		return nil, err
 	}
+	if m.From != "" {
+		b = append(b, `,"from":`...)
+		b = plainjson.AppendString(b, m.From)
+	}
 	b = append(b, `,"offset":`...)
 	b = strconv.AppendUint(b, m.Offset, 10)
 	b = append(b, `,"epoch":`...)
-	b = appendJSONString(b, m.Epoch)
+	b = plainjson.AppendString(b, m.Epoch)
 	b = append(b, `,"time":"`...)
 	b = time.Unix(0, m.Accepted).UTC().AppendFormat(b, keptTime)
 	b = append(b, '"')

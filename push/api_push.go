@@ -8,6 +8,7 @@ import (
 
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/plainjson"
 )
 
 // push is POST /v1/push.
@@ -83,7 +84,7 @@ func (a *API) publishOne(ctx *fasthttp.RequestCtx, p *hub.Push) *apierror.Error 
 // appendResult writes the answer of SPEC §6.1.
 func appendResult(b []byte, r *hub.Result) []byte {
 	b = append(b, `{"id":`...)
-	b = appendJSONString(b, r.ID)
+	b = plainjson.AppendString(b, r.ID)
 	b = append(b, `,"nodes":`...)
 	b = strconv.AppendInt(b, int64(r.Nodes), 10)
 	if r.Waited {
@@ -91,6 +92,10 @@ func appendResult(b []byte, r *hub.Result) []byte {
 		b = strconv.AppendUint(b, r.Delivered, 10)
 		b = append(b, `,"slow":`...)
 		b = strconv.AppendUint(b, r.Slow, 10)
+		if r.Asked {
+			b = append(b, `,"acked":`...)
+			b = strconv.AppendUint(b, r.Acked, 10)
+		}
 	}
 	if len(r.Positions) > 0 {
 		b = appendPositions(b, r.Positions)
@@ -106,7 +111,7 @@ func appendPositions(b []byte, positions []hub.Placed) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendJSONString(b, positions[i].Topic)
+		b = plainjson.AppendString(b, positions[i].Topic)
 		b = append(b, ':')
 		b = appendPosition(b, positions[i].Position)
 	}
@@ -117,7 +122,7 @@ func appendPosition(b []byte, p hub.Position) []byte {
 	b = append(b, `{"offset":`...)
 	b = strconv.AppendUint(b, p.Offset, 10)
 	b = append(b, `,"epoch":`...)
-	return append(appendJSONString(b, p.Epoch), '}')
+	return append(plainjson.AppendString(b, p.Epoch), '}')
 }
 
 // jsonType: curl sends its form type where nobody said otherwise, and fetch text/plain

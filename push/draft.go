@@ -7,6 +7,7 @@ import (
 
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/jsonread"
 	"github.com/pushcart/pushcart/internal/names"
 	"github.com/pushcart/pushcart/internal/strictjson"
 )
@@ -76,12 +77,12 @@ func (p *draft) setRaw(contentType string, body []byte) *apierror.Error {
 			"body: not UTF-8; send Content-Type: application/octet-stream for binary")
 	case kind == "application/json":
 		body = strictjson.TrimBOM(body)
-		r := jsonReader{b: body}
-		if _, f := r.value(); f != nil {
-			return f.asError()
+		r := jsonread.New(body, maxDepth)
+		if _, f := r.Value(); f != nil {
+			return asError(f)
 		}
-		if f := r.end(); f != nil {
-			return f.asError()
+		if f := r.End(); f != nil {
+			return asError(f)
 		}
 		p.Kind = hub.JSON
 	default:
@@ -101,26 +102,26 @@ func mediaType(contentType string) string {
 func unmarshal(body []byte, fields map[string]func(*jsonReader) *fault) *apierror.Error {
 	r, f := newJSONReader(body)
 	if f != nil {
-		return f.asError()
+		return asError(f)
 	}
 	known := map[string]bool{}
-	f = r.object("", func(key []byte) *fault {
+	f = r.Object("", func(key []byte) *fault {
 		name := string(key)
 		read := fields[name]
 		switch {
 		case read == nil:
-			return &fault{name, "unknown field"}
+			return bad(name, "unknown field")
 		case known[name]:
-			return &fault{name, "given twice"}
+			return bad(name, "given twice")
 		}
 		known[name] = true
 		return read(r)
 	})
 	if f == nil {
-		f = r.end()
+		f = r.End()
 	}
 	if f != nil {
-		return f.asError()
+		return asError(f)
 	}
 	return nil
 }

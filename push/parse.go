@@ -25,58 +25,58 @@ const fieldPushes = "pushes"
 func parseBody(body []byte) (pushes []*hub.Push, batch bool, _ *apierror.Error) {
 	r, f := newJSONReader(body)
 	if f == nil {
-		pushes, batch, f = r.body()
+		pushes, batch, f = readBody(r)
 	}
 	if f != nil {
-		return nil, false, f.asError()
+		return nil, false, asError(f)
 	}
 	return pushes, batch, nil
 }
 
-func (r *jsonReader) body() (pushes []*hub.Push, batch bool, _ *fault) {
+func readBody(r *jsonReader) (pushes []*hub.Push, batch bool, _ *fault) {
 	p := pushReader{r: r}
 	alone := true
-	f := r.object("", func(key []byte) (f *fault) {
+	f := r.Object("", func(key []byte) (f *fault) {
 		if string(key) != fieldPushes {
 			alone = false
 			return p.field(key)
 		}
 		if batch {
-			return &fault{fieldPushes, "given twice"}
+			return bad(fieldPushes, "given twice")
 		}
 		batch = true
-		pushes, f = r.batch()
+		pushes, f = readBatch(r)
 		return f
 	})
 	if f == nil {
-		f = r.end()
+		f = r.End()
 	}
 	switch {
 	case f != nil:
 		return nil, false, f
 	case batch && !alone:
-		return nil, false, &fault{fieldPushes, "must stand alone"}
+		return nil, false, bad(fieldPushes, "must stand alone")
 	case batch:
 		return pushes, true, nil
 	}
 	return []*hub.Push{&p.push.Push}, false, p.check()
 }
 
-func (r *jsonReader) batch() (pushes []*hub.Push, _ *fault) {
-	f := r.array(fieldPushes, func(i int) *fault {
+func readBatch(r *jsonReader) (pushes []*hub.Push, _ *fault) {
+	f := r.Array(fieldPushes, func(i int) *fault {
 		if i == MaxBatch {
-			return &fault{fieldPushes, fmt.Sprintf("must not be more than %d", MaxBatch)}
+			return bad(fieldPushes, fmt.Sprintf("must not be more than %d", MaxBatch))
 		}
-		if r.next() != '{' {
-			return r.unexpected(pathOf(i), "an object")
+		if r.Next() != '{' {
+			return r.Unexpected(pathOf(i), "an object")
 		}
 		p := pushReader{r: r}
-		f := r.object("", p.field)
+		f := r.Object("", p.field)
 		if f == nil {
 			f = p.check()
 		}
 		if f != nil {
-			return f.in(pathOf(i) + ".")
+			return f.In(pathOf(i) + ".")
 		}
 		pushes = append(pushes, &p.push.Push)
 		return nil
@@ -121,7 +121,7 @@ const (
 // first notes a field; it must not have come before.
 func (s *seen) first(field seen, name string) *fault {
 	if *s&field != 0 {
-		return &fault{name, "given twice"}
+		return bad(name, "given twice")
 	}
 	*s |= field
 	return nil
@@ -150,7 +150,7 @@ func (p *pushReader) field(key []byte) *fault {
 	case "ack":
 		return p.optional(seenAck, "ack", p.ack)
 	}
-	return &fault{string(key), "unknown field"}
+	return bad(string(key), "unknown field")
 }
 
 // optional reads a field whose null means that it is absent.
@@ -158,7 +158,7 @@ func (p *pushReader) optional(bit seen, name string, read func() *fault) *fault 
 	if f := p.seen.first(bit, name); f != nil {
 		return f
 	}
-	if p.r.null() {
+	if p.r.Null() {
 		return nil
 	}
 	return read()
@@ -168,12 +168,12 @@ func (p *pushReader) optional(bit seen, name string, read func() *fault) *fault 
 // with it.
 func (p *pushReader) option(bit seen, name string, set func(string) string) *fault {
 	return p.optional(bit, name, func() *fault {
-		s, f := p.r.text(name)
+		s, f := p.r.Text(name)
 		if f != nil {
 			return f
 		}
 		if problem := set(string(s)); problem != "" {
-			return &fault{name, problem}
+			return bad(name, problem)
 		}
 		return nil
 	})
@@ -186,43 +186,40 @@ func (p *pushReader) data() (f *fault) {
 	}
 	p.payloads++
 	p.push.Kind = hub.JSON
-	p.push.Data, f = p.r.value()
+	p.push.Data, f = p.r.Value()
 	return f
 }
 
 func (p *pushReader) text() (f *fault) {
 	p.payloads++
 	p.push.Kind = hub.Text
-	p.push.Data, f = p.r.text("text")
+	p.push.Data, f = p.r.Text("text")
 	return f
 }
 
 func (p *pushReader) base64() *fault {
 	p.payloads++
-	s, f := p.r.text("data_base64")
+	s, f := p.r.Text("data_base64")
 	if f != nil {
 		return f
 	}
 	b := make([]byte, base64.StdEncoding.DecodedLen(len(s)))
 	n, err := base64.StdEncoding.Decode(b, s)
 	if err != nil {
-		return &fault{"data_base64", "not base64"}
+		return bad("data_base64", "not base64")
 	}
 	p.push.Kind, p.push.Data = hub.Binary, b[:n]
 	return nil
 }
 
-func (p *pushReader) ack() *fault {
-	asked, f := p.r.boolean("ack")
-	if f == nil && asked {
-		f = &fault{"ack", "not available in this version"}
-	}
+func (p *pushReader) ack() (f *fault) {
+	p.push.Ack, f = p.r.Bool("ack")
 	return f
 }
 
 func (p *pushReader) to() *fault {
 	t := &p.push.To
-	return p.r.object("to", func(key []byte) *fault {
+	return p.r.Object("to", func(key []byte) *fault {
 		switch string(key) {
 		case "users":
 			return p.list(seenUsers, "to.users", list{&t.Users, hub.UserTopic, names.CheckUser, true})
@@ -232,24 +229,24 @@ func (p *pushReader) to() *fault {
 			return p.list(seenConnections, "to.connections", list{&t.Connections, "", names.CheckUser, false})
 		case "all":
 			return p.optional(seenAll, "to.all", func() (f *fault) {
-				t.All, f = p.r.boolean("to.all")
+				t.All, f = p.r.Bool("to.all")
 				return f
 			})
 		}
-		return &fault{"to." + string(key), "unknown field"}
+		return bad("to."+string(key), "unknown field")
 	})
 }
 
 func (p *pushReader) except() *fault {
 	t := &p.push.To
-	return p.r.object("except", func(key []byte) *fault {
+	return p.r.Object("except", func(key []byte) *fault {
 		switch string(key) {
 		case "users":
 			return p.list(seenExceptUsers, "except.users", list{&t.ExceptUsers, "", names.CheckUser, true})
 		case "connections":
 			return p.list(seenExceptConnections, "except.connections", list{&t.ExceptConnections, "", names.CheckUser, false})
 		}
-		return &fault{"except." + string(key), "unknown field"}
+		return bad("except."+string(key), "unknown field")
 	})
 }
 
@@ -264,15 +261,15 @@ type list struct {
 
 func (p *pushReader) list(bit seen, field string, l list) *fault {
 	return p.optional(bit, field, func() *fault {
-		f := p.r.array(field, func(i int) *fault {
+		f := p.r.Array(field, func(i int) *fault {
 			path := func() string { return fmt.Sprintf("%s[%d]", field, i) }
-			b, f := p.r.name(path, l.numbers)
+			b, f := p.r.Name(path, l.numbers)
 			if f != nil {
 				return f
 			}
 			s := l.prefix + string(b)
 			if err := l.check(s[len(l.prefix):]); err != nil {
-				return &fault{path(), err.Error()}
+				return bad(path(), err.Error())
 			}
 			*l.into = append(*l.into, s)
 			return nil
@@ -299,10 +296,10 @@ func unique(list []string) []string {
 func (p *pushReader) check() *fault {
 	t := &p.push.To
 	if len(t.Users)+len(t.Channels)+len(t.Connections) == 0 && !t.All {
-		return &fault{"to", "a push needs a target: users, channels, connections or all"}
+		return bad("to", "a push needs a target: users, channels, connections or all")
 	}
 	if p.payloads != 1 {
-		return &fault{"data", "exactly one of data, text, data_base64 is wanted"}
+		return bad("data", "exactly one of data, text, data_base64 is wanted")
 	}
 	return nil
 }

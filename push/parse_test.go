@@ -39,13 +39,13 @@ func TestParseBody_Success(t *testing.T) {
 	f(`{"to":{"users":["\u0034\u0032"],"channels":[],"all":false},"text":"a\nb"}`,
 		hub.Push{To: user, Kind: hub.Text, Data: []byte("a\nb")})
 	f(`{"to":{"users":["a"],"channels":["b"],"connections":["c"],"all":true},"except":{"users":["d"],"connections":["e"]},
-		"text":"x","event":"order.paid","id":"k","ttl":"30s","wait":"1s","ack":false}`,
+		"text":"x","event":"order.paid","id":"k","ttl":"30s","wait":"1s","ack":true}`,
 		hub.Push{
 			To: hub.Targets{
 				Users: []string{"user:a"}, Channels: []string{"channel:b"}, Connections: []string{"c"}, All: true,
 				ExceptUsers: []string{"d"}, ExceptConnections: []string{"e"},
 			},
-			Kind: hub.Text, Data: []byte("x"), Event: "order.paid", ID: "k", Wait: time.Second, TTL: 30 * time.Second,
+			Kind: hub.Text, Data: []byte("x"), Event: "order.paid", ID: "k", Wait: time.Second, TTL: 30 * time.Second, Ack: true,
 		})
 }
 
@@ -157,7 +157,6 @@ func TestParseBody_Failure(t *testing.T) {
 	}
 	f(`{"to":{"all":true},"text":"x","wait":"31s"}`, "wait", "at most 30s")
 	f(`{"to":{"all":true},"text":"x","wait":1}`, "wait", "must be a string")
-	f(`{"to":{"all":true},"text":"x","ack":true}`, "ack", "not available in this version")
 	f(`{"to":{"all":true},"text":"x","ack":"yes"}`, "ack", "must be true or false")
 	// Batches.
 	good := `{"to":{"all":true},"text":"x"}`

@@ -48,6 +48,7 @@ type Admission struct {
 	protocol uint8
 	host     hosts
 	more     *extra
+	resume   *Resume // nil: the protocol follows no streams
 	identity *identity
 	held     held
 }
@@ -123,6 +124,9 @@ func (w *admitting) judge(ctx context.Context, timeout time.Duration) *Refusal {
 	}
 	w.identity = id
 	if r := w.chooseProtocol(); r != nil {
+		return r
+	}
+	if r := w.readResume(); r != nil {
 		return r
 	}
 	if r := w.keep(); r != nil {
@@ -205,7 +209,10 @@ func (w *admitting) keep() *Refusal {
 		r.Status = http.StatusRequestHeaderFieldsTooLarge
 		return r
 	}
-	if m.forwardedFor != "" || m.header != nil || m.state != nil || m.trace != nil {
+	if w.resume != nil {
+		m.dialog = w.engine.newDialog(w.identity)
+	}
+	if m.forwardedFor != "" || m.header != nil || m.state != nil || m.trace != nil || m.dialog != nil {
 		w.more = m
 	}
 	return nil
@@ -285,13 +292,10 @@ func (a *Admission) Cancel() {
 // once.
 func (a *Admission) Join(ctx context.Context, t Transport) *hub.Cause {
 	e, m := a.engine, t.Member()
-	if a.identity.user != "" || len(a.identity.channels) > 0 { // else the broker is not asked
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, registerWait)
-		defer cancel()
-	}
-	if err := e.hub.Join(ctx, t, a.identity.user, a.identity.channels); err != nil {
-		e.log.Debug("connection registered without the broker", "conn", m.ID(), "err", err)
+	if a.resume != nil {
+		e.hub.Enter(t, a.identity.user) // Open subscribes it
+	} else {
+		a.subscribe(ctx, t)
 	}
 	if a.set != e.settings.Load() { // a reload came between, perhaps with limits
 		e.adopt(t)
@@ -305,11 +309,27 @@ func (a *Admission) Join(ctx context.Context, t Transport) *hub.Cause {
 	return nil
 }
 
+// subscribe joins a connection that follows no streams.
+func (a *Admission) subscribe(ctx context.Context, t Transport) {
+	if a.identity.user != "" || len(a.identity.channels) > 0 { // else the broker is not asked
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, registerWait)
+		defer cancel()
+	}
+	if err := a.engine.hub.Join(ctx, t, a.identity.user, a.identity.channels); err != nil {
+		a.engine.log.Debug("connection registered without the broker", "conn", t.Member().ID(), "err", err)
+	}
+}
+
 // Open lets the session's protocol begin, and tells the backend. It returns what is to be
 // written first.
 func (a *Admission) Open(s *Session, t Transport) []Frame {
 	e := a.engine
-	first := e.protocols[s.protocol].Open(e, s, t, a.identity.messages)
+	o := Opening{First: a.identity.messages}
+	if a.resume != nil {
+		o = a.begin(s, t)
+	}
+	first := e.protocols[s.protocol].Open(e, s, &o)
 	e.Opened(s)
 	e.metrics.Connects.WithLabelValues("ok").Inc()
 	return first

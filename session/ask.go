@@ -75,10 +75,12 @@ func (e *Engine) Ask(s *Session, t Transport, kind hub.Kind, p []byte, done func
 		ev.ContentType = contentBinary
 	}
 	cost := len(p) + messageCost
-	t.Hold(cost)
+	t.Charge(cost)
+	t.Hold()
 	e.hooks.Ask(ev, func(a webhook.Answer, err error) {
-		defer e.guard.Recover("answer of the backend", func() { t.End(&hub.Cause{Why: hub.Failed}) })
-		defer t.Resume(cost)
+		defer e.guard.Recover("answer of the backend", e.failed(t))
+		defer t.Resume()
+		defer t.Charge(-cost)
 		if err != nil {
 			done(Answer{}, ErrUnavailable)
 			return
@@ -94,6 +96,11 @@ func (e *Engine) Ask(s *Session, t Transport, kind hub.Kind, p []byte, done func
 func (e *Engine) ReportInvalidText() {
 	e.rare.Warn("invalid text", "the answer to a message says that it is text, but is not UTF-8: it goes to the client as binary",
 		"event", webhook.Message, "setting", "webhook.url")
+}
+
+// failed ends a connection after a panic in something that it asked for.
+func (e *Engine) failed(t Transport) func() {
+	return func() { t.End(&hub.Cause{Why: hub.Failed}) }
 }
 
 // reportUnheard logs the first message that the backend is not asked about.

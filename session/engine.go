@@ -1,7 +1,9 @@
 package session
 
 import (
+	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/pushcart/pushcart/broker"
@@ -28,7 +30,9 @@ type Options struct {
 	// Protocols are what clients may speak. The first is that of clients that ask
 	// for none.
 	Protocols []Named
-	Metrics   *metrics.Metrics
+	// RequestsInFlight is how many requests of one connection may wait for answers.
+	RequestsInFlight int
+	Metrics          *metrics.Metrics
 	// Panics counts panics; nil: nobody does.
 	Panics func()
 	Log    *slog.Logger
@@ -52,6 +56,10 @@ type Engine struct {
 	log       *slog.Logger
 	rare      *ratelog.Logger // for what repeats
 	guard     *guard.Guard
+	inFlight  int // websocket.requests_in_flight
+	life      context.Context
+	end       context.CancelFunc // of life
+	work      sync.WaitGroup     // goroutines of requests
 
 	draining   atomic.Bool
 	unheard    atomic.Bool  // it was logged that messages go nowhere
@@ -66,6 +74,8 @@ func NewEngine(o Options) *Engine {
 		occupancy: newOccupancy(o.Descriptors), users: newUserLimit(o.Seats, o.Hub, &o.Settings.limits),
 	}
 	e.settings.Store(o.Settings)
+	e.inFlight = o.RequestsInFlight
+	e.life, e.end = context.WithCancel(context.Background())
 	return e
 }
 

@@ -40,12 +40,13 @@ func newTestEngine(t testing.TB, change func(*config.Config)) *Engine {
 		t.Fatal(err)
 	}
 	o := Options{
-		Settings: NewSettings(cfg.WebSocket, cfg.Auth, cfg.Webhook, cfg.Limits, a, hooks), Hub: h, Seats: broker.NewMemorySeats(cfg.Limits),
+		Settings: newTestSettings(t, &cfg, a, hooks), RequestsInFlight: cfg.WebSocket.RequestsInFlight, Hub: h, Seats: broker.NewMemorySeats(cfg.Limits),
 		Protocols: []Named{{Name: "plain", Protocol: plain{}}}, Metrics: m, Log: log,
 	}
 	if cfg.Webhook.URL != "" {
 		o.Webhooks = webhook.New(hooks, h.NodeID(), m, log)
 	}
+	e := NewEngine(o)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -53,9 +54,19 @@ func newTestEngine(t testing.TB, change func(*config.Config)) *Engine {
 		if o.Webhooks != nil {
 			_ = o.Webhooks.Close(ctx)
 		}
+		e.Close()
 		_ = h.Close()
 	})
-	return NewEngine(o)
+	return e
+}
+
+func newTestSettings(t testing.TB, cfg *config.Config, a *auth.Authenticator, hooks *webhook.Settings) *Settings {
+	t.Helper()
+	s, err := NewSettings(Sections{cfg.WebSocket, cfg.Auth, cfg.Webhook, cfg.Limits, cfg.Channels, cfg.Users}, a, hooks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // handshakeWith is a request with further header lines.

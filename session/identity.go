@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,13 +20,17 @@ import (
 
 // identity is who is let in, with what.
 type identity struct {
-	user        string
-	channels    []string // names to subscribe to
-	expires     time.Time
-	claims      json.RawMessage
-	state       json.RawMessage
-	subprotocol string   // what the connect answer selected
-	messages    [][]byte // to send first, each JSON
+	user    string
+	subject string // of the token, "" without one
+	// granted are names and patterns of the token, given those of the connect answer.
+	granted, given []string
+	channels       []string // the names among them, to subscribe to
+	expires        time.Time
+	latest         time.Time // of the connect answer, zero for none
+	claims         json.RawMessage
+	state          json.RawMessage
+	subprotocol    string   // what the connect answer selected
+	messages       [][]byte // to send first, each JSON
 }
 
 // identify is step 4: JWT, then forward, then the connect webhook, those that are
@@ -52,7 +57,8 @@ func (w *admitting) identify(ctx context.Context) (*identity, *Refusal) {
 			"nobody is let in: configure auth.jwt, auth.forward, a connect webhook or auth.anonymous").
 			look("auth").perhapsTheApps()
 	}
-	if n := len(id.channels); n > w.set.limits.ChannelsPerConnection {
+	most := w.set.limits.ChannelsPerConnection
+	if id.channels = namesOf(most+1, id.granted, id.given); len(id.channels) > most {
 		return nil, Refuse("limit", apierror.RateLimited, "more channels than limits.channels_per_connection").
 			look("limits.channels_per_connection")
 	}
@@ -119,22 +125,30 @@ func (w *admitting) uri() string {
 
 func (id *identity) take(got auth.Identity) {
 	id.user = got.User
-	id.addChannels(got.Channels)
+	if got.Claims != nil {
+		id.subject = got.User
+	}
+	id.granted = append(id.granted, got.Channels...)
 	id.until(got.ExpiresAt)
 	if got.Claims != nil {
 		id.claims = got.Claims
 	}
 }
 
-// addChannels takes names; patterns are grants to subscribe, which raw
-// connections have no way to use.
-func (id *identity) addChannels(channels []string) {
-	for _, ch := range channels {
-		if !strings.Contains(ch, "*") {
-			id.channels = append(id.channels, ch)
+// namesOf are the channels to subscribe to, each once, at most so many. Patterns only
+// permit to subscribe, which raw connections have no way to do.
+func namesOf(most int, lists ...[]string) (names []string) {
+	for _, list := range lists {
+		for _, ch := range list {
+			if len(names) < most && !isPattern(ch) && !slices.Contains(names, ch) {
+				names = append(names, ch)
+			}
 		}
 	}
+	return names
 }
+
+func isPattern(channel string) bool { return strings.Contains(channel, "*") }
 
 // until takes the earlier end.
 func (id *identity) until(t time.Time) {
@@ -257,9 +271,10 @@ func (id *identity) answer(got webhook.ConnectAnswer) error {
 		}
 		id.user = *got.UserID
 	}
-	id.addChannels(got.Channels)
+	id.given = got.Channels
 	if got.ExpiresAt != nil {
-		id.until(*got.ExpiresAt)
+		id.latest = *got.ExpiresAt
+		id.until(id.latest)
 	}
 	id.state, id.subprotocol = got.State, got.Subprotocol
 	for _, m := range got.Messages {

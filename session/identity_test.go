@@ -121,7 +121,7 @@ func (w ways) wanted() (id identity, status int) {
 	case "bad":
 		return id, 401
 	case "ann":
-		id = identity{user: "ann", channels: []string{"token"}, expires: time.Unix(4102444800+30, 0)}
+		id = identity{user: "ann", subject: "ann", granted: []string{"token", "more.*"}, channels: []string{"token"}, expires: time.Unix(4102444800+30, 0)}
 	}
 	switch w.forward {
 	case "":

@@ -43,14 +43,15 @@ const (
 // the backend, and as its Host header did.
 type hosts struct{ asked, sent string }
 
-// extra is what only some sessions have. It does not change but for the limiter,
-// which locks itself: whoever changes something stores a new one.
+// extra is what only some sessions have. It does not change but for the limiter and
+// the dialog, which lock themselves: whoever changes something stores a new one.
 type extra struct {
 	forwardedFor string          // where it is more than the remote address
 	header       []webhook.Field // kept for message events
 	limiter      *rate.Limiter   // of limits.message_rate, from the first message on
 	state        json.RawMessage
 	trace        *webhook.Trace // of a trusted proxy
+	dialog       *dialog        // where the client makes requests
 }
 
 // Expires is when the session ends, zero for never.
@@ -136,7 +137,8 @@ func (s *Session) event(name string) *webhook.Event {
 			ev.ForwardedFor = m.forwardedFor
 		}
 		ev.Trace = m.trace
-		if name == webhook.Message {
+		switch name {
+		case webhook.Message, webhook.Subscribe, webhook.Publish:
 			ev.Header = m.header
 		}
 	}

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"time"
+
 	"github.com/pushcart/pushcart/auth"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/webhook"
@@ -19,25 +21,41 @@ type Settings struct {
 	subprotocols []string
 	origins      origins
 	limits       config.Limits
+	rules        *rules
+	onError      config.OnError
+	pingInterval time.Duration
 	auth         *auth.Authenticator
 	connect      *webhook.Settings // nil: the backend is not asked
 }
 
+// Sections are those of the configuration that decide about sessions.
+type Sections struct {
+	WebSocket config.WebSocket
+	Auth      config.Auth
+	Webhook   config.Webhook
+	Limits    config.Limits
+	Channels  []config.ChannelRule
+	Users     config.Users
+}
+
 // NewSettings makes settings of their sections of the configuration, and of what auth
 // and webhook made of theirs; without hooks the backend is not asked.
-func NewSettings(
-	ws config.WebSocket, a config.Auth, w config.Webhook, l config.Limits, verifies *auth.Authenticator, hooks *webhook.Settings,
-) *Settings {
+func NewSettings(c Sections, verifies *auth.Authenticator, hooks *webhook.Settings) (*Settings, error) {
+	rules, err := newRules(c.Channels, c.Users)
+	if err != nil {
+		return nil, err
+	}
 	s := &Settings{
-		anonymous:    a.Anonymous,
-		allowOnError: a.Anonymous && w.OnError.Connect == config.Allow,
-		forConnect:   w.ForwardHeaders.Connect, forMessage: w.ForwardHeaders.Message,
-		subprotocols: ws.Subprotocols, origins: newOrigins(ws.AllowedOrigins), limits: l, auth: verifies,
+		anonymous:    c.Auth.Anonymous,
+		allowOnError: c.Auth.Anonymous && c.Webhook.OnError.Connect == config.Allow,
+		forConnect:   c.Webhook.ForwardHeaders.Connect, forMessage: c.Webhook.ForwardHeaders.Message,
+		subprotocols: c.WebSocket.Subprotocols, origins: newOrigins(c.WebSocket.AllowedOrigins), limits: c.Limits,
+		rules: rules, onError: c.Webhook.OnError, pingInterval: c.WebSocket.PingInterval, auth: verifies,
 	}
 	if hooks != nil && hooks.Wants(webhook.Connect) {
 		s.connect = hooks
 	}
-	return s
+	return s, nil
 }
 
 // named says whether a credential or the app may name the user, which may take a
@@ -46,3 +64,6 @@ func (s *Settings) named() bool { return s.credentials() || s.connect != nil }
 
 // credentials says whether clients may have any.
 func (s *Settings) credentials() bool { return s.auth.HasJWT() || s.auth.HasForward() }
+
+// PingInterval is websocket.ping_interval, which clients are told.
+func (e *Engine) PingInterval() time.Duration { return e.settings.Load().pingInterval }

@@ -27,7 +27,7 @@ func apply(t *testing.T, e *Engine, change func(*config.Config)) {
 	if e.hooks != nil {
 		e.hooks.Apply(hooks)
 	}
-	e.Apply(NewSettings(cfg.WebSocket, cfg.Auth, cfg.Webhook, cfg.Limits, verifies, hooks))
+	e.Apply(newTestSettings(t, &cfg, verifies, hooks))
 }
 
 func TestApply_AHandshakeUnderWayIsJudgedByOneConfiguration(t *testing.T) {

@@ -3,13 +3,10 @@ package session
 import (
 	"slices"
 	"strings"
-
-	"github.com/pushcart/pushcart/internal/apierror"
 )
 
 // The subprotocols of SPEC §4 that the sidecar knows by name.
 const (
-	protocolJSON   = "pushcart.json.v1"
 	protocolBearer = "bearer."
 )
 
@@ -32,10 +29,6 @@ func (w *admitting) chooseProtocol() *Refusal {
 			w.Subprotocol = p
 			return nil
 		}
-	}
-	if slices.Contains(w.offers, protocolJSON) {
-		return Refuse("bad_request", apierror.InvalidArgument,
-			protocolJSON+" is not available in this version; offer "+w.engine.protocols[0].Name+" or none").look("websocket.subprotocols")
 	}
 	if len(w.offers) == 1 && strings.HasPrefix(w.offers[0], protocolBearer) {
 		w.Subprotocol = w.offers[0]

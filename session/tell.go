@@ -22,6 +22,7 @@ func (e *Engine) Opened(s *Session) {
 // Ended forgets a connection whose socket is at its end, and tells the backend. The
 // transport calls it once.
 func (e *Engine) Ended(s *Session, t Transport, c *hub.Cause) {
+	e.dropRequests(s, t)
 	e.hub.Leave(t)
 	e.users.leave(s.member.User(), &s.member)
 	e.metrics.Disconnects.WithLabelValues(c.Why.Label()).Inc()

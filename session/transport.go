@@ -12,11 +12,15 @@ type Transport interface {
 	// Write sends a payload as one message of its kind. It is dropped if the
 	// connection is at its end.
 	Write(payload []byte, kind hub.Kind)
-	// Hold stops the reading of input until Resume: a message is with the backend,
-	// and cost bytes wait with it. Called in the input's own goroutine.
-	Hold(cost int)
-	// Resume ends a Hold of the same cost.
-	Resume(cost int)
+	// Charge counts bytes that wait with what the client asked for; a negative number
+	// gives them back.
+	Charge(bytes int)
+	// Hold stops the reading of input until there was a Resume for it, before or after.
+	// Called in the input's own goroutine.
+	Hold()
+	Resume()
+	// Reschedule looks anew at when the session ends.
+	Reschedule()
 }
 
 // Frame is a message on its way out.
@@ -28,11 +32,14 @@ type Frame struct {
 // Protocol turns bytes of clients into calls of the engine, and messages into bytes.
 // There is one value for all connections that speak it; it keeps nothing of them.
 type Protocol interface {
-	// Open is called when the client was let in; first are the messages of the connect
-	// answer, each a JSON value. What it returns goes out before anything that was pushed
-	// meanwhile. It may wait a moment, in the handshake's goroutine.
-	Open(e *Engine, s *Session, t Transport, first [][]byte) []Frame
-	// Input takes one message of the client, which it does not keep.
+	// Resume reads what the query of a handshake asks to be resumed. nil is a protocol
+	// whose sessions follow no streams. An error refuses the handshake; it says what is
+	// wrong with the query.
+	Resume(query []byte) (*Resume, error)
+	// Open is called when the client was let in. What it returns goes out before anything
+	// that was pushed meanwhile.
+	Open(e *Engine, s *Session, o *Opening) []Frame
+	// Input takes one message of the client, which it does not keep; text is UTF-8.
 	Input(e *Engine, s *Session, t Transport, kind hub.Kind, p []byte)
 	// Payload is a message of the hub as clients of this protocol get it. It is
 	// called once for each encoding of the message.

@@ -24,6 +24,7 @@ type tape struct {
 	mu    sync.Mutex // guards all below
 	wrote []string
 	holds int
+	bytes int // charged
 	ended *hub.Cause
 }
 
@@ -34,8 +35,9 @@ func (c *tape) Session() *Session                { return &c.session }
 func (c *tape) Info() hub.Info                   { return c.engine.Describe(&c.session) }
 func (c *tape) SetState(state json.RawMessage)   { c.session.SetState(state) }
 func (c *tape) Write(payload []byte, _ hub.Kind) { c.write(string(payload)) }
-func (c *tape) Hold(int)                         { c.hold(1) }
-func (c *tape) Resume(int)                       { c.hold(-1) }
+func (c *tape) Hold()                            { c.hold(1) }
+func (c *tape) Resume()                          { c.hold(-1) }
+func (c *tape) Reschedule()                      {}
 func (c *tape) say(kind hub.Kind, message string) {
 	c.protocol().Input(c.engine, &c.session, c, kind, []byte(message))
 }
@@ -64,6 +66,12 @@ func (c *tape) hold(n int) {
 
 func (c *tape) Room() (messages, bytes int) { return 128, 1 << 20 }
 func (c *tape) OnRoom(func()) bool          { return false }
+
+func (c *tape) Charge(bytes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bytes += bytes
+}
 
 func (c *tape) End(cause *hub.Cause) {
 	c.mu.Lock()
@@ -111,9 +119,11 @@ func openWith(t testing.TB, e *Engine, h Handshake) *tape {
 // plain is a protocol that shows each call.
 type plain struct{}
 
-func (plain) Open(_ *Engine, _ *Session, t Transport, first [][]byte) []Frame {
+func (plain) Resume([]byte) (*Resume, error) { return nil, nil }
+
+func (plain) Open(_ *Engine, _ *Session, o *Opening) []Frame {
 	var frames []Frame
-	for _, m := range first {
+	for _, m := range o.First {
 		frames = append(frames, Frame{hub.Text, append([]byte("first "), m...)})
 	}
 	return frames
@@ -184,7 +194,7 @@ func TestTransport_NeedsNothingOfWebSockets(t *testing.T) {
 			t.Errorf("told %s, want cause %s", got, cause)
 		}
 	}
-	if e.Sessions() != 0 || e.Hub().Connections() != 0 || one.holds != 0 {
-		t.Errorf("%d sessions, %d connections, %d holds are left", e.Sessions(), e.Hub().Connections(), one.holds)
+	if e.Sessions() != 0 || e.Hub().Connections() != 0 || one.holds != 0 || one.bytes != 0 {
+		t.Errorf("%d sessions, %d connections, %d holds, %d bytes are left", e.Sessions(), e.Hub().Connections(), one.holds, one.bytes)
 	}
 }

@@ -49,7 +49,7 @@ func (b *breaker) shut(now time.Time) bool {
 
 // leave lets another try in the place of j, if j was to.
 func (b *breaker) leave(j *job) {
-	if b != nil && b.probe == j {
+	if b.probe == j {
 		b.probe = nil
 	}
 }
@@ -109,15 +109,15 @@ func (v *verdict) down() bool {
 // breakLocked lets the breaker of an asked event know. When it opens, all that waits
 // is answered.
 func (q *queue) breakLocked(j *job, v verdict) {
-	c := j.class
-	if c.breaker == nil {
+	k := j.kind
+	if k == nil {
 		return
 	}
 	limit := q.d.settings.Load().breaker
-	failures := c.breaker.failures + 1
-	switch c.breaker.note(j, &v, limit, time.Now()) {
+	failures := k.breaker.failures + 1
+	switch k.breaker.note(j, &v, limit, time.Now()) {
 	case opened:
-		for _, waits := range q.unsentLocked(c) {
+		for _, waits := range q.unsentLocked(k) {
 			q.after = append(q.after, func() { q.d.refuse(waits) })
 		}
 		last := v // a copy, as v must not be on the heap each time
@@ -131,11 +131,12 @@ func (q *queue) breakLocked(j *job, v verdict) {
 func (q *queue) closeBreakers() {
 	q.mu.Lock()
 	defer q.unlock()
-	for _, c := range [...]*class{&q.connects, &q.messages} {
-		if c.breaker.open.Load() {
-			q.after = append(q.after, func() { q.d.breakerClosed(c.event) })
+	for i := range q.kinds {
+		k := &q.kinds[i]
+		if k.breaker.open.Load() {
+			q.after = append(q.after, func() { q.d.breakerClosed(k.event) })
 		}
-		c.breaker.reset()
+		k.breaker.reset()
 	}
 }
 
@@ -143,7 +144,7 @@ func (q *queue) closeBreakers() {
 // not answer, and counts it then. It is for callers that would else prepare an event
 // for Ask.
 func (d *Dispatcher) Refuses() bool {
-	b := d.queue.messages.breaker
+	b := &d.queue.kindOf(Message).breaker
 	if !b.open.Load() {
 		return false
 	}

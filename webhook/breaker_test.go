@@ -226,7 +226,7 @@ func TestBreaker_OfConnectAndOfMessageAreTwo(t *testing.T) {
 			synctest.Wait()
 		}
 		a.queue.mu.Lock()
-		probe := a.queue.connects.breaker.probe
+		probe := a.queue.kindOf(Connect).breaker.probe
 		a.queue.mu.Unlock()
 		if probe != nil {
 			t.Error("who left still holds the place of the one that tries")

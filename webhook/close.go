@@ -43,7 +43,7 @@ func (q *queue) abandon() {
 		}
 		e = next
 	}
-	asks := append(q.unsentLocked(&q.connects), q.unsentLocked(&q.messages)...)
+	asks := q.unsentLocked(nil)
 	q.unlock()
 	for _, j := range asks {
 		j.done(Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, errClosed))

@@ -38,8 +38,8 @@ func New(set *Settings, nodeID string, m *metrics.Metrics, log *slog.Logger) *Di
 	d := &Dispatcher{source: "/nodes/" + nodeID, metrics: m, guard: guard.New(log, m.Panics.Inc), rare: ratelog.New(log)}
 	d.settings.Store(set)
 	d.queue = newQueue(d)
-	for _, c := range [...]*class{&d.queue.connects, &d.queue.messages} {
-		m.WebhookBreaker.WithLabelValues(c.event).Set(0)
+	for i := range d.queue.kinds {
+		m.WebhookBreaker.WithLabelValues(d.queue.kinds[i].event).Set(0)
 	}
 	m.Gauge("pushcart_webhook_outbox", "Told events that wait for their delivery.",
 		func() float64 { return float64(d.queue.waiting()) })
@@ -66,7 +66,7 @@ func (d *Dispatcher) Connect(ctx context.Context, set *Settings, ev *Event) (Ans
 		j.deadline = by
 	}
 	j.wanted = ctx
-	d.queue.ask(j, &d.queue.connects)
+	d.queue.ask(j)
 	select {
 	case r := <-got:
 		return r.a, r.err
@@ -76,14 +76,15 @@ func (d *Dispatcher) Connect(ctx context.Context, set *Settings, ev *Event) (Ans
 	}
 }
 
-// Ask queues a message and returns at once; done is called once, from another
-// goroutine, with the backend's answer, which may be a 4xx, or an error that wraps
-// ErrUnavailable. That takes no longer than messageTries times webhook.timeout. It is
-// sent after the first attempt of what was told of its connection before.
+// Ask queues a message, subscribe or publish and returns at once; done is called once,
+// from another goroutine, with the backend's answer, which may be a 4xx, or an error
+// that wraps ErrUnavailable. That takes no longer than webhook.timeout for each try: a
+// message has several, the others one. It is sent after the first attempt of what was
+// told of its connection before.
 func (d *Dispatcher) Ask(ev *Event, done func(Answer, error)) {
 	j := newJob(ev, done)
-	j.deadline = j.born.Add(messageTries * d.settings.Load().timeout)
-	d.queue.ask(j, &d.queue.messages)
+	j.deadline = j.born.Add(time.Duration(d.queue.kindOf(ev.Name).tries) * d.settings.Load().timeout)
+	d.queue.ask(j)
 }
 
 // Tell queues an event and returns at once. Events of one connection are
@@ -104,6 +105,7 @@ type job struct {
 	born  time.Time
 	done  func(Answer, error) // nil for what is told
 	tries int
+	kind  *kind // of what is asked, else nil
 	class *class
 	set   *Settings // of connect, those of its handshake; else of the last attempt
 

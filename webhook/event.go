@@ -12,6 +12,8 @@ const (
 	Connect      = "connect"
 	Connected    = "connected"
 	Message      = "message"
+	Subscribe    = "subscribe"
+	Publish      = "publish"
 	Disconnected = "disconnected"
 )
 

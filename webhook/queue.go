@@ -10,17 +10,12 @@ import (
 	"time"
 )
 
-// messageTries is how often a message is sent at most (SPEC §11 Webhooks).
-const messageTries = 3
-
 // errClosed is what is asked while the dispatcher closes.
 var errClosed = errors.New("webhook: closing")
 
 // class is one kind of work: what waits, and how many requests of it may be under
 // way at once.
 type class struct {
-	event   string    // of what is asked
-	breaker *breaker  // of what is asked
 	ready   list.List // of *job
 	running int
 	most    int
@@ -43,6 +38,7 @@ type queue struct {
 	connects class
 	messages class
 	told     class
+	kinds    [4]kind // of what is asked
 	running  int
 	most     int // webhook.max_in_flight
 	turn     int // whose turn it is, so that no class starves another
@@ -70,8 +66,10 @@ type key struct {
 
 func newQueue(d *Dispatcher) *queue {
 	q := &queue{d: d, send: d.attempt, keys: map[string]*key{}}
-	q.connects.event, q.connects.breaker = Connect, &breaker{}
-	q.messages.event, q.messages.breaker = Message, &breaker{}
+	q.kinds = [...]kind{
+		{event: Message, class: &q.messages, tries: messageTries}, {event: Connect, class: &q.connects, tries: 1},
+		{event: Subscribe, class: &q.messages, tries: 1}, {event: Publish, class: &q.messages, tries: 1},
+	}
 	q.resize(d.settings.Load().maxInFlight)
 	return q
 }
@@ -110,7 +108,9 @@ func (q *queue) asked() int {
 }
 
 // ask queues a question.
-func (q *queue) ask(j *job, c *class) {
+func (q *queue) ask(j *job) {
+	j.kind = q.kindOf(j.event.Name)
+	c := j.kind.class
 	j.class = c
 	q.mu.Lock()
 	switch {
@@ -118,7 +118,7 @@ func (q *queue) ask(j *job, c *class) {
 		q.unlock()
 		q.answer(func() { j.done(Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, errClosed)) })
 		return
-	case c.breaker.refuses(j, j.born):
+	case j.kind.breaker.refuses(j, j.born):
 		q.unlock()
 		q.answer(func() { q.d.refuse(j) })
 		return
@@ -157,7 +157,9 @@ func (q *queue) drop(j *job) {
 
 // withdrawLocked takes a job that is not under way from where it waits.
 func (q *queue) withdrawLocked(j *job) {
-	j.class.breaker.leave(j)
+	if j.kind != nil {
+		j.kind.breaker.leave(j)
+	}
 	switch {
 	case j.place != nil:
 		j.class.remove(j)
@@ -183,15 +185,15 @@ func (q *queue) expireLocked(now time.Time) {
 	}
 }
 
-// unsentLocked takes out the questions of a class that are not under way.
-func (q *queue) unsentLocked(c *class) (out []*job) {
+// unsentLocked takes out the questions of a kind, nil for all, that are not under way.
+func (q *queue) unsentLocked(k *kind) (out []*job) {
 	for j := q.asks.front; j != nil; j = j.younger {
-		if j.class == c && !j.sent {
+		if (k == nil || j.kind == k) && !j.sent {
 			out = append(out, j)
 		}
 	}
-	if c == &q.connects { // they are not among the asks, as who waits for them has a context
-		for e := c.ready.Front(); e != nil; e = e.Next() {
+	if k == nil || k.class == &q.connects { // they are not among the asks, as who waits for them has a context
+		for e := q.connects.ready.Front(); e != nil; e = e.Next() {
 			out = append(out, e.Value.(*job))
 		}
 	}
@@ -307,7 +309,7 @@ func (q *queue) try(j *job) (v verdict) {
 func (q *queue) askedLocked(j *job, v verdict) func() {
 	j.sent = false
 	j.tries++
-	if v.again && j.class == &q.messages && j.tries < messageTries && !q.over && !j.class.breaker.open.Load() {
+	if v.again && j.tries < j.kind.tries && !q.over && !j.kind.breaker.open.Load() {
 		due := time.Now().Add(max(v.after, q.backoff(j.tries)))
 		if due.Before(j.deadline) {
 			q.laterLocked(j, due)

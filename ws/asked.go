@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// asked are the messages that the backend has yet to answer. Past half of
+// asked are the messages that have yet to be answered. Past half of
 // websocket.inbound_total no connection begins another: it is not read until there
 // is room again, so that TCP holds its client up and nothing is lost.
 type asked struct {
@@ -22,30 +22,55 @@ func (a *asked) full() bool {
 	return n > 0 && n >= a.most
 }
 
+// Charge implements session.Transport.
+func (c *Conn) Charge(bytes int) {
+	a := &c.srv.asked
+	a.bytes.Add(int64(bytes))
+	if bytes < 0 {
+		a.relieve()
+	}
+}
+
 // Hold implements session.Transport.
-func (c *Conn) Hold(cost int) {
-	c.srv.asked.bytes.Add(int64(cost))
+func (c *Conn) Hold() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.busy = c.ended == nil
+	c.holds++
 }
 
 // Resume implements session.Transport.
-func (c *Conn) Resume(cost int) {
-	a := &c.srv.asked
-	a.bytes.Add(-int64(cost))
-	a.relieve()
+func (c *Conn) Resume() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.busy = false
-	c.readOnLocked()
+	if c.holds--; c.holds == 0 {
+		c.readOnLocked()
+	}
+}
+
+// Reschedule implements session.Transport.
+func (c *Conn) Reschedule() { c.loop.post(c) }
+
+// settles says whether what comes last, a Close or a FIN, waits until all requests of the
+// client are answered (SPEC §5); then it is looked at again.
+func (c *Conn) settles() bool {
+	if c.over() || !c.srv.sessions.Settle(&c.session, c) {
+		return false
+	}
+	c.again()
+	return true
+}
+
+func (c *Conn) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended != nil
 }
 
 // stall says whether the connection may not begin a message now; then it is read on
 // when there is room.
 func (c *Conn) stall() bool {
 	a := &c.srv.asked
-	if !a.full() || !c.srv.sessions.Asks() {
+	if !a.full() {
 		return false
 	}
 	if !c.stalls() {

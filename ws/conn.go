@@ -61,13 +61,22 @@ type output struct {
 
 // pauses are why nothing is read.
 type pauses struct {
-	busy      bool // a message is with the backend
+	holds     int8 // Holds without their Resume, which may come first
 	inflating bool // a message is being decompressed
 	held      bool // too many messages: until wakeAt
-	choked    bool // a pong waits to be written: until the outbox is empty
+	backlog   backlog
 	stalled   bool // too many messages of all wait for the backend: until asked has room
 	rest      bool // in.raw waits to be parsed when all pauses are over
 }
+
+// backlog is what the client asked for and has yet to take, before more of it is read.
+type backlog uint8
+
+const (
+	_           backlog = iota
+	someAnswers         // until half of the outbox is free
+	somePongs           // until all of it is
+)
 
 // life is how far the connection is.
 type life struct {
@@ -131,8 +140,8 @@ func (c *Conn) endLocked(e *hub.Cause) (given []*hub.Message) {
 		}
 		return nil
 	}
+	halted, opening := c.haltedLocked(), c.phase == phaseOpening
 	c.ended = e
-	opening := c.phase == phaseOpening
 	if dropsQueue(e) && c.out != nil {
 		given = c.out.drop(nil)
 		c.sized()
@@ -142,8 +151,8 @@ func (c *Conn) endLocked(e *hub.Cause) (given []*hub.Message) {
 	}
 	c.pingAt = c.loop.now() + ticks(closeWait)
 	c.peerDone = c.peerDone || final(e)
-	if c.haltedLocked() { // to see the peer's Close, reading goes on
-		c.pauses = pauses{rest: c.rest}
+	if halted { // to see the peer's Close, reading goes on
+		c.pauses = pauses{holds: c.holds, rest: c.rest}
 		c.resumeLocked()
 	}
 	if e.Why == hub.PeerReset {
@@ -181,14 +190,19 @@ func (c *Conn) endSoon(e *hub.Cause) {
 }
 
 // inputEnded takes the peer's FIN, when all that came before it is worked off: it
-// sends no more, and may still read (SPEC §5). Only the reader calls it.
-func (c *Conn) inputEnded() {
+// sends no more, and may still read (SPEC §5). later: its requests are answered first, and
+// then it is read again. Only the reader calls it.
+func (c *Conn) inputEnded() (later bool) {
+	if c.settles() {
+		return true
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.finIn = true
 	c.endLocked(endFIN) // where there is a cause already, the peer's Close will not come
 	c.sock.wantRead(false)
 	c.bothEndedLocked()
+	return false
 }
 
 // outputEndedLocked notes that our FIN is sent.

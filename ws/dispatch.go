@@ -10,7 +10,7 @@ import (
 // backend, nothing more is read until the answer (SPEC §5 Order and back-pressure).
 // p is not kept.
 func (c *Conn) message(t *turn, op byte, p []byte) {
-	if t.pongs != nil && c.srv.sessions.Asks() {
+	if t.pongs != nil && (c.srv.sessions.Asks() || c.session.ProtocolIndex() > 0) { // perhaps it is answered
 		c.pong(t)
 	}
 	if c.takes(len(p)) {
@@ -69,7 +69,7 @@ func (c *Conn) inflated(op byte, p []byte, fault *hub.Cause) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.inflating = false
-	if !c.busy {
+	if !c.heldLocked() {
 		c.readOnLocked()
 	}
 }

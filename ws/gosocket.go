@@ -146,11 +146,12 @@ func (s *goSocket) readLoop() {
 // lastRead works off what was kept before the peer's FIN.
 func (s *goSocket) lastRead() {
 	for s.mayParse() {
-		if !s.c.takeRest() {
-			s.c.inputEnded()
+		switch {
+		case s.c.takeRest():
+			s.c.feed(nil)
+		case !s.c.inputEnded():
 			return
 		}
-		s.c.feed(nil)
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/pushcart/pushcart/internal/leak"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
+	"github.com/pushcart/pushcart/protocol/json"
 	"github.com/pushcart/pushcart/protocol/raw"
 	"github.com/pushcart/pushcart/session"
 	"github.com/pushcart/pushcart/webhook"
@@ -84,9 +85,15 @@ func newServerOf(t testing.TB, change func(*config.Config), e *engine, p parts) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	settings, err := session.NewSettings(session.Sections{
+		WebSocket: cfg.WebSocket, Auth: cfg.Auth, Webhook: cfg.Webhook, Limits: cfg.Limits, Channels: cfg.Channels, Users: cfg.Users,
+	}, a, hooks)
+	if err != nil {
+		t.Fatal(err)
+	}
 	o := session.Options{
-		Settings: session.NewSettings(cfg.WebSocket, cfg.Auth, cfg.Webhook, cfg.Limits, a, hooks),
-		Hub:      hub, Seats: seats, Protocols: rawOnly, Metrics: m, Log: log,
+		Settings: settings, RequestsInFlight: cfg.WebSocket.RequestsInFlight,
+		Hub: hub, Seats: seats, Protocols: spoken, Metrics: m, Log: log,
 	}
 	if cfg.Webhook.URL != "" {
 		o.Webhooks = webhook.New(hooks, hub.NodeID(), m, log)
@@ -104,7 +111,7 @@ func newServerOf(t testing.TB, change func(*config.Config), e *engine, p parts) 
 	return s, hub
 }
 
-var rawOnly = []session.Named{{Name: raw.Name, Protocol: raw.Protocol{}}}
+var spoken = []session.Named{{Name: raw.Name, Protocol: raw.Protocol{}}, {Name: json.Name, Protocol: json.Protocol{}}}
 
 // hooksOf are the dispatchers of the test servers, for tests that end them.
 var hooksOf sync.Map

@@ -57,7 +57,7 @@ func (c *Conn) keepAliveLocked(now tick) []*hub.Message {
 	case c.expired():
 		return c.endLocked(endExpired)
 	case now < c.pingAt:
-	case c.busy || c.inflating || c.held || c.stalled: // not read, so its pong could not be seen (SPEC §5)
+	case c.heldLocked() || c.inflating || c.held || c.stalled: // not read, so its pong could not be seen (SPEC §5)
 		c.pinged, c.pingAt = false, beat.next(now)
 	case !c.pinged:
 		c.pinged, c.pingSent, c.pingAt = true, now, beat.deadline(now)
@@ -68,7 +68,7 @@ func (c *Conn) keepAliveLocked(now tick) []*hub.Message {
 		}
 	case tick(c.seen.Load()) >= c.pingSent:
 		c.pinged, c.pingAt = false, max(now+1, beat.next(c.pingSent))
-	case !c.choked && c.sock.unread():
+	case c.backlog == 0 && c.sock.unread():
 		c.pingAt = now + 1 // it is we who are late: the machine stood still, or there is much to read
 	default:
 		return c.endLocked(endNoPong)

@@ -117,7 +117,9 @@ func TestHeartbeat_APongThatWasNotReadYetIsNoMissingOne(t *testing.T) {
 		c, out := bareConn()
 		c.loop.began = time.Now().Add(-time.Hour)
 		c.pinged, c.pingSent, c.pingAt = true, c.loop.now()-500, c.loop.now()-300
-		out.input, c.choked = input, choked
+		if out.input = input; choked {
+			c.backlog = somePongs
+		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.keepAliveLocked(c.loop.now())

@@ -82,8 +82,12 @@ func (c *Conn) halted() bool {
 }
 
 func (c *Conn) haltedLocked() bool {
-	return c.busy || c.inflating || c.held || c.choked || c.stalled
+	return c.heldLocked() || c.inflating || c.held || c.backlog > 0 || c.stalled
 }
+
+// heldLocked says whether the session wants nothing to be read. At the end of the
+// connection the peer's Close is read all the same.
+func (c *Conn) heldLocked() bool { return c.holds > 0 && c.ended == nil }
 
 // takeRest says whether kept bytes may be parsed now.
 func (c *Conn) takeRest() bool {
@@ -157,8 +161,13 @@ func (c *Conn) step(t *turn, b []byte) (int, *hub.Cause) {
 	if fault := c.check(h); fault != nil {
 		return 0, fault
 	}
-	if h.op == opText || h.op == opBinary {
+	switch h.op {
+	case opText, opBinary:
 		if c.stall() {
+			return 0, nil
+		}
+	case opClose:
+		if c.settles() {
 			return 0, nil
 		}
 	}

@@ -62,10 +62,11 @@ func bareConn() (*Conn, *sink) {
 
 // quietSessions ask and tell nobody.
 func quietSessions() *session.Engine {
-	return session.NewEngine(session.Options{
-		Settings:  session.NewSettings(config.WebSocket{}, config.Auth{}, config.Webhook{}, config.Limits{}, nil, nil),
-		Protocols: rawOnly, Log: slog.New(slog.DiscardHandler),
-	})
+	settings, err := session.NewSettings(session.Sections{}, nil, nil)
+	if err != nil {
+		panic(err)
+	}
+	return session.NewEngine(session.Options{Settings: settings, Protocols: spoken, Log: slog.New(slog.DiscardHandler)})
 }
 
 // masked is a client's frame.

@@ -69,7 +69,6 @@ func TestRefusal_TheLogNamesTheSettingToLookAt(t *testing.T) {
 	f(401, "auth.jwt.audience", "wrong audience", func(c *config.Config) { jwt(c); c.Auth.JWT.Issuer = "" }, bearer)
 	f(403, "websocket.allowed_origins", `Origin is "http://evil", Host is "app"`, nil, "+Origin: http://evil")
 	f(403, "websocket.allowed_origins, trusted_proxies", "Host is", nil, "+Origin: https://public", "+X-Forwarded-Host: public")
-	f(400, "websocket.subprotocols", "pushcart.json.v1 is not available", nil, "+Sec-WebSocket-Protocol: pushcart.json.v1")
 	f(431, "webhook.forward_headers.message", "4 KiB", func(c *config.Config) {
 		c.Webhook.ForwardHeaders.Message = []string{"X-Much"}
 	}, "+X-Much: "+strings.Repeat("x", 4<<10))

@@ -57,8 +57,7 @@ func (s *tlsSocket) read(p *poller) {
 			return
 		case err == nil, n > 0: // an end that came with data is seen again
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF): // close_notify, or a FIN without
-			s.more = false
-			s.c.inputEnded()
+			s.more = s.c.inputEnded()
 			return
 		default:
 			s.c.dead()

@@ -106,9 +106,10 @@ func (c *Conn) Write(payload []byte, kind hub.Kind) {
 	c.reply(c.encode(opOf(kind), payload))
 }
 
-// reply sends a frame that is not a push, unless the connection is at its end.
+// reply sends a frame that is not a push, unless the connection is at its end. Who asks
+// for more than it reads is held up, before that makes it a slow consumer.
 func (c *Conn) reply(frame []byte) {
-	s, given := c.own(item{frame: frame})
+	s, given := c.answer(item{frame: frame})
 	c.giveUp(given, endSlow)
 	if s == sentQueued {
 		c.srv.relieve()
@@ -130,8 +131,26 @@ func (c *Conn) choke(pongs []byte) (given []*hub.Message) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s, given := c.ownLocked(item{frame: pongs})
-	c.choked = c.choked || s == sentQueued
+	if s == sentQueued {
+		c.backlog = somePongs
+	}
 	return given
+}
+
+func (c *Conn) answer(it item) (s sent, given []*hub.Message) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, given = c.ownLocked(it)
+	if s == sentQueued && c.phase == phaseOpen && !c.roomyLocked() {
+		c.backlog = max(c.backlog, someAnswers)
+	}
+	return s, given
+}
+
+// roomyLocked says whether half of the outbox is free.
+func (c *Conn) roomyLocked() bool {
+	o, box := c.out, &c.srv.box
+	return o == nil || o.len() <= box.Messages/2 && o.bytes <= int(box.Bytes)/2
 }
 
 // own writes or queues a frame. Where the outbox is full the connection ends as
@@ -286,13 +305,20 @@ func (c *Conn) wroteLocked(n int, done []*hub.Message) []*hub.Message {
 		if c.phase == phaseClosing {
 			c.loop.post(c)
 		}
-		if c.choked {
-			c.choked = false
-			c.readOnLocked()
-		}
+	}
+	if c.out == nil || c.backlog == someAnswers && c.roomyLocked() {
+		c.takenLocked()
 	}
 	c.sized()
 	return done
+}
+
+// takenLocked reads on where that waited for the client to take what it asked for.
+func (c *Conn) takenLocked() {
+	if c.backlog > 0 {
+		c.backlog = 0
+		c.readOnLocked()
+	}
 }
 
 func report(done []*hub.Message) {

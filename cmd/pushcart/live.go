@@ -52,7 +52,13 @@ func (n *node) prepare(cfg config.Config, changed []config.Change) (l *live, err
 		return nil, err
 	}
 	access := n.logs.accessLog(n.id, cfg.Log, cfg.Auth.JWT)
-	l.sessions = session.NewSettings(cfg.WebSocket, cfg.Auth, cfg.Webhook, cfg.Limits, l.auth, l.hooks)
+	l.sessions, err = session.NewSettings(session.Sections{
+		WebSocket: cfg.WebSocket, Auth: cfg.Auth, Webhook: cfg.Webhook, Limits: cfg.Limits, Channels: cfg.Channels, Users: cfg.Users,
+	}, l.auth, l.hooks)
+	if err != nil {
+		n.discardAuth(l)
+		return nil, err
+	}
 	l.ws = ws.NewSettings(cfg.WebSocket, cfg.Shutdown, l.sessions, access)
 	l.push = push.NewSettings(cfg.Push, cfg.Limits, access)
 	l.admin = admin.NewSettings(cfg.Admin)

@@ -17,6 +17,7 @@ import (
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/descriptors"
 	"github.com/pushcart/pushcart/metrics"
+	"github.com/pushcart/pushcart/protocol/json"
 	"github.com/pushcart/pushcart/protocol/raw"
 	"github.com/pushcart/pushcart/proxy"
 	"github.com/pushcart/pushcart/push"
@@ -86,8 +87,9 @@ func (n *node) build(cfg config.Config) error {
 	n.hub.Apply(l.rules)
 	n.hooks = webhook.New(l.hooks, n.id, m, n.log)
 	n.sessions = session.NewEngine(session.Options{
-		Settings: l.sessions, Hub: n.hub, Webhooks: n.hooks, Seats: seats, Descriptors: l.fds.Clients,
-		Protocols: []session.Named{{Name: raw.Name, Protocol: raw.Protocol{}}}, Metrics: m, Panics: m.Panics.Inc, Log: n.log,
+		Settings: l.sessions, RequestsInFlight: cfg.WebSocket.RequestsInFlight, Hub: n.hub, Webhooks: n.hooks, Seats: seats, Descriptors: l.fds.Clients,
+		Protocols: []session.Named{{Name: raw.Name, Protocol: raw.Protocol{}}, {Name: json.Name, Protocol: json.Protocol{}}},
+		Metrics:   m, Panics: m.Panics.Inc, Log: n.log,
 	})
 	if n.ws, err = ws.New(ws.Options{Settings: l.ws, Config: cfg.WebSocket, Sessions: n.sessions, Metrics: m, Log: n.log}); err != nil {
 		return err

@@ -98,6 +98,9 @@ func (n *node) close(ctx context.Context) error {
 	if n.hooks != nil {
 		errs = append(errs, n.hooks.Close(ctx))
 	}
+	if n.sessions != nil {
+		n.sessions.Close()
+	}
 	if n.proxy != nil {
 		_ = n.proxy.Shutdown(ctx) // a second time it does nothing
 	}

@@ -3,7 +3,6 @@ package raw
 import (
 	"encoding/json"
 	"net/http"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/pushcart/pushcart/hub"
@@ -19,11 +18,14 @@ type Protocol struct{}
 
 var _ session.Protocol = Protocol{}
 
+// Resume: a raw client follows no streams.
+func (Protocol) Resume([]byte) (*session.Resume, error) { return nil, nil }
+
 // Open begins with the first messages: a JSON string as its own text, anything else as
 // it is written.
-func (Protocol) Open(_ *session.Engine, _ *session.Session, _ session.Transport, first [][]byte) []session.Frame {
+func (Protocol) Open(_ *session.Engine, _ *session.Session, o *session.Opening) []session.Frame {
 	var frames []session.Frame
-	for _, m := range first {
+	for _, m := range o.First {
 		frames = append(frames, session.Frame{Kind: hub.Text, Payload: text(m)})
 	}
 	return frames
@@ -59,7 +61,7 @@ func (Protocol) Code(c *hub.Cause) (code int, reason string) { return protocol.C
 
 func kindOf(e *session.Engine, a *session.Answer) hub.Kind {
 	switch {
-	case !isText(a.ContentType):
+	case !protocol.IsText(a.ContentType):
 		return hub.Binary
 	case utf8.Valid(a.Body):
 		return hub.Text
@@ -67,19 +69,4 @@ func kindOf(e *session.Engine, a *session.Answer) hub.Kind {
 		e.ReportInvalidText()
 	}
 	return hub.Binary
-}
-
-// isText says which kind of message a reply of this Content-Type is; without one
-// it is text, as what a REST app says usually is.
-func isText(contentType string) bool {
-	t, _, _ := strings.Cut(strings.ToLower(contentType), ";")
-	t = strings.TrimSpace(t)
-	switch {
-	case t == "", strings.HasPrefix(t, "text/"):
-		return true
-	case strings.HasSuffix(t, "+json"), strings.HasSuffix(t, "+xml"):
-		return true
-	}
-	return t == "application/json" || t == "application/xml" || t == "application/javascript" ||
-		t == "application/x-www-form-urlencoded"
 }

@@ -25,8 +25,10 @@ func (p *pipe) Write(b []byte, kind hub.Kind) {
 func (p *pipe) Session() *session.Session { return nil }
 func (p *pipe) Room() (int, int)          { return 0, 0 }
 func (p *pipe) OnRoom(func()) bool        { return false }
-func (p *pipe) Hold(int)                  {}
-func (p *pipe) Resume(int)                {}
+func (p *pipe) Charge(int)                {}
+func (p *pipe) Hold()                     {}
+func (p *pipe) Resume()                   {}
+func (p *pipe) Reschedule()               {}
 func (p *pipe) Member() *hub.Member       { return nil }
 func (p *pipe) Send([]*hub.Message)       {}
 func (p *pipe) End(*hub.Cause)            {}
@@ -36,7 +38,7 @@ func (p *pipe) Remote() netip.Addr        { return netip.Addr{} }
 
 func TestOpen_WritesStringsAsTheirText(t *testing.T) {
 	p := &pipe{}
-	for _, f := range (Protocol{}).Open(nil, nil, p, [][]byte{[]byte(`"hi \"you\""`), []byte(`{"a": 1}`), []byte(`null`), []byte(`17`)}) {
+	for _, f := range (Protocol{}).Open(nil, nil, &session.Opening{First: [][]byte{[]byte(`"hi \"you\""`), []byte(`{"a": 1}`), []byte(`null`), []byte(`17`)}}) {
 		p.Write(f.Payload, f.Kind)
 	}
 	if want := []string{`text hi "you"`, `text {"a": 1}`, `text null`, `text 17`}; !slices.Equal(p.got, want) {
@@ -50,19 +52,6 @@ func TestPayload_IsWhatWasPushed(t *testing.T) {
 	} {
 		if p, kind := (Protocol{}).Payload(m); string(p) != string(m.Data) || kind != m.Kind {
 			t.Errorf("%+v: got %q as %v", m, p, kind)
-		}
-	}
-}
-
-func TestIsText(t *testing.T) {
-	for _, text := range []string{"", "text/plain", "Text/HTML; charset=x", "application/json", "application/problem+json", "image/svg+xml"} {
-		if !isText(text) {
-			t.Errorf("%q is text", text)
-		}
-	}
-	for _, binary := range []string{"application/octet-stream", "image/png", "application/grpc"} {
-		if isText(binary) {
-			t.Errorf("%q is no text", binary)
 		}
 	}
 }

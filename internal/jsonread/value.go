@@ -1,9 +1,9 @@
-package push
+package jsonread
 
 import "bytes"
 
-// value checks one JSON value of any kind and returns it as it stands.
-func (r *jsonReader) value() ([]byte, *fault) {
+// Value checks one JSON value of any kind and returns it as it stands.
+func (r *Reader) Value() ([]byte, *Fault) {
 	r.space()
 	begin := r.i
 	if err := r.skipValue(); err != nil {
@@ -14,7 +14,7 @@ func (r *jsonReader) value() ([]byte, *fault) {
 
 // skipValue keeps the kinds of the open brackets on a stack of its own, so that
 // deep nesting costs a byte a level.
-func (r *jsonReader) skipValue() *fault {
+func (r *Reader) skipValue() *Fault {
 	var stack [64]byte
 	open := stack[:0]
 	for {
@@ -46,11 +46,11 @@ func (r *jsonReader) skipValue() *fault {
 
 // skipOne skips a value that has no parts, or opens one that has; closed: the
 // value is over.
-func (r *jsonReader) skipOne(open *[]byte) (closed bool, err *fault) {
-	switch c := r.next(); {
+func (r *Reader) skipOne(open *[]byte) (closed bool, err *Fault) {
+	switch c := r.Next(); {
 	case c == '{' || c == '[':
-		if len(*open) == maxDepth {
-			return false, &fault{problem: "nested too deeply"}
+		if len(*open) == r.deep {
+			return false, &Fault{Problem: "nested too deeply"}
 		}
 		r.i++
 		if r.skipByte(c + 2) {
@@ -77,7 +77,7 @@ func (r *jsonReader) skipOne(open *[]byte) (closed bool, err *fault) {
 }
 
 // skipKey skips a name and the colon after it.
-func (r *jsonReader) skipKey() bool {
+func (r *Reader) skipKey() bool {
 	r.space()
 	if _, _, err := r.scanString(); err != nil {
 		return false
@@ -86,7 +86,7 @@ func (r *jsonReader) skipKey() bool {
 }
 
 // skipNumber follows the grammar of RFC 8259 §6.
-func (r *jsonReader) skipNumber() *fault {
+func (r *Reader) skipNumber() *Fault {
 	if r.at('-') {
 		r.i++
 	}
@@ -114,10 +114,10 @@ func (r *jsonReader) skipNumber() *fault {
 	return nil
 }
 
-func (r *jsonReader) at(c byte) bool { return r.i < len(r.b) && r.b[r.i] == c }
+func (r *Reader) at(c byte) bool { return r.i < len(r.b) && r.b[r.i] == c }
 
 // digits skips digits and says whether there was one.
-func (r *jsonReader) digits() bool {
+func (r *Reader) digits() bool {
 	begin := r.i
 	for r.i < len(r.b) && '0' <= r.b[r.i] && r.b[r.i] <= '9' {
 		r.i++

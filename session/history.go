@@ -1,0 +1,78 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/webhook"
+)
+
+// Page is what is kept of a channel from some place on.
+type Page struct {
+	hub.HistoryPage
+	// Room is how many bytes the answer may have, unless one message alone is longer: so
+	// that it makes no slow consumer.
+	Room int
+}
+
+// History reads what is kept of a channel; after nil reads from the oldest message on,
+// and limit 0 as many as fit. The client needs the right to subscribe; where a webhook
+// gives that, it has to be subscribed.
+func (e *Engine) History(s *Session, t Transport, channel string, after *hub.Position, limit int, done func(Page, *apierror.Error)) {
+	word := e.settings.Load().rules.of(channel, s.member.User()).subscribe
+	r := &request{channel: channel, reads: true}
+	answer := func(p Page, err *apierror.Error) {
+		done(p, e.reported(err, "history", "channels[].subscribe, channels[].history"))
+		e.finish(s, t, r)
+	}
+	r.act = func(webhook.Answer, error) {
+		_, ok := e.right(s, word, channel, nil)
+		if (!ok || word == config.ByWebhook) && !e.follows(s, channel) {
+			answer(Page{}, mayNot("read what is kept of this channel"))
+			return
+		}
+		e.goOn(t, func() {
+			answer(e.page(s, t, hub.HistoryQuery{Topic: hub.ChannelTopic + channel, After: after, Limit: limit}))
+		})
+	}
+	e.begin(s, t, r)
+}
+
+// page reads a page, without what is not for this user.
+func (e *Engine) page(s *Session, t Transport, q hub.HistoryQuery) (Page, *apierror.Error) {
+	ctx, cancel := e.patience()
+	defer cancel()
+	for {
+		p, err := e.read(ctx, q)
+		if err != nil {
+			return Page{}, err
+		}
+		whole := len(p.Messages)
+		var last hub.Position
+		if whole > 0 {
+			last = hub.Position{Offset: p.Messages[whole-1].Offset, Epoch: p.Position.Epoch}
+		}
+		p.Messages = slices.DeleteFunc(p.Messages, func(m hub.Kept) bool { return slices.Contains(m.Except, s.member.User()) })
+		if len(p.Messages) > 0 || !p.More {
+			_, bytes := t.Room()
+			return Page{p, min(bytes/2, broker.MaxReadBytes)}, nil
+		}
+		q.After = &last // else the client had no place to go on from
+	}
+}
+
+func (e *Engine) read(ctx context.Context, q hub.HistoryQuery) (hub.HistoryPage, *apierror.Error) {
+	p, err := e.hub.History(ctx, q)
+	switch {
+	case errors.Is(err, hub.ErrNoHistory):
+		return p, apierror.New(apierror.NotFound, "nothing is kept of this channel")
+	case err != nil:
+		return p, unavailable("what is kept cannot be read now")
+	}
+	return p, nil
+}
