@@ -69,7 +69,6 @@ func TestHandshake_IsRefusedInPlainHTTP(t *testing.T) {
 	f("alg none", map[string]string{"Authorization": "Bearer " + unsigned(`{"sub":"ann","aud":"app","exp":9999999999}`)}, 401, "algorithm")
 	f("wrong audience", map[string]string{"Authorization": "Bearer " + sign(`{"alg":"HS256"}`, fmt.Sprintf(`{"sub":"ann","aud":"other","exp":%d}`, exp(time.Hour)))}, 401, "audience")
 	f("no exp", map[string]string{"Authorization": "Bearer " + sign(`{"alg":"HS256"}`, `{"sub":"ann","aud":"app"}`)}, 401, "exp")
-	f("json.v1, which is not there yet", map[string]string{"Sec-WebSocket-Protocol": "pushcart.json.v1"}, 400, "not available")
 }
 
 func unsigned(claims string) string {
