@@ -19,10 +19,23 @@ type catchUp struct {
 
 func newCatchUp(h *Hub) *catchUp { return &catchUp{hub: h} }
 
-// push queues a cursor for its next step, and never waits.
+// push queues a cursor for its next step, and never waits. One that is just being moved
+// is queued when that is over: a step has the cursor to itself.
 func (q *catchUp) push(c *cursor) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	switch {
+	case c.moving:
+		c.again = true
+		return
+	case c.queued:
+		return
+	}
+	q.queueLocked(c)
+}
+
+func (q *catchUp) queueLocked(c *cursor) {
+	c.queued = true
 	q.queue = append(q.queue, c)
 	if q.running < recoverAtOnce && !q.closed {
 		q.running++
@@ -39,6 +52,18 @@ func (q *catchUp) waiting() int {
 func (q *catchUp) run() {
 	for c := q.take(); c != nil; c = q.take() {
 		q.hub.guard.Run("recovery of a connection", func() { q.move(c) })
+		q.moved(c)
+	}
+}
+
+// moved ends a step, and queues the cursor if somebody wanted another meanwhile.
+func (q *catchUp) moved(c *cursor) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	c.moving = false
+	if c.again {
+		c.again = false
+		q.queueLocked(c)
 	}
 }
 
@@ -53,6 +78,7 @@ func (q *catchUp) take() *cursor {
 	c := q.queue[0]
 	q.queue[0] = nil
 	q.queue = q.queue[1:]
+	c.queued, c.moving = false, true
 	return c
 }
 

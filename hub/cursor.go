@@ -34,6 +34,8 @@ type cursor struct {
 	// begin: then the cursor ends there.
 	at, to Position
 	opened bool // the broker confirmed the topic
+	// queued for its next step, moving, to be moved again: catchUp's lock guards these.
+	queued, moving, again bool
 }
 
 // ErrNotFollowing: the subscription ended before it began.

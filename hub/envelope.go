@@ -151,6 +151,9 @@ func (e *envelope) encode() []byte {
 func (e *envelope) size() int {
 	const head, address, reference = 4 + 8 + 2 + 2, 2*binary.MaxVarintLen64 + 2, binary.MaxVarintLen64 + 2
 	n := head + len(e.id) + len(e.event) + len(e.payload)
+	if e.more() != 0 {
+		n += 3 + len(e.from)
+	}
 	if e.receipt.node != "" {
 		n += address + len(e.receipt.node)
 	}

@@ -262,6 +262,26 @@ func TestUnfollow_EndsWhatIsJustBeginning(t *testing.T) {
 	}
 }
 
+// A subscription that is given up, as the broker does not answer, ends in one step, not in
+// two at once: it was answered twice then, or with the wrong error.
+func TestFollow_IsAnsweredOnceWhereTheBrokerDoesNotAnswer(t *testing.T) {
+	b := broker.NewMemory()
+	h := newHub(t, b)
+	h.Apply(keepingMany(t))
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 200 {
+		f := newFan(h, "")
+		f.follow(h, fmt.Sprint("kept.", i), Start{})
+		testkit.Eventually(t, "it is answered", func() bool { return len(f.lines()) > 0 })
+		testkit.Eventually(t, "nobody is on his way", func() bool { return h.catchUp.waiting() == 0 && h.followed.count.Load() == 0 })
+		if got := f.lines(); len(got) != 1 || !strings.Contains(got[0], broker.ErrClosed.Error()) {
+			t.Fatalf("got %q", got)
+		}
+	}
+}
+
 // Publishers, and followers that come and go with positions: each gets every message
 // after its position once and in order.
 func TestFollow_NoMessageIsLostOrRepeatedInACrowd(t *testing.T) {
