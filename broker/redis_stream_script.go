@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -25,7 +26,10 @@ import (
 const streamMark = 0xf5
 
 // clockEnd is the time that ids of messages count down to, in Unix milliseconds.
-const clockEnd = 1 << 53
+const (
+	clockEnd     = 1 << 53
+	clockEndText = "9007199254740992"
+)
 
 // forgetMark, at the place of an epoch, says that messages were deleted on purpose.
 const forgetMark = "-"
@@ -37,33 +41,47 @@ const (
 	frugalScript = "#!lua flags=allow-oom\n"
 )
 
-// Numbers that Lua does not count exactly are not ours.
-var streamPrelude = fmt.Sprintf(`
-local maxforks, opened, entries, clockend = %d, %d, %d, %d
-local function number(n) return string.format('%%.0f', n) end
-local clock = redis.call('TIME')
+// scriptClock begins every script: what it calls most, and Redis' clock in ms.
+const scriptClock = `
+local call = redis.call
+local function number(n) return string.format('%.0f', n) end
+local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+`
+
+// scriptWhole reads a number: those that Lua does not count exactly are not ours.
+const scriptWhole = `
 local function whole(text)
-  return text and #text < 16 and string.find(text, '^%%d+$') and tonumber(text) or nil
+  return text and #text < 16 and string.find(text, '^%d+$') and tonumber(text) or nil
 end
-local function wrong(answer)
-  return type(answer) == 'table' and answer.err
-end
+`
+
+// scriptWrong says whether a pcall failed.
+const scriptWrong = `
+local function wrong(answer) return type(answer) == 'table' and answer.err end
+`
+
+// scriptEnded adds the end of an epoch to forks.
+var scriptEnded = fmt.Sprintf(`
 local function ended(forks, epoch, offset, mark)
   local kept = {}
   for one in string.gmatch(forks or '', '[^,]+') do kept[#kept + 1] = one end
   kept[#kept + 1] = epoch .. ':' .. number(offset) .. mark
-  while #kept > maxforks do table.remove(kept, 1) end
+  while #kept > %d do table.remove(kept, 1) end
   return table.concat(kept, ',')
 end
+`, maxForks)
+
+// scriptYoung finds the first message that is not too old.
+var scriptYoung = fmt.Sprintf(`
 local function parts(entry)
   local offset, left = string.match(entry[1], '^(%%d+)-(%%d+)$')
-  return tonumber(offset), clockend - tonumber(left)
+  return tonumber(offset), %d - tonumber(left)
 end
 local function first_young(messages, low, high, age)
   local stop, middle = high + 1, low
   while low < stop do
-    local entry = redis.call('XRANGE', messages, number(middle), '+', 'COUNT', 1)[1]
+    local entry = call('XRANGE', messages, number(middle), '+', 'COUNT', 1)[1]
     local offset, time
     if entry then offset, time = parts(entry) end
     if entry and now - time >= age then low = offset + 1 else stop = middle end
@@ -71,7 +89,7 @@ local function first_young(messages, low, high, age)
   end
   return low
 end
-`, maxForks, openedKept.Milliseconds(), entriesAtOnce, clockEnd)
+`, clockEnd)
 
 // keepSource publishes a message and keeps it, in one step.
 //
@@ -83,66 +101,71 @@ end
 //
 // It returns how many nodes got it, its offset and epoch. -1 instead of nodes is a
 // duplicate with its position, -2 a conflict, -3 a server of another name.
-var keepSource = streamScript + streamPrelude + `
+//
+// What is seldom needed is made only then: a function that Lua makes in vain costs as
+// much as a call. Expiry is put off, and age looked at, once in a sixteenth of the age.
+var keepSource = streamScript + scriptClock + `
 local record, messages, seen = KEYS[1], KEYS[2], KEYS[3]
 if seen then
-  local known = redis.call('GET', seen)
+  local known = call('GET', seen)
   if known then
     local digest, offset, epoch = string.match(known, '^(%x+) ?(%d*) ?(.*)$')
     if digest ~= ARGV[10] then return {-2} end
     return {-1, offset, epoch}
   end
 end
-local age = tonumber(ARGV[5])
-local had = redis.call('HMGET', record, 'e', 'o', 's', 'w', 'f')
-local epoch, offset, due, fields = had[1], whole(had[2]), whole(had[4]), {}
-local function begin()
-  local kept = redis.pcall('XLEN', messages)
-  if wrong(kept) then return kept end
-  redis.call('DEL', record)
-  redis.call('UNLINK', messages)
-  epoch, offset, due, fields = ARGV[3], 0, now + age, {'e', ARGV[3], 's', ARGV[1], 'w', number(now + age)}
-end
-local function add()
-  local id = number(offset + 1) .. '-' .. number(clockend - now)
-  if ARGV[7] == '0' then
-    return redis.pcall('XADD', messages, 'MAXLEN', ARGV[4], id, 'p', ARGV[9])
-  end
-  return redis.pcall('XADD', messages, 'MAXLEN', ARGV[4], id, 'p', ARGV[9], 'x', number(now + ARGV[7]))
-end
+` + scriptWhole + `
+local had = call('HMGET', record, 'e', 'o', 's', 'w')
+local epoch, offset, due, fields = had[1], whole(had[2]), whole(had[4]), nil
 if not epoch or not offset then
-  local refused = begin()
-  if refused then return refused end
+  local kept = redis.pcall('XLEN', messages)
+  if type(kept) == 'table' then return kept end
+  call('DEL', record)
+  call('UNLINK', messages)
+  epoch, offset, due, fields = ARGV[3], 0, nil, {'e', ARGV[3], 's', ARGV[1]}
 elseif had[3] ~= ARGV[1] then
   if ARGV[2] == '' then return {-3} end
-  fields = {'e', ARGV[3], 's', ARGV[1], 'f', ended(had[5], epoch, offset, '')}
+  ` + scriptEnded + `
+  fields = {'e', ARGV[3], 's', ARGV[1], 'f', ended(call('HGET', record, 'f'), epoch, offset, '')}
   epoch = ARGV[3]
 end
-local added = add()
-if wrong(added) and string.find(added.err, 'equal or smaller', 1, true) then
-  if offset == 0 then redis.call('UNLINK', messages) else begin() end
+local ends = ARGV[7] == '0' and '0' or number(now + ARGV[7])
+local left = number(` + clockEndText + ` - now)
+local place, added = number(offset + 1), nil
+local function add()
+  if ends == '0' then
+    return redis.pcall('XADD', messages, 'MAXLEN', ARGV[4], place .. '-' .. left, 'p', ARGV[9])
+  end
+  return redis.pcall('XADD', messages, 'MAXLEN', ARGV[4], place .. '-' .. left, 'p', ARGV[9], 'x', ends)
+end
+added = add()
+if type(added) == 'table' and string.find(added.err, 'equal or smaller', 1, true) then
+  call('UNLINK', messages)
+  if offset > 0 then
+    call('DEL', record)
+    epoch, offset, due, fields, place = ARGV[3], 0, nil, {'e', ARGV[3], 's', ARGV[1]}, '1'
+  end
   added = add()
 end
-if wrong(added) then return added end
-offset = offset + 1
-local place = number(offset)
+if type(added) == 'table' then return added end
+if fields then call('HSET', record, 'o', place, unpack(fields)) else call('HSET', record, 'o', place) end
+local age = tonumber(ARGV[5])
 if not due or now >= due or due > now + age then
-  local low = first_young(messages, 1, offset, age)
-  redis.call('XTRIM', messages, 'MINID', number(low))
-  local _, oldest = parts(redis.call('XRANGE', messages, '-', '+', 'COUNT', 1)[1])
-  due = math.max(oldest + age, now + math.ceil(age / 16))
-  fields[#fields + 1], fields[#fields + 2] = 'w', number(due)
+  ` + scriptYoung + `
+  local _, oldest = parts(call('XRANGE', messages, '-', '+', 'COUNT', 1)[1])
+  if now - oldest >= age then
+    call('XTRIM', messages, 'MINID', number(first_young(messages, 1, offset + 1, age)))
+  end
+  local lag = math.ceil(age / 16)
+  call('HSET', record, 'w', number(now + lag))
+  call('PEXPIRE', record, ARGV[6] + lag)
+  call('PEXPIRE', messages, age + lag)
 end
-fields[#fields + 1], fields[#fields + 2] = 'o', place
-redis.call('HSET', record, unpack(fields))
-redis.call('PEXPIRE', record, ARGV[6])
-redis.call('PEXPIRE', messages, ARGV[5])
 if seen then
-  redis.call('SET', seen, ARGV[10] .. ' ' .. place .. ' ' .. epoch, 'PX', ARGV[11])
+  call('SET', seen, ARGV[10] .. ' ' .. place .. ' ' .. epoch, 'PX', ARGV[11])
 end
-local ends = ARGV[7] == '0' and '0' or number(now + ARGV[7])
 local head = '\245' .. epoch .. ' ' .. place .. ' ' .. number(now) .. ' ' .. ends .. ' '
-return {redis.call('PUBLISH', ARGV[8], head .. ARGV[9]), place, epoch}`
+return {call('PUBLISH', ARGV[8], head .. ARGV[9]), place, epoch}`
 
 // touchSource says which of some streams are not where a node believes them to be, and
 // keeps their records alive. What has no record gets one.
@@ -153,7 +176,8 @@ return {redis.call('PUBLISH', ARGV[8], head .. ARGV[9]), place, epoch}`
 //
 // It returns the time, and of each that differs its number, epoch, offset and forks. A key
 // of another type has no epoch.
-var touchSource = frugalScript + streamPrelude + `
+var touchSource = frugalScript + scriptClock + scriptWhole + scriptWrong + `
+local opened = ` + strconv.FormatInt(openedKept.Milliseconds(), 10) + `
 local out = {number(now)}
 for i, record in ipairs(KEYS) do
   local had = redis.pcall('HMGET', record, 'e', 'o', 'f')
@@ -183,7 +207,8 @@ return out`
 // It returns the time, epoch, offset, forks, the offset deleted up to, and whether there
 // is more; then id and payload of each message, with false for the payload of one past
 // its TTL. What is too old is left out, and so are messages that the record does not know.
-var readSource = frugalScript + streamPrelude + `
+var readSource = frugalScript + scriptClock + scriptWhole + scriptYoung + `
+local entries = ` + strconv.Itoa(entriesAtOnce) + `
 local had = redis.call('HMGET', KEYS[1], 'e', 'o', 'f', 'd')
 local last = whole(had[2])
 if not had[1] or not last then return {number(now)} end
@@ -212,7 +237,7 @@ return out`
 
 // forgetSource deletes the messages of a stream and tells the nodes that hold it. ARGV[1]
 // is the pub/sub channel.
-var forgetSource = frugalScript + streamPrelude + `
+var forgetSource = frugalScript + scriptClock + scriptWhole + `
 local had = redis.call('HMGET', KEYS[1], 'e', 'o')
 redis.call('UNLINK', KEYS[2])
 if had[1] and whole(had[2]) then
@@ -225,7 +250,7 @@ return 1`
 // offset ARGV[2]. If the epoch ended before, or the stream does now, nobody may be told
 // that nothing is missing between: the fork is marked as lossy. ARGV[3] is the server,
 // ARGV[4] the name of an epoch that may have to begin.
-var forkSource = frugalScript + streamPrelude + `
+var forkSource = frugalScript + scriptClock + scriptWhole + scriptEnded + `
 local had = redis.call('HMGET', KEYS[1], 'e', 'o', 'f')
 local last, seen = whole(had[2]), tonumber(ARGV[2])
 if not had[1] or not last then return 0 end
