@@ -140,7 +140,8 @@ func (f *feed) open(hand Receiver) {
 func (f *feed) doubt() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.tail, f.doubted, f.partial = tail{}, true, f.state == behind
+	f.doubted, f.partial = true, f.state == behind
+	f.tail.drop()
 	if f.state == live && f.at.Epoch != "" {
 		f.state = unsure
 	}
@@ -238,14 +239,15 @@ func (f *feed) ageTail() {
 func (f *feed) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.tail = tail{}
+	f.tail.drop()
 }
 
 // end gives the feed up.
 func (f *feed) end() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.state, f.waiting, f.tail = gone, nil, tail{}
+	f.state, f.waiting = gone, nil
+	f.tail.drop()
 }
 
 // parseKept reads what a script put before a message in pub/sub. ok is false for a

@@ -112,7 +112,7 @@ func (f *feed) lose(read *Range, hand Receiver) {
 	if len(read.Messages) > 0 {
 		f.at.Offset = read.Messages[0].Position.Offset - 1
 	}
-	f.tail = tail{}
+	f.tail.drop()
 	if f.told {
 		hand(Message{Topic: f.topic, Kind: Lost, Position: f.at})
 	}

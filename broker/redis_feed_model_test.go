@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -46,7 +47,7 @@ func newModel(t *testing.T, seed uint64) *model {
 	if m.rand.IntN(3) == 0 {
 		m.bound = 1 + m.rand.IntN(8)
 	}
-	m.feed = &feed{topic: "channel:x", keep: Retention{Messages: m.bound, Age: time.Hour}, opened: make(chan struct{})}
+	m.feed = &feed{topic: "channel:x", keep: Retention{Messages: m.bound, Age: time.Hour}, opened: make(chan struct{}), tail: tail{of: new(atomic.Int64)}}
 	m.record.Epoch = m.epoch()
 	m.save()
 	return m

@@ -8,6 +8,7 @@ import (
 // feeds are the streams that this node is subscribed to, by their partitions.
 type feeds struct {
 	count atomic.Int64
+	tails atomic.Int64 // bytes of all tails
 	parts [partitions]struct {
 		mu sync.Mutex // guards m
 		m  map[string]*feed
@@ -60,7 +61,7 @@ func (t *feeds) learn(m Message, wanted func(topic string) bool) *feed {
 }
 
 func (t *feeds) addLocked(m map[string]*feed, topic string, at Position) *feed {
-	f := &feed{topic: topic, at: at, opened: make(chan struct{})}
+	f := &feed{topic: topic, at: at, opened: make(chan struct{}), tail: tail{of: &t.tails}}
 	m[topic] = f
 	t.count.Add(1)
 	return f

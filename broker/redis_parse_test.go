@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -79,7 +80,7 @@ func FuzzParseAnswer(f *testing.F) {
 			r := a.kept()
 			r.limit(1)
 			_ = r.append(a.kept())
-			fd := &feed{topic: "user:a", state: behind, at: Position{at, epoch}, told: true, opened: make(chan struct{})}
+			fd := &feed{topic: "user:a", state: behind, at: Position{at, epoch}, told: true, opened: make(chan struct{}), tail: tail{of: new(atomic.Int64)}}
 			fd.take(Message{Topic: "user:a", Position: Position{at + 1, epoch}, Payload: []byte("m")}, func(Message) {})
 			fd.take(Message{Topic: "user:a", Payload: []byte("plain")}, func(Message) {})
 			fd.ask()

@@ -1,32 +1,46 @@
 package broker
 
+import "sync/atomic"
+
 // tail is the latest messages of a stream that came to this node, without a gap between
 // them: whoever goes on with what comes reads the last few from here, and many who come
 // back at once ask Redis for nothing. It is let go when a while passes without a message.
 type tail struct {
 	messages []Message
 	bytes    int
-	used     bool // since the last round
+	used     bool          // since the last round
+	of       *atomic.Int64 // the bytes of all tails of the node
 }
 
+// What a tail holds at most, and all together: past maxTails one begins anew with each
+// message.
 const (
 	maxTailMessages = 64
 	maxTailBytes    = 64 << 10
+	maxTails        = 64 << 20
 )
 
+// drop lets all go.
+func (t *tail) drop() {
+	t.of.Add(int64(-t.bytes))
+	t.messages, t.bytes, t.used = nil, 0, false
+}
+
 func (t *tail) add(m Message) {
-	if n := len(t.messages); n > 0 && t.messages[n-1].Position.Offset+1 != m.Position.Offset {
-		*t = tail{}
+	n := len(t.messages)
+	if n > 0 && t.messages[n-1].Position.Offset+1 != m.Position.Offset || t.of.Load() > maxTails {
+		t.drop()
 	}
 	if len(t.messages) >= maxTailMessages || t.bytes+len(m.Payload) > maxTailBytes {
 		t.halve()
 	}
 	if len(m.Payload) > maxTailBytes {
-		*t = tail{}
+		t.drop()
 		return
 	}
 	t.messages = append(t.messages, m)
 	t.bytes += len(m.Payload)
+	t.of.Add(int64(len(m.Payload)))
 	t.used = true
 }
 
@@ -34,6 +48,7 @@ func (t *tail) add(m Message) {
 func (t *tail) halve() {
 	for len(t.messages) > maxTailMessages/2 || t.bytes > maxTailBytes/2 {
 		t.bytes -= len(t.messages[0].Payload)
+		t.of.Add(-int64(len(t.messages[0].Payload)))
 		t.messages = t.messages[1:]
 	}
 	t.messages = append([]Message(nil), t.messages...)
@@ -42,7 +57,7 @@ func (t *tail) halve() {
 // age lets the tail of a stream go that is silent.
 func (t *tail) age() {
 	if !t.used {
-		*t = tail{}
+		t.drop()
 	}
 	t.used = false
 }

@@ -10,6 +10,10 @@ import (
 // bulk.
 const defaultBulkFrom = 1 << 20
 
+// maxKeptTargets is how many bytes of names of other targets a message takes into its
+// stream at most, where no reader wants them.
+const maxKeptTargets = 256
+
 // plan is a push on its way: which publications are its, and how its nodes are
 // counted.
 type plan struct {
@@ -102,7 +106,7 @@ func (g *planning) prepare() {
 		(len(t.Channels)-keptChannels)*(payload+targets+exceptUsers+exceptConnections) +
 		keptChannels*targets +
 		len(t.Connections)*(payload+targets+exceptUsers)
-	if total < g.hub.bulkFrom {
+	if total < g.hub.bulkFrom && (keptChannels == 0 || targets <= maxKeptTargets) {
 		return
 	}
 	g.bulk = &bulkRef{node: g.hub.node, number: g.hub.bulk.Add(1)}
