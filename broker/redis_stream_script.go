@@ -11,7 +11,8 @@ import (
 //
 // The record is a hash: e the epoch, o the offset of the last message, s the server
 // that wrote last, f the forks, d the offset up to which messages were deleted on
-// purpose, w when the oldest message may be past its age (Redis' clock, in ms).
+// purpose, w when expiry is due to be put off and old messages to be dropped (Redis' clock,
+// in ms), a the age (ms) for which that holds.
 //
 // The messages are a Redis stream with ids OFFSET-LEFT and the fields p, the payload, and x,
 // when the message ends, if it has a TTL. LEFT is 2^53 less the time in ms: a later message
@@ -115,7 +116,7 @@ if seen then
   end
 end
 ` + scriptWhole + `
-local had = call('HMGET', record, 'e', 'o', 's', 'w')
+local had = call('HMGET', record, 'e', 'o', 's', 'w', 'a')
 local epoch, offset, due, fields = had[1], whole(had[2]), whole(had[4]), nil
 if not epoch or not offset then
   local kept = redis.pcall('XLEN', messages)
@@ -132,32 +133,38 @@ end
 local ends = ARGV[7] == '0' and '0' or number(now + ARGV[7])
 local left = number(` + clockEndText + ` - now)
 local place, added = number(offset + 1), nil
-local function add()
-  if ends == '0' then
-    return redis.pcall('XADD', messages, 'MAXLEN', ARGV[4], place .. '-' .. left, 'p', ARGV[9])
+local function add(make)
+  local id, most = place .. '-' .. left, ARGV[4]
+  if ends ~= '0' then
+    if make then return redis.pcall('XADD', messages, 'MAXLEN', most, id, 'p', ARGV[9], 'x', ends) end
+    return redis.pcall('XADD', messages, 'NOMKSTREAM', 'MAXLEN', most, id, 'p', ARGV[9], 'x', ends)
   end
-  return redis.pcall('XADD', messages, 'MAXLEN', ARGV[4], place .. '-' .. left, 'p', ARGV[9], 'x', ends)
+  if make then return redis.pcall('XADD', messages, 'MAXLEN', most, id, 'p', ARGV[9]) end
+  return redis.pcall('XADD', messages, 'NOMKSTREAM', 'MAXLEN', most, id, 'p', ARGV[9])
 end
-added = add()
+added = add(false)
 if type(added) == 'table' and string.find(added.err, 'equal or smaller', 1, true) then
   call('UNLINK', messages)
   if offset > 0 then
     call('DEL', record)
-    epoch, offset, due, fields, place = ARGV[3], 0, nil, {'e', ARGV[3], 's', ARGV[1]}, '1'
+    epoch, offset, fields, place = ARGV[3], 0, {'e', ARGV[3], 's', ARGV[1]}, '1'
   end
-  added = add()
+  added = false
+end
+if not added then -- none are there: what is made has no expiry yet
+  added, due = add(true), nil
 end
 if type(added) == 'table' then return added end
 if fields then call('HSET', record, 'o', place, unpack(fields)) else call('HSET', record, 'o', place) end
 local age = tonumber(ARGV[5])
-if not due or now >= due or due > now + age then
+if not due or now >= due or due > now + age or had[5] ~= ARGV[5] then
   ` + scriptYoung + `
   local _, oldest = parts(call('XRANGE', messages, '-', '+', 'COUNT', 1)[1])
   if now - oldest >= age then
     call('XTRIM', messages, 'MINID', number(first_young(messages, 1, offset + 1, age)))
   end
   local lag = math.ceil(age / 16)
-  call('HSET', record, 'w', number(now + lag))
+  call('HSET', record, 'w', number(now + lag), 'a', ARGV[5])
   call('PEXPIRE', record, ARGV[6] + lag)
   call('PEXPIRE', messages, age + lag)
 end

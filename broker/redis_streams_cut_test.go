@@ -128,6 +128,38 @@ func TestRedisStreams_CutConnectionsLoseNothing(t *testing.T) {
 	}
 }
 
+// A Redis that hangs until it is given up, and one node that hears nothing for a while
+// without being told: both catch up.
+func TestRedisStreams_AHangingRedisLosesNothing(t *testing.T) {
+	t.Parallel()
+	const streams = 3
+	server := redistest.Start(t)
+	vip := redistest.NewVIP(t, server.Addr)
+	nodes := witnesses(t, server.Addr, server.Addr, vip.Addr)
+	for _, n := range nodes {
+		for s := range streams {
+			n.listen(t, loadTopic(s))
+		}
+	}
+	l := startLoad(t, nodes[:2], 4, streams, false)
+	pass := func() {
+		before := l.sent.Load()
+		testkit.Eventually(t, "messages pass", func() bool { return l.sent.Load() > before+2000 })
+	}
+	pass()
+	release := vip.Hold()
+	pass()
+	release()
+	pass()
+	server.Pause()
+	defer server.Resume()
+	testkit.Eventually(t, "it is given up", func() bool { return !nodes[0].Up() && !nodes[2].Up() })
+	server.Resume()
+	pass()
+	l.end()
+	l.check(t, nodes)
+}
+
 // A server that hears and is not heard: what was published then is known by its id.
 func TestRedisStreams_ALostAnswerIsADuplicateAfterwards(t *testing.T) {
 	t.Parallel()

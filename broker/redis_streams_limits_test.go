@@ -265,6 +265,39 @@ func TestRedisStreams_AShorterRuleShortensNoRecord(t *testing.T) {
 	}
 }
 
+// Expiry is put off, but no stream is without one, or gone before its time.
+func TestRedisStreams_MessagesExpireWithTheRuleOfTheLast(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	node := witnesses(t, server.Addr)[0]
+	short, long := broker.Retention{Messages: 10, Age: time.Hour}, broker.Retention{Messages: 10, Age: 7 * 24 * time.Hour}
+	topic := "channel:x"
+	record, messages := broker.RecordKey("pc", topic), broker.MessagesKey("pc", topic)
+	f := func(what string, keep broker.Retention) {
+		t.Helper()
+		node.keepAs(t, broker.Publication{Topic: topic, Payload: []byte("m"), Keep: keep})
+		for key, want := range map[string]time.Duration{messages: keep.Age, record: keep.Age + 24*time.Hour} {
+			life, _ := time.ParseDuration(server.Do(t, "PTTL", key) + "ms")
+			if slack := keep.Age/16 + time.Second; life < want-time.Second || life > want+slack {
+				t.Errorf("%s: %s lives for %v, want %v", what, key, life, want)
+			}
+		}
+	}
+	f("the first", short)
+	f("the second", short)
+	if err := node.Forget(t.Context(), topic); err != nil {
+		t.Fatal(err)
+	}
+	f("after a deletion", short)
+	server.Do(t, "DEL", messages)
+	f("after a deletion by hand", short)
+	f("with a longer rule", long)
+	f("with a shorter one", short)
+	server.Do(t, "PERSIST", messages)
+	server.Do(t, "HSET", record, "w", "garbage", "a", "garbage")
+	f("after garbage", short)
+}
+
 // Redis' clock jumps: nobody loses anything without being told, and what is old goes later.
 func TestRedisStreams_AClockThatJumps(t *testing.T) {
 	t.Parallel()
