@@ -8,7 +8,7 @@ COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help demo build test check lint unit integration chaos fuzz bench tools
+.PHONY: help demo build client test check lint unit integration chaos fuzz bench tools
 
 help: ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 16
@@ -20,6 +20,9 @@ demo: ## the sidecar, an example app and a page: open the address it prints
 
 build: ## one static binary, bin/pushcart
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushcart ./cmd/pushcart
+
+client: ## client/js/dist: the JavaScript client, built of its sources
+	@npm run build --prefix client/js --silent
 
 test: tools lint unit ## set up and run all tests, integration included
 
@@ -41,6 +44,7 @@ lint: ## gofmt, vet, staticcheck, and govulncheck where it reaches its database
 WITHOUT_RACE := ./broker ./hub ./integration ./internal/accesslog ./internal/epoll ./internal/glob ./internal/httpclient ./internal/requestid ./internal/sockio ./internal/takeover ./proxy ./push ./ws
 
 unit:
+	@sh scripts/clienttest.sh
 	@sh scripts/unit.sh -race -timeout 25m ./...
 	@sh scripts/unit.sh -timeout 25m $(WITHOUT_RACE)
 

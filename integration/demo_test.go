@@ -13,18 +13,8 @@ import (
 // TestDemo_TwoTabsChatAndACurlShowsInBoth drives pushcart demo with a real
 // browser. DEMO_SCREENSHOTS names a folder to keep pictures in.
 func TestDemo_TwoTabsChatAndACurlShowsInBoth(t *testing.T) {
-	chromium := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			chromium = path
-			break
-		}
-	}
-	if chromium == "" {
-		t.Fatal("run make tools first: it installs chromium")
-	}
 	url, push := startDemo(t)
-	script := nodeScript(t, "demo.mjs", url, push, chromium, os.Getenv("DEMO_SCREENSHOTS"))
+	script := nodeScript(t, "demo.mjs", url, push, chromium(t), os.Getenv("DEMO_SCREENSHOTS"))
 	out, err := script.Output()
 	if err != nil {
 		t.Errorf("the browser: %v\n%s", err, out)

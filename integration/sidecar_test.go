@@ -235,5 +235,6 @@ type pushAnswer struct {
 	Nodes     int
 	Delivered *int
 	Slow      *int
+	Acked     *int
 	Duplicate bool
 }

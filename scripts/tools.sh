@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests need beside Go: redis-server, chromium, and the npm
-# packages of integration/node. Says what to install where it may not.
+# packages of integration/node and client/js. Says what to install where it may not.
 set -eu
 
 missing=""
@@ -24,14 +24,16 @@ if [ -n "$missing" ]; then
 	fi
 fi
 
-# npm keeps a copy of the lock file that it installed by.
-lock=integration/node/package-lock.json
-installed=integration/node/node_modules/.package-lock.json
-if [ -f $lock ] && { [ ! -f $installed ] || [ $lock -nt $installed ]; }; then
-	if command -v npm >/dev/null 2>&1; then
-		npm ci --prefix integration/node --silent --no-audit --no-fund
-	else
-		echo "please install first: nodejs npm" >&2
-		exit 1
+for dir in integration/node client/js; do
+	# npm keeps a copy of the lock file that it installed by.
+	lock=$dir/package-lock.json
+	installed=$dir/node_modules/.package-lock.json
+	if [ -f $lock ] && { [ ! -f $installed ] || [ $lock -nt $installed ]; }; then
+		if command -v npm >/dev/null 2>&1; then
+			npm ci --prefix $dir --silent --no-audit --no-fund
+		else
+			echo "please install first: nodejs npm" >&2
+			exit 1
+		fi
 	fi
-fi
+done

@@ -3,11 +3,15 @@ import { PushcartError } from "./error.js"
 /** Gives a token; asked anew whenever one is needed. */
 export type TokenSource = () => string | null | undefined | Promise<string | null | undefined>
 
-/** When a token expires, in milliseconds, if it is a JWT that says so. */
+/**
+ * When a token expires by our clock, in milliseconds, if it is a JWT that says so. It was
+ * just given out: where the clocks differ, what counts is how long it was made for.
+ */
 export function expiry(token: string | null | undefined): number | undefined {
   try {
-    const { exp } = JSON.parse(atob(token!.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/")))
-    return typeof exp === "number" ? exp * 1000 : undefined
+    const { exp, iat } = JSON.parse(atob(token!.split(".")[1]!.replaceAll("-", "+").replaceAll("_", "/")))
+    const now = Date.now(), left = exp * 1000 - now, life = (exp - iat) * 1000
+    return now + (left > life || left <= 0 ? life : left)
   } catch {
     return undefined
   }

@@ -239,3 +239,17 @@ test("who has no token when it is time to renew keeps the old one to its end", a
   assert.equal(n, 2)
   assert.deepEqual([s.peer.all("refresh"), s.errors], [[], []])
 })
+
+test("clocks that differ do not keep a token from being renewed, nor have it renewed all the time", async () => {
+  for (const ahead of [-36_000, -100, 0, 50, 99, 36_000]) {
+    const token = () => jwt({ iat: now() - ahead, exp: now() - ahead + 100 })
+    const s = await connected({ token }, { ping_interval: 1000 })
+    const begun = now()
+    while (!s.peer.all("refresh").length) await pass(500)
+    const after = now() - begun
+    assert.ok(ahead > 0 && ahead < 100 ? after < 91 : after >= 70 && after < 91, `${ahead} s ahead: after ${after} s`)
+    s.peer.ok("refresh")
+    await pass(500)
+    assert.ok(s.peer.all("refresh").length === 1)
+  }
+})
