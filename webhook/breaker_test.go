@@ -257,3 +257,45 @@ func TestBreaker_ANewConfigurationCloses(t *testing.T) {
 		}
 	})
 }
+
+// subscribe and publish are asked once, in order with the messages of their connection,
+// and have a breaker each.
+func TestBreaker_OfSubscribeAndPublish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, small, func(j *job) verdict {
+			if j.event.Name == Subscribe {
+				v := status(503)
+				v.again, v.err = true, ErrUnavailable
+				return v
+			}
+			return good
+		})
+		var broken, failed, fine int
+		ask := func(name, connection string) {
+			r.Ask(event(name, connection, 1), func(_ Answer, err error) {
+				switch {
+				case errors.Is(err, errBreaker):
+					broken++
+				case err != nil:
+					failed++
+				default:
+					fine++
+				}
+			})
+			synctest.Wait()
+		}
+		for i := range 8 {
+			ask(Subscribe, fmt.Sprint(i))
+		}
+		if broken != 3 || failed != 5 || len(r.log()) != 5 {
+			t.Errorf("%d answered by the breaker, %d failed, asked %q", broken, failed, r.log())
+		}
+		for i := range 8 {
+			ask(Publish, fmt.Sprint(i))
+			ask(Message, fmt.Sprint(i))
+		}
+		if fine != 16 || r.Refuses() {
+			t.Errorf("%d of publish and message went well", fine)
+		}
+	})
+}
