@@ -88,6 +88,10 @@ func (s *Server) show() {
 	m := s.metrics
 	m.Gauge("pushcart_connections", "WebSocket connections of this node.",
 		func() float64 { return float64(s.Connections()) })
+	m.Gauge("pushcart_connections_limit", "WebSocket connections that the node takes at most.",
+		func() float64 { return float64(s.sessions.Limit()) })
+	m.Gauge("pushcart_outbox_limit_bytes", "Bytes that wait for slow connections at most (websocket.outbox.total).",
+		func() float64 { return float64(s.box.Total) })
 	m.Gauge("pushcart_outbox_bytes", "Bytes that wait for slow connections.",
 		func() float64 { return float64(s.outboxBytes.Load()) })
 	m.Gauge("pushcart_inbound_bytes", "Bytes of unfinished client messages.",
