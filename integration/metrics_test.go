@@ -22,6 +22,7 @@ var (
 	typeLine = regexp.MustCompile(`(?m)^# TYPE (\S+) (\S+)$`)
 	sample   = regexp.MustCompile(`(?m)^(pushcart_[a-z_]+)(?:\{(.*)\})? \S+$`)
 	pair     = regexp.MustCompile(`([a-z_]+)="([^"]*)"`)
+	parts    = regexp.MustCompile(`_(bucket|sum|count)$`) // of a histogram
 	row      = regexp.MustCompile("(?m)^\\| `(pushcart_[a-z_]+)(?:\\{([a-z,]+)\\})?` \\| ([a-z]+) \\| (.*) \\|$")
 )
 
@@ -37,7 +38,7 @@ func served(t *testing.T, scrape string) map[string]*metric {
 	for _, m := range sample.FindAllStringSubmatch(scrape, -1) {
 		of := out[m[1]]
 		if of == nil {
-			of = out[regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(m[1], "")]
+			of = out[parts.ReplaceAllString(m[1], "")]
 		}
 		if of == nil {
 			t.Fatalf("%s has no type", m[0])
@@ -126,7 +127,14 @@ func TestMetrics_AreThoseOfTheDocs(t *testing.T) {
 	holds(t, scrape(t, s), "(without Redis)")
 }
 
-// What the dashboard and the alerts ask for must be there.
+// query is a metric in a query, with its selector.
+var (
+	query   = regexp.MustCompile(`\b(pushcart_[a-z_]+)(?:\{([^}]*)\})?`)
+	matcher = regexp.MustCompile(`([a-z_]+)(?:=~|!~|!=|=)"([^"]*)"`)
+	grouped = regexp.MustCompile(`(?:by|without) \(([a-z, ]+)\)`)
+)
+
+// What the dashboard and the alerts ask for is there: metrics, labels and their values.
 func TestMetrics_ServeWhatDashboardAndAlertsAskFor(t *testing.T) {
 	have := served(t, scrape(t, start(t, "redis: {addresses: ['"+startRedis(t).addr+"']}")))
 	maps.Copy(have, served(t, scrape(t, start(t, ""))))
@@ -135,14 +143,44 @@ func TestMetrics_ServeWhatDashboardAndAlertsAskFor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		names := regexp.MustCompile(`\bpushcart_[a-z_]+`).FindAllString(string(b), -1)
-		if len(names) < 15 {
-			t.Errorf("%s names only %q", file, names)
+		text := strings.ReplaceAll(string(b), `\"`, `"`)
+		asked := query.FindAllStringSubmatch(text, -1)
+		if len(asked) < 15 {
+			t.Errorf("%s asks only for %q", file, asked)
 		}
-		for _, name := range names {
-			base := regexp.MustCompile(`_(bucket|sum|count)$`).ReplaceAllString(name, "")
-			if m := have[base]; have[name] == nil && (m == nil || m.kind != "histogram") {
-				t.Errorf("%s: no node serves %s", file, name)
+		labels := []string{"job", "instance", "le"}
+		for _, q := range asked {
+			m := have[q[1]]
+			if base := parts.ReplaceAllString(q[1], ""); m == nil && have[base] != nil && have[base].kind == "histogram" {
+				m = have[base]
+			}
+			if m == nil {
+				t.Errorf("%s: no node serves %s", file, q[1])
+				continue
+			}
+			labels = append(labels, m.labels...)
+			m.takes(t, file, q)
+		}
+		for _, g := range grouped.FindAllStringSubmatch(text, -1) {
+			for label := range strings.SplitSeq(g[1], ", ") {
+				if !slices.Contains(labels, label) {
+					t.Errorf("%s: no metric has the label of %q", file, g[0])
+				}
+			}
+		}
+	}
+}
+
+// takes checks the selector of a query.
+func (m *metric) takes(t *testing.T, file string, q []string) {
+	t.Helper()
+	for _, p := range matcher.FindAllStringSubmatch(q[2], -1) {
+		if p[1] == "job" || p[1] == "instance" {
+			continue
+		}
+		for value := range strings.SplitSeq(p[2], "|") {
+			if !slices.Contains(m.values[p[1]], value) {
+				t.Errorf("%s: %s never has %s=%q", file, q[1], p[1], value)
 			}
 		}
 	}
