@@ -14,7 +14,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 
 	// Connects counts handshakes by result: ok, bad_request, draining, limit,
-	// rate, origin, unauthenticated, forbidden, rejected, error.
+	// rate, origin, unauthenticated, forbidden, rejected, error, left.
 	Connects *prometheus.CounterVec
 	// Disconnects counts ended connections by cause (SPEC §5 disconnected).
 	Disconnects *prometheus.CounterVec
@@ -110,6 +110,7 @@ func New(version, commit string) *Metrics {
 	r.MustRegister(m.Connects, m.Disconnects, m.SlowConsumers, m.ClientRequests, m.Pushes, m.PushToWrite, m.FanoutDropped, m.Recovered, m.Gaps,
 		m.Webhooks, m.WebhookSeconds, m.WebhookBreaker, m.Panics, m.Reloads, m.ReloadOK, m.ReloadTime, m.Requests, m.RequestSeconds, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.preset()
 	return m
 }
 

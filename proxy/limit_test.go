@@ -174,6 +174,9 @@ func TestMaxConnections_OfClients(t *testing.T) {
 		got, _ := r.dial().rest()
 		return strings.HasPrefix(got, "HTTP/1.1 503 ")
 	})
+	if limit, refused := r.gauge("pushcart_client_connections_limit"), r.gauge("pushcart_client_connections_refused_total"); limit != 2 || refused == 0 {
+		t.Errorf("metrics have a limit of %v and %v refused", limit, refused)
+	}
 	_ = first.conn.Close()
 	_ = second.conn.Close()
 	testkit.Eventually(t, "there is room again", func() bool {

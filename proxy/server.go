@@ -57,7 +57,8 @@ type Server struct {
 	upgrades    context.Context // of all upgrades
 	endUpgrades context.CancelFunc
 
-	open atomic.Int64
+	open    atomic.Int64
+	refused atomic.Uint64 // connections
 
 	mu       sync.Mutex // guards all below
 	conns    map[*clientConn]struct{}
@@ -91,6 +92,10 @@ func New(o Options) (*Server, error) {
 	}
 	o.Metrics.Gauge("pushcart_client_connections", "HTTP connections of clients, WebSockets not included.",
 		func() float64 { return float64(s.open.Load()) })
+	o.Metrics.Gauge("pushcart_client_connections_limit", "Connections that the public listener takes at most, WebSockets included.",
+		func() float64 { return float64(min(s.max, o.Descriptors.Connections())) })
+	o.Metrics.Counter("pushcart_client_connections_refused_total", "Connections past that limit, answered 503.",
+		func() float64 { return float64(s.refused.Load()) })
 	o.Metrics.Gauge("pushcart_backend_streams", "Tunnels, and bodies of requests and responses under way.",
 		func() float64 { return float64(s.up.streams.Load()) })
 	s.work.Go(s.expire)
@@ -129,6 +134,7 @@ func (s *Server) isClosed() bool {
 func (s *Server) take(conn net.Conn) {
 	if s.open.Add(1)+int64(s.o.Upgraded()) > s.max || !s.enter() {
 		s.open.Add(-1)
+		s.refused.Add(1)
 		s.quiet.Warn("too many connections", "connection refused", "status", http.StatusServiceUnavailable,
 			"reason", "too many connections", "setting", "client.max_connections")
 		_ = conn.SetWriteDeadline(time.Now().Add(time.Second))

@@ -119,6 +119,11 @@ func (e *Engine) Protocols() int { return len(e.protocols) }
 // Sessions counts those that are let in, and those that are just being let in.
 func (e *Engine) Sessions() int { return e.occupancy.count() }
 
+// Limit is how many there may be at most.
+func (e *Engine) Limit() int64 {
+	return min(allowed(e.settings.Load().limits.Connections), e.occupancy.fds.Connections())
+}
+
 // Drain refuses handshakes from now on.
 func (e *Engine) Drain() { e.draining.Store(true) }
 

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"log/slog"
 	"math"
 	"net/netip"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/descriptors"
 )
 
 func TestOccupancy_ForgetsAddressesThatHaveNothing(t *testing.T) {
@@ -97,4 +99,22 @@ func TestOccupancy_ForgetsAddressesThatAreQuiet(t *testing.T) {
 			t.Errorf("%d addresses are known, want only the one of now", len(a.byIP))
 		}
 	})
+}
+
+// What alerts compare the connections with is what handshakes are held to.
+func TestEngine_LimitIsTheSmallerOfConfigurationAndDescriptors(t *testing.T) {
+	f := func(name string, configured int, fds *descriptors.Budget, want int64) {
+		t.Helper()
+		set := func(n int) *Settings {
+			return NewSettings(config.WebSocket{}, config.Auth{}, config.Webhook{}, config.Limits{Connections: n}, nil, nil)
+		}
+		e := NewEngine(Options{Settings: set(1), Descriptors: fds, Log: slog.New(slog.DiscardHandler)})
+		if e.Apply(set(configured)); e.Limit() != want {
+			t.Errorf("%s: got %d, want %d", name, e.Limit(), want)
+		}
+	}
+	f("configured", 50, nil, 50)
+	f("configured, and more descriptors", 50, descriptors.NewBudget(800), 50)
+	f("configured, and fewer descriptors", 5000, descriptors.NewBudget(800), 700)
+	f("not configured", 0, nil, descriptors.Default())
 }

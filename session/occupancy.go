@@ -41,14 +41,18 @@ func newOccupancy(fds *descriptors.Budget) *occupancy {
 
 func (a *occupancy) count() int { return int(a.total.Load()) }
 
-// enter counts a new connection; false: the node is full. most 0 is a share of the
-// file descriptors.
-func (a *occupancy) enter(most int) bool {
-	limit := int64(most)
-	if limit == 0 {
-		limit = descriptors.Default()
+// allowed is how many connections limits.connections allows; 0 is a share of the file
+// descriptors.
+func allowed(most int) int64 {
+	if most == 0 {
+		return descriptors.Default()
 	}
-	if a.total.Add(1) > limit || !a.fds.Take() {
+	return int64(most)
+}
+
+// enter counts a new connection; false: the node is full.
+func (a *occupancy) enter(most int) bool {
+	if a.total.Add(1) > allowed(most) || !a.fds.Take() {
 		a.total.Add(-1)
 		return false
 	}

@@ -54,9 +54,9 @@ type input struct {
 
 // output is what waits to be written, and what was.
 type output struct {
-	out       *outbox
-	outFrames uint64
-	outBytes  uint64
+	out         *outbox
+	outMessages uint64
+	outBytes    uint64 // of their frames
 }
 
 // pauses are why nothing is read.
@@ -107,7 +107,7 @@ func (c *Conn) Info() hub.Info {
 	i.MessagesIn, i.BytesIn = c.inFrames.Load(), c.inBytes.Load()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i.MessagesOut, i.BytesOut = c.outFrames, c.outBytes
+	i.MessagesOut, i.BytesOut = c.outMessages, c.outBytes
 	return i
 }
 

@@ -20,6 +20,7 @@ const (
 	rsvBits       = 0x70
 	rsv1          = 0x40 // the message is compressed (RFC 7692 §6)
 	opcodeBits    = 0x0f
+	controlBit    = 0x08 // of opcodes
 	maskBit       = 0x80
 	maxControl    = 125
 	maxHeaderSize = 14 // 2 + 8 bytes of length + 4 of mask

@@ -9,15 +9,19 @@ import (
 
 // open lets frames out: the 101 and the protocol's first, then what was pushed meanwhile.
 func (c *Conn) open(response []byte, first []session.Frame) {
+	var carried tally
 	for _, f := range first {
-		response = append(response, c.encode(opOf(f.Kind), f.Payload)...)
+		frame := c.encode(opOf(f.Kind), f.Payload)
+		carried.add(frame)
+		response = append(response, frame...)
 	}
-	c.begin(response, len(first))
+	c.begin(response, carried)
 	c.loop.post(c)
 	c.sock.start()
 }
 
-func (c *Conn) begin(response []byte, frames int) {
+// begin writes the 101 and the messages that it carries.
+func (c *Conn) begin(response []byte, carried tally) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.loop.now()
@@ -30,7 +34,9 @@ func (c *Conn) begin(response []byte, frames int) {
 		c.phase, c.pingAt = phaseClosing, now+c.srv.forceAfter(closeWait)
 	}
 	c.writeLocked(item{frame: response})
-	c.countLocked(frames, 0)
+	if !c.gone {
+		c.countLocked(carried)
+	}
 	if queued != nil {
 		c.appendLocked(queued)
 	}

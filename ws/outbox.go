@@ -66,9 +66,22 @@ func (o *outbox) chunk(scratch []byte) []byte {
 	return b
 }
 
+// tally counts messages that are written whole, and the bytes of their frames. What
+// keeps the connection (pings, pongs, Close, the head of the 101) is none.
+type tally struct{ messages, bytes int }
+
+// add counts a frame. Control frames have a bit of their own (RFC 6455 §5.2), which
+// the H of the 101 happens to have too.
+func (t *tally) add(frame []byte) {
+	if frame[0]&controlBit == 0 {
+		t.messages++
+		t.bytes += len(frame)
+	}
+}
+
 // advance notes that n bytes of the last chunk are written and appends the
 // messages that are thereby whole to done.
-func (o *outbox) advance(n int, done []*hub.Message) (frames int, _ []*hub.Message) {
+func (o *outbox) advance(n int, done []*hub.Message) (whole tally, _ []*hub.Message) {
 	o.bytes -= n // and itemSize for each that is whole
 	o.pinned = 0
 	for n > 0 {
@@ -76,19 +89,19 @@ func (o *outbox) advance(n int, done []*hub.Message) (frames int, _ []*hub.Messa
 		left := len(it.frame) - o.offset
 		if n < left {
 			o.offset += n
-			return frames, done
+			return whole, done
 		}
 		n -= left
 		if it.msg != nil {
 			done = append(done, it.msg)
 		}
+		whole.add(it.frame)
 		*it = item{}
 		o.bytes -= itemSize
 		o.head++
 		o.offset = 0
-		frames++
 	}
-	return frames, done
+	return whole, done
 }
 
 // drop gives up whatever is not on its way already; a frame of which the peer

@@ -52,10 +52,10 @@ type Server struct {
 // counts are kept here and not in Prometheus counters, as they are of the hot
 // path.
 type counts struct {
-	frames   atomic.Uint64 // frames written whole
-	writes   atomic.Uint64 // system calls that wrote them
-	bytes    atomic.Uint64
-	messages atomic.Uint64 // messages of clients
+	sent     atomic.Uint64 // messages written whole
+	bytes    atomic.Uint64 // of their frames
+	writes   atomic.Uint64 // system calls that wrote
+	messages atomic.Uint64 // of clients
 }
 
 // New starts the server's pollers. It takes connections through Serve.
@@ -88,6 +88,10 @@ func (s *Server) show() {
 	m := s.metrics
 	m.Gauge("pushcart_connections", "WebSocket connections of this node.",
 		func() float64 { return float64(s.Connections()) })
+	m.Gauge("pushcart_connections_limit", "WebSocket connections that the node takes at most.",
+		func() float64 { return float64(s.sessions.Limit()) })
+	m.Gauge("pushcart_outbox_limit_bytes", "Bytes that wait for slow connections at most (websocket.outbox.total).",
+		func() float64 { return float64(s.box.Total) })
 	m.Gauge("pushcart_outbox_bytes", "Bytes that wait for slow connections.",
 		func() float64 { return float64(s.outboxBytes.Load()) })
 	m.Gauge("pushcart_inbound_bytes", "Bytes of unfinished client messages.",
@@ -97,8 +101,8 @@ func (s *Server) show() {
 	m.Gauge("pushcart_inflate_queue", "Compressed client messages that wait to be decompressed.",
 		func() float64 { return float64(s.inflater.waiting()) })
 	m.Counter("pushcart_client_messages_total", "Messages received from clients.", load(&s.counts.messages))
-	m.Counter("pushcart_deliveries_total", "Frames written to connections.", load(&s.counts.frames))
-	m.Counter("pushcart_delivered_bytes_total", "Bytes written to connections.", load(&s.counts.bytes))
+	m.Counter("pushcart_deliveries_total", "Messages written to connections.", load(&s.counts.sent))
+	m.Counter("pushcart_delivered_bytes_total", "Bytes of the frames of messages written to connections.", load(&s.counts.bytes))
 	m.Counter("pushcart_socket_writes_total", "Writes to sockets; frames are joined where several wait.",
 		load(&s.counts.writes))
 }

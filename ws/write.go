@@ -200,8 +200,11 @@ func (c *Conn) fullLocked(it item) bool {
 // begins one.
 func (c *Conn) writeLocked(it item) sent {
 	n, err := c.sock.write(it.frame)
+	c.wroteSomeLocked(n)
 	if n == len(it.frame) {
-		c.countLocked(1, n)
+		var whole tally
+		whole.add(it.frame)
+		c.countLocked(whole)
 		return sentWhole
 	}
 	if err != nil && err != errAgain {
@@ -209,7 +212,6 @@ func (c *Conn) writeLocked(it item) sent {
 		return sentNothing
 	}
 	c.waitLocked(it, n)
-	c.countLocked(0, n)
 	c.sock.wantWrite(true)
 	return sentQueued
 }
@@ -253,12 +255,21 @@ func (c *Conn) droppable() int32 {
 	return size
 }
 
-func (c *Conn) countLocked(frames, bytes int) {
-	c.outFrames += uint64(frames)
-	c.outBytes += uint64(bytes)
-	c.srv.counts.writes.Add(1)
-	c.srv.counts.frames.Add(uint64(frames))
-	c.srv.counts.bytes.Add(uint64(bytes))
+func (c *Conn) countLocked(whole tally) {
+	if whole.messages == 0 {
+		return
+	}
+	c.outMessages += uint64(whole.messages)
+	c.outBytes += uint64(whole.bytes)
+	c.srv.counts.sent.Add(uint64(whole.messages))
+	c.srv.counts.bytes.Add(uint64(whole.bytes))
+}
+
+// wroteSomeLocked counts a system call that wrote n bytes.
+func (c *Conn) wroteSomeLocked(n int) {
+	if n > 0 {
+		c.srv.counts.writes.Add(1)
+	}
 }
 
 // writable goes on writing what waits, with scratch to join frames in, until
@@ -288,11 +299,12 @@ func (c *Conn) flushLocked(scratch []byte, done []*hub.Message) []*hub.Message {
 
 // wroteLocked notes that n bytes of the outbox's last chunk are out.
 func (c *Conn) wroteLocked(n int, done []*hub.Message) []*hub.Message {
+	c.wroteSomeLocked(n)
 	if c.out == nil {
 		return done
 	}
-	frames, done := c.out.advance(n, done)
-	c.countLocked(frames, n)
+	whole, done := c.out.advance(n, done)
+	c.countLocked(whole)
 	if c.out.onRoom != nil {
 		if messages, bytes := c.roomLocked(); messages > 0 && bytes > 0 {
 			c.out.tell()

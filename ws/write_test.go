@@ -7,6 +7,7 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/testkit"
+	"github.com/pushcart/pushcart/session"
 )
 
 func textMessages(n, size int) (batch []*hub.Message) {
@@ -24,8 +25,8 @@ func TestConn_ABatchIsHeldAgainstTheOutboxOnlyForWhatTheSocketDoesNotTake(t *tes
 		c, out := bareConn()
 		change(&c.srv.box)
 		c.Send(textMessages(5, size))
-		if c.ended != nil || c.out != nil || c.outFrames != 5 {
-			t.Errorf("%s: ended as %+v after %d of 5 frames, though all can be written", name, c.ended, c.outFrames)
+		if c.ended != nil || c.out != nil || c.outMessages != 5 {
+			t.Errorf("%s: ended as %+v after %d of 5 frames, though all can be written", name, c.ended, c.outMessages)
 		}
 		if n := c.srv.outboxBytes.Load(); n != 0 {
 			t.Errorf("%s: %d bytes are counted", name, n)
@@ -75,4 +76,39 @@ func TestServer_OutboxTotalHoldsBesideALargeOneThatIsClosing(t *testing.T) {
 	if others[0].ended != endSlow || others[1].ended != endSlow {
 		t.Errorf("%d bytes wait, and the others ended as %+v and %+v", s.outboxBytes.Load(), others[0].ended, others[1].ended)
 	}
+}
+
+// The 101 counted as a message, with its bytes and as two writes, and every ping as a
+// delivery: a node with 100,000 idle connections showed 4,000 deliveries a second.
+func TestConn_CountsMessagesAndNotWhatKeepsTheConnection(t *testing.T) {
+	f := func(name string, prepare func(*sink), first ...session.Frame) {
+		t.Helper()
+		c, out := bareConn()
+		c.phase = phaseOpening
+		prepare(out)
+		c.open([]byte("HTTP/1.1 101 Switching Protocols\r\n\r\n"), first)
+		c.Send(textMessages(2, 5))
+		c.Write([]byte("reply"), hub.Text)
+		c.pong(&turn{pongs: []byte{finBit | opPong, 0}})
+		c.mu.Lock()
+		c.queueLocked(item{frame: pingFrame})
+		c.mu.Unlock()
+		c.end(endDrain)
+		out.full = false
+		c.writable(make([]byte, 0, 64), nil)
+		messages, size := len(first)+3, (len(first)+3)*7
+		if c.outMessages != uint64(messages) || c.outBytes != uint64(size) {
+			t.Errorf("%s: %d messages of %d bytes are counted, want %d of %d", name, c.outMessages, c.outBytes, messages, size)
+		}
+		n := &c.srv.counts
+		if n.sent.Load() != uint64(messages) || n.bytes.Load() != uint64(size) || n.writes.Load() != uint64(out.writes) {
+			t.Errorf("%s: of the node %d messages of %d bytes in %d writes, want %d of %d in %d",
+				name, n.sent.Load(), n.bytes.Load(), n.writes.Load(), messages, size, out.writes)
+		}
+	}
+	hello := session.Frame{Kind: hub.Text, Payload: []byte("hello")}
+	f("at once", func(*sink) {})
+	f("at once, with what the 101 carries", func(*sink) {}, hello, hello)
+	f("in pieces", func(s *sink) { s.full, s.room = true, 3 })
+	f("in pieces, with what the 101 carries", func(s *sink) { s.full, s.room = true, 60 }, hello, hello)
 }

@@ -2,6 +2,7 @@ package descriptors
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 )
 
@@ -34,7 +35,12 @@ func (b *Budget) Resize(limit int64) {
 }
 
 // Connections is how many connections are let in at most.
-func (b *Budget) Connections() int64 { return b.enter.Load() }
+func (b *Budget) Connections() int64 {
+	if b == nil {
+		return math.MaxInt64
+	}
+	return b.enter.Load()
+}
 
 // Enter takes a descriptor for a connection that comes in; false: there is none.
 func (b *Budget) Enter() bool { return b == nil || b.take(b.enter.Load()) }

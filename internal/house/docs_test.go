@@ -73,6 +73,29 @@ func TestDocs_MetricsAreThoseOfTheCode(t *testing.T) {
 	}
 }
 
+// integration holds the other way round: what is in the docs is served.
+func TestDocs_HaveEveryResultOfAHandshake(t *testing.T) {
+	row := regexp.MustCompile(`(?m)^.*pushcart_connects_total.*$`).FindString(readDoc(t, "metrics.md"))
+	result := regexp.MustCompile(`\bRefuse\("([a-z_]+)"|\bResult(?:Left)?\b[ :=]+"([a-z_]+)"|\bresult, code :?= "([a-z_]+)"`)
+	found := map[string]bool{}
+	eachFile(t, func(path string, src []byte, _ *token.FileSet, _ *ast.File) {
+		if strings.HasSuffix(path, "_test.go") || !strings.HasPrefix(path, "session/") && !strings.HasPrefix(path, "ws/") {
+			return
+		}
+		for _, m := range result.FindAllSubmatch(src, -1) {
+			found[string(m[1])+string(m[2])+string(m[3])] = true
+		}
+	})
+	for r := range found {
+		if !strings.Contains(row, "`"+r+"`") {
+			t.Errorf("a handshake may be counted as %q, which docs/metrics.md does not have", r)
+		}
+	}
+	if len(found) < 10 {
+		t.Errorf("only %d results found", len(found))
+	}
+}
+
 func TestDocs_LinksLeadSomewhere(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/*.md")
 	if err != nil {

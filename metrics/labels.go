@@ -1,0 +1,43 @@
+package metrics
+
+import "slices"
+
+// What labels can say. All of it is served from the start: rate() sees no step from
+// nothing to one, so an alert would miss what happens for the first time.
+var (
+	connectResults = []string{
+		"ok", "bad_request", "draining", "limit", "rate", "origin", "unauthenticated", "forbidden", "rejected", "error", "left",
+	}
+	disconnectCauses = []string{"client", "backend", "timeout", "slow", "drain", "error"}
+	// webhookResults are those of any webhook, webhookEvents have more of their own.
+	webhookResults = []string{"ok", "rejected", "timeout", "unreachable", "error"}
+	webhookEvents  = map[string][]string{
+		"connect": {"left", "breaker"}, "message": {"expired", "breaker"}, "connected": {"lost"}, "disconnected": {"lost"}, "batch": nil,
+	}
+	reloadResults = []string{"ok", "invalid", "refused"}
+	// ownCodes are those with which the node answers for the backend. Others come with
+	// the first response.
+	ownCodes = []string{"502", "503", "504"}
+)
+
+// preset makes the series of all labels that are known.
+func (m *Metrics) preset() {
+	for _, result := range connectResults {
+		m.Connects.WithLabelValues(result)
+	}
+	for _, cause := range disconnectCauses {
+		m.Disconnects.WithLabelValues(cause)
+	}
+	for event, own := range webhookEvents {
+		for _, result := range slices.Concat(webhookResults, own) {
+			m.Webhooks.WithLabelValues(event, result)
+		}
+		m.WebhookSeconds.WithLabelValues(event)
+	}
+	for _, result := range reloadResults {
+		m.Reloads.WithLabelValues(result)
+	}
+	for _, code := range ownCodes {
+		m.Requests.WithLabelValues(code)
+	}
+}
