@@ -365,7 +365,7 @@ func throng(t *testing.T, hubs []*Hub, messages int) {
 func keepingMany(t testing.TB) *Rules {
 	t.Helper()
 	keep := config.History{Messages: 10_000, Age: time.Hour}
-	r, err := NewRules([]config.ChannelRule{{Match: "kept.**", History: keep}}, config.Users{History: keep})
+	r, err := NewRules([]config.ChannelRule{{Match: "kept.**", History: keep}}, config.Users{History: keep}, config.Limits{ChannelsPerConnection: 128})
 	if err != nil {
 		t.Fatal(err)
 	}

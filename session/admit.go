@@ -300,6 +300,7 @@ func (a *Admission) Join(ctx context.Context, t Transport) *hub.Cause {
 	if a.set != e.settings.Load() { // a reload came between, perhaps with limits
 		e.adopt(t)
 	}
+	e.hub.JoinLasting(ctx, t)
 	switch {
 	case e.users.arrived(m):
 		return &hub.Cause{Why: hub.Replaced}
