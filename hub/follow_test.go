@@ -50,6 +50,12 @@ func (f *fan) Send(batch []*Message) {
 		switch m.Kind {
 		case Gap:
 			f.log = append(f.log, fmt.Sprint("gap@", m.Offset))
+		case Subscribed:
+			_, name := splitTopic(m.Topic)
+			f.log = append(f.log, fmt.Sprint("subscribed:", name, "@", m.Offset))
+		case Unsubscribed:
+			_, name := splitTopic(m.Topic)
+			f.log = append(f.log, "unsubscribed:"+name)
 		default:
 			f.log = append(f.log, string(m.Data))
 		}
