@@ -30,7 +30,9 @@ type lasting struct {
 	heard, none [partitions]int
 	wake        chan struct{}
 
-	failed uint64 // partitions whose marks could not be read; of the loop only
+	// Of the loop only.
+	line   line
+	failed uint64 // partitions whose marks could not be read
 }
 
 // lastingCall is a question or a change on its way.
@@ -46,7 +48,7 @@ type lastingCall struct {
 }
 
 func newLasting(l *link, s *subscriber) *lasting {
-	all := &lasting{link: l, subscriber: s, wake: make(chan struct{}, 1)}
+	all := &lasting{link: l, line: line{link: l}, subscriber: s, wake: make(chan struct{}, 1)}
 	for p := range all.topics {
 		all.topics[p] = lastingTopic(p)
 	}

@@ -40,18 +40,13 @@ var changeScript = redis.NewScript(changeSource)
 
 // run is the goroutine of the lists.
 func (l *lasting) run() {
-	client := l.link.connect()
-	defer func() { _ = client.Close() }()
+	defer l.line.hangUp()
 	all := time.NewTicker(lookEvery)
 	defer all.Stop()
 	var again <-chan time.Time
 	for {
 		for more := true; more && l.link.ctx.Err() == nil; {
-			var err error
-			if more, err = l.turn(client); judge(err) == elsewhere {
-				_ = client.Close()
-				client = l.link.connect()
-			}
+			more = l.turn()
 		}
 		if l.failed != 0 && again == nil {
 			again = time.After(lookAgain)
@@ -73,33 +68,37 @@ func (l *lasting) run() {
 
 const everyPartition = 1<<partitions - 1
 
-// turn is one round trip. Its error is why something that it was for is not done.
-func (l *lasting) turn(client *redis.Client) (more bool, err error) {
+// turn is one round trip. It says whether there is more to do now.
+func (l *lasting) turn() (more bool) {
 	w := l.take()
 	if w == nil {
-		return false, nil
+		return false
 	}
 	ctx, cancel := context.WithTimeout(l.link.ctx, publishTimeout)
 	defer cancel()
-	pipe := client.Pipeline()
-	w.send(ctx, pipe, l.link)
-	_, _ = pipe.Exec(ctx) // each command has its own error
-	err = w.settle(l)
-	return l.waiting(), err
+	cmds, err := l.line.exchange(ctx, func(pipe redis.Pipeliner) { w.send(ctx, pipe, l.link) })
+	for _, c := range cmds {
+		if judge(c.Err()) == elsewhere {
+			err = c.Err()
+		}
+	}
+	if err != nil {
+		l.line.hangUp()
+	}
+	w.settle(l, err)
+	return l.waiting()
 }
 
 // lastingWork is what goes to Redis in one round trip.
 type lastingWork struct {
 	calls   []*lastingCall
 	reads   []*redis.StringSliceCmd // of all calls' topics
-	uses    []*redis.BoolCmd        // two for each of reads: the list's, its partition's mark's
 	changes []*redis.Cmd
 
 	due      uint64
 	sessions [partitions]int // of the subscriber, when the marks were asked for
 	heard    [partitions]int
 	marks    [partitions]*redis.IntCmd
-	proof    *redis.StatusCmd
 }
 
 func (l *lasting) waiting() bool {
@@ -136,6 +135,7 @@ func (l *lasting) take() *lastingWork {
 // server that is the master no more, whose lists may be old; so is the proof.
 func (w *lastingWork) send(ctx context.Context, pipe redis.Pipeliner, link *link) {
 	k := link.keys
+	w.reads, w.changes = nil, nil
 	for _, c := range w.calls {
 		if c.change != nil {
 			w.changes = append(w.changes, sendChange(ctx, pipe, k, c.change))
@@ -143,14 +143,14 @@ func (w *lastingWork) send(ctx context.Context, pipe redis.Pipeliner, link *link
 		}
 		for _, t := range c.topics {
 			w.reads = append(w.reads, pipe.SMembers(ctx, k.lasting(t)))
-			w.uses = append(w.uses, pipe.PExpire(ctx, k.lasting(t), lastingKept),
-				pipe.PExpire(ctx, k.lastingMark(partitionOf(nameOf(t))), lastingKept))
+			pipe.PExpire(ctx, k.lasting(t), lastingKept)
+			pipe.PExpire(ctx, k.lastingMark(partitionOf(nameOf(t))), lastingKept)
 		}
 	}
 	if w.due == 0 {
 		return
 	}
-	w.proof = link.prove(ctx, pipe)
+	link.prove(ctx, pipe)
 	for p := range partitions {
 		if w.due&(1<<p) != 0 {
 			w.marks[p] = pipe.Exists(ctx, k.lastingMark(p))
@@ -167,89 +167,68 @@ func sendChange(ctx context.Context, pipe redis.Pipeliner, k *keys, c *LastingCh
 		op, c.Name, c.Most, k.channel(c.Topic), c.Payload, lastingKept.Milliseconds(), k.lastingChannel(p))
 }
 
-// settle hands out what Redis answered. Its error is the first that there was.
-func (w *lastingWork) settle(l *lasting) (first error) {
-	note := func(err error) {
-		if first == nil || judge(err) == elsewhere {
-			first = err
-		}
-	}
+// settle hands out what Redis answered; err says that nothing it answered counts.
+func (w *lastingWork) settle(l *lasting, err error) {
 	for _, c := range w.calls {
-		err := w.outcome(c)
-		if err != nil && !errors.Is(err, ErrFull) {
-			note(err)
-			l.link.health.rate.Warn("lists "+cause(err), "redis did not read or change lasting subscriptions", "key", "redis", "err", err)
-			err = unavailable(err)
+		failed := err
+		if failed == nil {
+			failed = w.outcome(c)
 		}
-		c.settle(err)
+		if failed != nil && !errors.Is(failed, ErrFull) {
+			l.link.health.rate.Warn("lists "+cause(failed), "redis did not read or change lasting subscriptions", "key", "redis", "err", failed)
+			failed = unavailable(failed)
+		}
+		c.settle(failed)
 	}
-	if err := w.learn(l); err != nil {
-		note(err)
+	if w.due != 0 {
+		w.learn(l, err)
 	}
-	return first
 }
 
 // outcome takes the answers to a call, in the order of calls.
-func (w *lastingWork) outcome(c *lastingCall) error {
+func (w *lastingWork) outcome(c *lastingCall) (err error) {
 	if c.change != nil {
 		cmd := w.changes[0]
 		w.changes = w.changes[1:]
-		n, err := cmd.Int()
-		if err == nil && n == listFull {
+		if c.nodes, err = cmd.Int(); err == nil && c.nodes == listFull {
 			err = ErrFull
 		}
-		c.nodes = n
 		return err
 	}
 	n := len(c.topics)
-	reads, uses := w.reads[:n], w.uses[:2*n]
-	w.reads, w.uses = w.reads[n:], w.uses[2*n:]
-	for _, cmd := range uses {
-		if judge(cmd.Err()) == elsewhere {
-			return cmd.Err()
-		}
-	}
+	reads := w.reads[:n]
+	w.reads = w.reads[n:]
 	c.lists = make([][]string, n)
 	for i, cmd := range reads {
-		names, err := cmd.Result()
-		if err != nil {
+		if c.lists[i], err = cmd.Result(); err != nil {
 			return err
 		}
-		slices.Sort(names)
-		c.lists[i] = names
+		slices.Sort(c.lists[i])
 	}
 	return nil
 }
 
 // learn notes which partitions have no lists, and says that lists may have changed. What
 // could not be read is asked again.
-func (w *lastingWork) learn(l *lasting) error {
-	if w.due == 0 {
-		return nil
-	}
-	wrong := w.proof.Err()
-	if judge(wrong) != elsewhere {
-		wrong = nil
-	}
+func (w *lastingWork) learn(l *lasting, err error) {
 	l.mu.Lock()
 	for p, cmd := range w.marks {
 		if cmd == nil {
 			continue
 		}
-		if wrong == nil {
-			wrong = cmd.Err()
+		if err == nil {
+			err = cmd.Err()
 		}
 		l.none[p] = 0
-		if wrong == nil && cmd.Val() == 0 && l.heard[p] == w.heard[p] {
+		if err == nil && cmd.Val() == 0 && l.heard[p] == w.heard[p] {
 			l.none[p] = w.sessions[p]
 		}
 	}
 	l.mu.Unlock()
 	switch {
-	case wrong != nil:
+	case err != nil:
 		l.failed |= w.due
 	case l.watch != nil:
 		l.watch()
 	}
-	return wrong
 }
