@@ -85,6 +85,18 @@ func (k *keys) seen(topic, id string) string {
 	return k.in[partitionOf(nameOf(topic))] + "seen:" + hex.EncodeToString(sum[:8]) + ":" + id
 }
 
+// lasting is the list of a topic, lastingMark says that a partition has lists, and
+// lastingTopic is where nodes hear that it has its first.
+func (k *keys) lasting(topic string) string {
+	return k.in[partitionOf(nameOf(topic))] + "lasting:" + topic
+}
+
+func (k *keys) lastingMark(p int) string { return k.in[p] + "lasting" }
+
+func (k *keys) lastingChannel(p int) string { return k.topics[p] + lastingTopic(p) }
+
+func lastingTopic(p int) string { return "lasting:" + strconv.Itoa(p) }
+
 // probe is written to prove that writing is possible.
 func (k *keys) probe(node string) string { return k.in[partitionOf(node)] + "probe:" + node }
 

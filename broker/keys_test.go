@@ -29,6 +29,7 @@ func TestKeys_Layout2(t *testing.T) {
 		{k.seen("user:ann", "id:1"), "pc:{9bx}:seen:b7b15a392649eaf5:id:1"},
 		{k.record("user:ann"), "pc:{9bx}:stream:user:ann"},
 		{k.messages("user:ann"), "pc:{9bx}:messages:user:ann"},
+		{k.lasting("user:ann"), "pc:{9bx}:lasting:user:ann"}, {k.lastingMark(9), "pc:{9bx}:lasting"}, {k.lastingChannel(9), "pc:7:{9bx}:lasting:9"},
 		{k.probe("N1"), "pc:{8ac}:probe:N1"},
 		{k.leases(), "pc:{0ai}:seats:leases"},
 		{seats.users, "pc:{9bx}:seats:user:"}, {seats.nodes, "pc:{9bx}:seats:nodes"}, {seats.lost, "pc:{9bx}:seats:lost:"}, {seats.told, "pc:7:{9bx}:seats:9:"},
@@ -80,7 +81,7 @@ func TestKeys_NamesSpreadEvenlyOverThePartitions(t *testing.T) {
 
 func TestKeys_TopicsComeBackFromChannels(t *testing.T) {
 	k := newKeys("a:b", 15)
-	for _, topic := range []string{"all", "user:ann", "user:", "user:}:{x}:", "channel:a{b}:c", canaryTopic("n"), seatsTopic(63, "n")} {
+	for _, topic := range []string{"all", "user:ann", "user:", "user:}:{x}:", "channel:a{b}:c", canaryTopic("n"), seatsTopic(63, "n"), lastingTopic(7)} {
 		if got := k.topic(k.channel(topic)); got != topic {
 			t.Errorf("%s: got %s of %s", topic, got, k.channel(topic))
 		}

@@ -25,6 +25,7 @@ type memoryShard struct {
 	seen    seenIDs
 	streams map[string]*memoryStream // nil while there is none
 	unused  unusedStreams
+	lasting lastingLists
 	closed  bool
 }
 
@@ -123,6 +124,7 @@ func (b *Memory) subscribe(w Subscription) error {
 		s.mu.Unlock()
 		return ErrClosed
 	}
+	s.list(w.Topic, b.now()) // one that ended does not come back
 	s.topics[w.Topic] = struct{}{}
 	if w.Keep.Keeps() {
 		b.open(s, w)
@@ -140,6 +142,7 @@ func (b *Memory) Unsubscribe(topics ...string) {
 		s := b.shard(t)
 		s.mu.Lock()
 		delete(s.topics, t)
+		s.leaveLasting(t, b.now())
 		if st := s.streams[t]; st != nil && st.subscribed {
 			b.leave(s, st)
 		}

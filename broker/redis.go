@@ -17,6 +17,7 @@ type Redis struct {
 	publisher  *publisher
 	subscriber *subscriber
 	streams    *streams
+	lasting    *lasting
 }
 
 var (
@@ -34,6 +35,7 @@ func NewRedis(cfg config.Redis, nodeID string, m *metrics.Metrics, log *slog.Log
 	streams := newStreams(l)
 	streams.lost = m.FanoutDropped.Inc
 	b := &Redis{link: l, publisher: newPublisher(l), subscriber: newSubscriber(l, streams), streams: streams}
+	b.lasting = newLasting(l, b.subscriber)
 	m.Gauge("pushcart_redis_publish_queue", "Publications that wait for Redis.",
 		func() float64 { return float64(b.publisher.waiting()) })
 	return b, nil
@@ -52,12 +54,14 @@ func (b *Redis) Start(receive Receiver) error {
 	if err := b.refuseLayout(); err != nil {
 		return err
 	}
+	b.lasting.listen()
 	c := newCanary(b.link, b.publisher, b.subscriber)
 	b.streams.hand = receive
 	b.streams.wanted = b.subscriber.table.wants
 	b.link.run("publishing to Redis", b.publisher.run)
 	b.link.run("subscription at Redis", b.subscriber.run)
 	b.link.run("reading from Redis", b.streams.run)
+	b.link.run("lists in Redis", b.lasting.run)
 	b.link.run("probes of Redis", c.watch)
 	return nil
 }

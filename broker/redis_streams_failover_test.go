@@ -114,23 +114,25 @@ func TestRedisStreams_PromotedUnderAConnection(t *testing.T) {
 // that node's have to get to the new server, whichever it was.
 func TestRedisStreams_NoNodeIsAtTwoServers(t *testing.T) {
 	t.Parallel()
-	for i := range 3 {
+	for i := range 4 {
 		a, b := redistest.Start(t), redistest.Start(t)
 		vip := redistest.NewVIP(t, a.Addr)
 		node := witnesses(t, vip.Addr)[0]
 		node.listen(t, "channel:x")
 		node.keep(t, "channel:x", "a")
 		node.read(t, broker.Query{Topic: "channel:x", Whole: true})
+		_, _ = node.Lasting(t.Context(), "user:x")
 		ids := clientsAt(t, a)
-		if len(ids) != 3 {
-			t.Fatalf("%d connections, want those that publish, subscribe and read", len(ids))
+		if len(ids) != 4 {
+			t.Fatalf("%d connections, want those that publish, subscribe, read and know of lists", len(ids))
 		}
 		vip.Point(b.Addr)
 		a.Do(t, "CLIENT", "KILL", "ID", ids[i])
 		testkit.Eventually(t, fmt.Sprint("connection ", i, " is cut: nobody is at the old server"), func() bool {
 			node.put(broker.Publication{Topic: "channel:x", Payload: []byte("z"), Keep: keptLong})
 			_, err := node.Read(t.Context(), broker.Query{Topic: "channel:x", End: true})
-			return err == nil && len(clientsAt(t, a)) == 0
+			_, listErr := node.Lasting(t.Context(), "user:x")
+			return err == nil && listErr == nil && len(clientsAt(t, a)) == 0
 		})
 		last := node.keep(t, "channel:x", "last")
 		testkit.Eventually(t, "the last arrives", func() bool { return node.last("channel:x") == last })

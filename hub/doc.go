@@ -18,5 +18,11 @@
 // cursors read one tail, which the broker keeps of what came, and so many move at once
 // (catchup.go).
 //
+// What a user is subscribed to for as long as it comes back is a list that the broker
+// keeps (lasting.go). A change of it is an order to the user's nodes, which has its place
+// among all others (lasting_calls.go); a connection is registered first and reads the list
+// then, so that it misses none. What a node could not read or hear it reads again
+// (lasting_again.go).
+//
 // All methods may be called concurrently.
 package hub

@@ -50,6 +50,12 @@ func (f *fan) Send(batch []*Message) {
 		switch m.Kind {
 		case Gap:
 			f.log = append(f.log, fmt.Sprint("gap@", m.Offset))
+		case Subscribed:
+			_, name := splitTopic(m.Topic)
+			f.log = append(f.log, fmt.Sprint("subscribed:", name, "@", m.Offset))
+		case Unsubscribed:
+			_, name := splitTopic(m.Topic)
+			f.log = append(f.log, "unsubscribed:"+name)
 		default:
 			f.log = append(f.log, string(m.Data))
 		}
@@ -365,7 +371,7 @@ func throng(t *testing.T, hubs []*Hub, messages int) {
 func keepingMany(t testing.TB) *Rules {
 	t.Helper()
 	keep := config.History{Messages: 10_000, Age: time.Hour}
-	r, err := NewRules([]config.ChannelRule{{Match: "kept.**", History: keep}}, config.Users{History: keep})
+	r, err := NewRules([]config.ChannelRule{{Match: "kept.**", History: keep}}, config.Users{History: keep}, config.Limits{ChannelsPerConnection: 128})
 	if err != nil {
 		t.Fatal(err)
 	}

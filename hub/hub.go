@@ -17,6 +17,7 @@ import (
 type Broker interface {
 	broker.Broker
 	broker.Streams
+	broker.Lasting
 }
 
 // Hub is this node's table of connections and the receiving end of the broker:
@@ -43,6 +44,7 @@ type Hub struct {
 	outgoing *outgoing
 	followed *followed
 	catchUp  *catchUp
+	lasting  *lasting
 	receipts receipts
 	acks     acks
 	// encodings is how many were given out.
@@ -50,6 +52,8 @@ type Hub struct {
 	bulks     bulks
 	bulk      atomic.Uint64 // number of the last of this node
 	bulkFrom  int           // tests lower it
+	// fullLasting counts lasting subscriptions that a connection had no room for.
+	fullLasting atomic.Int64
 }
 
 // about is what other nodes are told of this one.
@@ -71,11 +75,14 @@ func NewHub(b Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub 
 		numbers: newNumbers(), table: newTable(), users: newUsers(), channels: newChannels(), waiters: newWaiters(),
 	}
 	h.lanes, h.outgoing = newLanes(h), newOutgoing(h)
-	h.followed, h.catchUp = newFollowed(), newCatchUp(h)
+	h.followed, h.catchUp, h.lasting = newFollowed(), newCatchUp(h), newLasting(h)
+	b.WatchLasting(h.lasting.missed)
 	h.Apply(&Rules{})
 	m.Gauge("pushcart_users", "Users connected to this node.", func() float64 { return float64(h.Users()) })
 	m.Gauge("pushcart_channels", "Channels with a subscription on this node.",
 		func() float64 { return float64(h.Channels()) })
+	m.Counter("pushcart_lasting_full_total", "Lasting subscriptions that a connection had no room for.",
+		func() float64 { return float64(h.fullLasting.Load()) })
 	m.Gauge("pushcart_fanout_bytes", "Bytes of messages that wait for their fan-out.",
 		func() float64 { return float64(h.lanes.waiting()) })
 	return h
@@ -188,6 +195,7 @@ func (h *Hub) withdraw(c Conn) {
 		h.users.remove(m.user, c, func() { h.broker.Unsubscribe(UserTopic + m.user) })
 	}
 	h.channels.removeAll(c, h.vacate)
+	h.lasting.left(c)
 }
 
 func (h *Hub) vacate(channel string) { h.broker.Unsubscribe(ChannelTopic + channel) }
@@ -218,6 +226,7 @@ func (h *Hub) Channels() int { return h.channels.size() }
 // goroutines. Publishers that wait for receipts get what is known.
 func (h *Hub) Close() error {
 	err := h.broker.Close()
+	h.lasting.close()
 	h.lanes.work.Wait()
 	h.catchUp.close()
 	h.receipts.close()

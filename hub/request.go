@@ -21,8 +21,12 @@ const (
 	opSetState    = "set_state"   // of one connection
 	opSubscribe   = "subscribe"   // one connection to a channel
 	opUnsubscribe = "unsubscribe" // and back
-	opChannels    = "channels"    // → Channels
-	opNode        = "node"        // → About
+	// All connections of a user, those to come too. They end each other, so that both wait
+	// for what was received before, and keep their order.
+	opSubscribeUser   = "subscribe_user"
+	opUnsubscribeUser = "unsubscribe_user"
+	opChannels        = "channels" // → Channels
+	opNode            = "node"     // → About
 )
 
 // request is a question or an order to the nodes of a topic.
@@ -45,7 +49,7 @@ func (q *request) kind() byte {
 	switch q.Op {
 	case opDescribe, opChannels, opNode:
 		return envelopeQuery
-	case opDisconnect, opUnsubscribe:
+	case opDisconnect, opUnsubscribe, opSubscribeUser, opUnsubscribeUser:
 		return envelopeEnding
 	}
 	return envelopeOrder
@@ -87,6 +91,9 @@ func (h *Hub) serve(topic string, b []byte) {
 	case opSubscribe:
 		h.serveSubscribe(&q, out)
 		return
+	case opSubscribeUser, opUnsubscribeUser:
+		h.serveLasting(topic, &q, out)
+		return
 	default:
 		for _, c := range h.asked(topic, &q) {
 			h.serveOne(&q, c, &out)
@@ -113,9 +120,7 @@ func (h *Hub) serveOne(q *request, c Conn, out *reply) {
 	case opSetState:
 		c.SetState(q.State)
 	case opUnsubscribe:
-		if h.unfollow(c, ChannelTopic+q.Channel) && c.Member().Follows() {
-			c.Send([]*Message{{Kind: Unsubscribed, Topic: ChannelTopic + q.Channel, Accepted: time.Now().UnixNano()}})
-		}
+		h.endSubscription(c, q.Channel)
 	}
 	if q.Number != 0 {
 		out.Connections = append(out.Connections, c.Info())
@@ -170,9 +175,7 @@ func (h *Hub) serveFollow(q *request, c Follower, out reply) {
 			out.Full, out.Connections = true, []Info{c.Info()}
 		case errors.Is(err, ErrNotFollowing): // it left meanwhile
 		default:
-			c.Send([]*Message{{
-				Kind: Subscribed, Topic: ChannelTopic + q.Channel, Offset: f.Position.Offset, Epoch: f.Position.Epoch, Accepted: time.Now().UnixNano(),
-			}})
+			c.Send([]*Message{subscribedAt(q.Channel, f.Position)})
 			out.Connections = []Info{c.Info()}
 		}
 		h.replyTo(q, &out)

@@ -13,11 +13,12 @@ import (
 // (SPEC §6.1).
 const MaxExceptKept = 1000
 
-// Rules say what is kept of users and channels. They do not change: a reload makes new
+// Rules say what is kept of users and channels, and how many channels there may be. They do not change: a reload makes new
 // ones and calls Hub.Apply.
 type Rules struct {
 	channels []channelRule
 	users    broker.Retention
+	most     int // channels of a connection, and lasting ones of a user
 	// keeps: anything is kept at all.
 	keeps bool
 }
@@ -29,8 +30,8 @@ type channelRule struct {
 }
 
 // NewRules makes rules of their sections of the configuration.
-func NewRules(channels []config.ChannelRule, users config.Users) (*Rules, error) {
-	r := &Rules{users: retentionOf(users.History)}
+func NewRules(channels []config.ChannelRule, users config.Users, limits config.Limits) (*Rules, error) {
+	r := &Rules{users: retentionOf(users.History), most: limits.ChannelsPerConnection}
 	r.keeps = r.users.Keeps()
 	for i, c := range channels {
 		match, err := glob.Compile(c.Match)

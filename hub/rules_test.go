@@ -24,7 +24,7 @@ func keeping(t testing.TB, channels string, users bool) *Rules {
 	if users {
 		u.History = keeps
 	}
-	r, err := NewRules(list, u)
+	r, err := NewRules(list, u, config.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestRules_TheFirstThatFitsHolds(t *testing.T) {
 		{Match: "chat.*", History: config.History{Messages: 7, Age: time.Minute}},
 		{Match: "feed.{user}.**", History: config.History{Messages: 8, Age: time.Hour}},
 		{Match: "**.log", History: config.History{Messages: 9, Age: time.Second}},
-	}, config.Users{History: config.History{Messages: 5, Age: time.Minute}})
+	}, config.Users{History: config.History{Messages: 5, Age: time.Minute}}, config.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestRules_TheFirstThatFitsHolds(t *testing.T) {
 	f("user:42", 5, time.Minute)
 	f("all", 0, 0)
 	f("node:chat.42", 0, 0)
-	if _, err := NewRules([]config.ChannelRule{{Match: "a"}, {Match: "b***"}}, config.Users{}); err == nil || !strings.HasPrefix(err.Error(), "channels[1].match: ") {
+	if _, err := NewRules([]config.ChannelRule{{Match: "a"}, {Match: "b***"}}, config.Users{}, config.Limits{}); err == nil || !strings.HasPrefix(err.Error(), "channels[1].match: ") {
 		t.Errorf("a bad pattern: got %v", err)
 	}
 }

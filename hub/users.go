@@ -100,6 +100,24 @@ func (u *users) ifVacant(user string, do func()) {
 	}
 }
 
+// here says whether the user has a connection.
+func (u *users) here(user string) bool {
+	h := maphash.String(u.seed, user)
+	s := &u.shards[h%shards]
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.find(h, user) >= 0
+}
+
+// names are the users of one shard.
+func (u *users) names(shard int) (names []string) {
+	s := &u.shards[shard]
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	s.all(func(v any) { names = append(names, userOf(v)) })
+	return names
+}
+
 // appendTo appends the user's connections to dst.
 func (u *users) appendTo(dst []Conn, user string) []Conn {
 	h := maphash.String(u.seed, user)

@@ -195,3 +195,15 @@ func (a *API) putSubscription(ctx *fasthttp.RequestCtx, names []string) *apierro
 func (a *API) deleteSubscription(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
 	return respondNothing(ctx, a.hub.Unsubscribe(a.ctx, names[0], names[1]))
 }
+
+func (a *API) putLasting(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
+	err := a.hub.SubscribeUser(a.ctx, names[0], names[1])
+	if errors.Is(err, hub.ErrFull) {
+		return apierror.New(apierror.RateLimited, "the user has limits.channels_per_connection lasting subscriptions")
+	}
+	return respondNothing(ctx, err)
+}
+
+func (a *API) deleteLasting(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {
+	return respondNothing(ctx, a.hub.UnsubscribeUser(a.ctx, names[0], names[1]))
+}

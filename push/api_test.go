@@ -241,7 +241,7 @@ func TestAPI_Routes(t *testing.T) {
 	s := serve(t, hubtest.Alone(t))
 	for _, path := range []string{
 		"/", "/v1", "/v1/", "/v1/push/", "//v1/push", "/v1//push", "/V1/push", "/v1/x/../push", "/v2/push",
-		"/v1/users/42/channels/news", "/v1/channels/news/presence", "/v1/connections/x/history", "http://127.0.0.1/v1/push",
+		"/v1/channels/news/presence", "/v1/connections/x/history", "http://127.0.0.1/v1/push",
 	} {
 		s.wantError(404, "not_found", "", "POST", path, "{}")
 	}
@@ -256,6 +256,7 @@ func TestAPI_Routes(t *testing.T) {
 	f("POST", "/v1/users/42", "GET")
 	f("DELETE", "/v1/connections/x", "GET, PATCH")
 	f("POST", "/v1/connections/x/channels/y", "DELETE, PUT")
+	f("GET", "/v1/users/x/channels/y", "DELETE, PUT")
 	f("POST", "/v1/nodes", "GET")
 	f("PUT", "/v1/channels/news/history", "DELETE, GET")
 }

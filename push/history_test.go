@@ -23,7 +23,7 @@ import (
 func keeping(t testing.TB, h *hub.Hub) {
 	t.Helper()
 	keeps := config.History{Messages: 2000, Age: time.Hour}
-	rules, err := hub.NewRules([]config.ChannelRule{{Match: "k*", History: keeps}}, config.Users{History: keeps})
+	rules, err := hub.NewRules([]config.ChannelRule{{Match: "k*", History: keeps}}, config.Users{History: keeps}, config.Limits{ChannelsPerConnection: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

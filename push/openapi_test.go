@@ -307,6 +307,7 @@ func (d *document) questions() {
 	}
 	d.call(s, "PUT "+subscription, "/v1/connections/none/channels/c", "", true)
 	d.call(s, "DELETE "+subscription, at+"/channels/c0", "", true)
+	d.lasting()
 	d.call(s, "GET /v1/channels", "/v1/channels?limit=1", "", true)
 	d.call(s, "GET /v1/channels", "/v1/channels?match=n*&cursor=a.b", "", true)
 	d.call(s, "GET /v1/channels", "/v1/channels?limit=0", "", true)
@@ -318,6 +319,19 @@ func (d *document) questions() {
 	for _, bad := range []string{`{"code":1001}`, `{"code":5000}`, `{"code":"x"}`, `{"reason":5}`, `{"text":"x"}`, `{"reason":"` + strings.Repeat("x", 124) + `"}`} {
 		d.call(s, "POST /v1/users/{user}/disconnect", "/v1/users/42/disconnect", bad, false)
 	}
+}
+
+func (d *document) lasting() {
+	h := hubtest.Alone(d.t)
+	keeping(d.t, h)
+	s := serve(d.t, h)
+	subscription, at := "/v1/users/{user}/channels/{channel}", "/v1/users/4%2F2/channels/"
+	for i := range 4 { // 3 is the limit of keeping
+		d.call(s, "PUT "+subscription, fmt.Sprint(at, "c", i), "", true)
+	}
+	d.call(s, "PUT "+subscription, at+"a*", "", true)
+	d.call(s, "DELETE "+subscription, at+"c0", "", true)
+	d.call(s, "DELETE "+subscription, at+"never", "", true)
 }
 
 func (d *document) histories() {

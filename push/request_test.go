@@ -248,3 +248,43 @@ func TestAPI_Channels(t *testing.T) {
 	f("?match=", `{"channels":[{"channel":"a.1","connections":2},{"channel":"a.2","connections":1},{"channel":"b","connections":1}],"complete":true}`)
 	s.wantError(400, "invalid_argument", "page", "GET", "/v1/channels?page=2", "")
 }
+
+func TestAPI_LastingSubscriptions(t *testing.T) {
+	a, b, net := hubtest.Pair(t)
+	keeping(t, a)
+	keeping(t, b)
+	s := serve(t, a)
+	enter := func(h *hub.Hub) *hubtest.Conn {
+		c := hubtest.Join(t, h, "4/2")
+		h.JoinLasting(t.Context(), c)
+		return c
+	}
+	open := []*hubtest.Conn{enter(a), enter(b), enter(b)}
+	for range 2 {
+		if r := s.want(204, "PUT", "/v1/users/4%2F2/channels/a%20b", ""); r.body != "" {
+			t.Errorf("body %q", r.body)
+		}
+	}
+	open = append(open, enter(a), enter(b))
+	s.want(200, "POST", "/v1/channels/a%20b/push", "1")
+	for _, c := range open {
+		hubtest.WantFrames(t, c, "1")
+	}
+	s.want(204, "DELETE", "/v1/users/4%2F2/channels/a%20b", "")
+	s.want(204, "DELETE", "/v1/users/4%2F2/channels/a%20b", "")
+	for _, c := range append(open, enter(a), enter(b)) {
+		if got := c.Member().Channels(); len(got) != 0 {
+			t.Errorf("subscribed to %q", got)
+		}
+	}
+	for i := range 3 {
+		s.want(204, "PUT", fmt.Sprint("/v1/users/4%2F2/channels/c", i), "")
+	}
+	s.wantError(429, "rate_limited", "", "PUT", "/v1/users/4%2F2/channels/c3", "")
+	s.want(204, "PUT", "/v1/users/4%2F2/channels/c2", "")
+	s.wantError(400, "invalid_argument", "channel", "PUT", "/v1/users/4%2F2/channels/c*", "")
+	s.wantError(400, "invalid_argument", "user", "PUT", "/v1/users//channels/c", "")
+	net.Set(func() { net.Down = true })
+	s.wantError(503, "unavailable", "", "PUT", "/v1/users/4%2F2/channels/c2", "")
+	s.wantError(503, "unavailable", "", "DELETE", "/v1/users/4%2F2/channels/c2", "")
+}

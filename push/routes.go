@@ -41,6 +41,7 @@ func (a *API) table() []route {
 		"/v1/all/push":                            post(a.pushAll),
 		"/v1/users/{user}":                        get(a.getUser),
 		"/v1/users/{user}/disconnect":             post(a.disconnectUser),
+		"/v1/users/{user}/channels/{channel}":     {"PUT": a.putLasting, "DELETE": a.deleteLasting},
 		"/v1/users/{user}/history":                {"GET": a.getUserHistory, "DELETE": a.deleteUserHistory},
 		"/v1/channels":                            get(a.getChannels),
 		"/v1/channels/{channel}/history":          {"GET": a.getChannelHistory, "DELETE": a.deleteChannelHistory},

@@ -319,6 +319,7 @@ func (a *Admission) subscribe(ctx context.Context, t Transport) {
 	if err := a.engine.hub.Join(ctx, t, a.identity.user, a.identity.channels); err != nil {
 		a.engine.log.Debug("connection registered without the broker", "conn", t.Member().ID(), "err", err)
 	}
+	a.engine.hub.JoinLasting(ctx, t)
 }
 
 // Open lets the session's protocol begin, and tells the backend. It returns what is to be

@@ -121,7 +121,7 @@ func (e *Engine) Sessions() int { return e.occupancy.count() }
 
 // Limit is how many there may be at most.
 func (e *Engine) Limit() int64 {
-	return min(allowed(e.settings.Load().limits.Connections), e.occupancy.fds.Connections())
+	return min(mostConnections(e.settings.Load().limits.Connections), e.occupancy.fds.Connections())
 }
 
 // Drain refuses handshakes from now on.

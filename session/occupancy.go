@@ -41,9 +41,9 @@ func newOccupancy(fds *descriptors.Budget) *occupancy {
 
 func (a *occupancy) count() int { return int(a.total.Load()) }
 
-// allowed is how many connections limits.connections allows; 0 is a share of the file
+// mostConnections is how many connections limits.connections allows; 0 is a share of the file
 // descriptors.
-func allowed(most int) int64 {
+func mostConnections(most int) int64 {
 	if most == 0 {
 		return descriptors.Default()
 	}
@@ -52,7 +52,7 @@ func allowed(most int) int64 {
 
 // enter counts a new connection; false: the node is full.
 func (a *occupancy) enter(most int) bool {
-	if a.total.Add(1) > allowed(most) || !a.fds.Take() {
+	if a.total.Add(1) > mostConnections(most) || !a.fds.Take() {
 		a.total.Add(-1)
 		return false
 	}

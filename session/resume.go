@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -96,8 +97,9 @@ type opening struct {
 	refused []Refused
 }
 
-// begin subscribes the client to the channels that its token and the connect answer name,
-// and to those that it asks to resume, and waits a moment for the brokers' answers.
+// begin subscribes the client to its user's lasting channels, to those that its token and
+// the connect answer name, and to those that it asks to resume, and waits a moment for the
+// broker's answers.
 func (a *Admission) begin(s *Session, t Transport) Opening {
 	e := a.engine
 	o := &opening{e: e, s: s, t: t, left: 1, done: make(chan struct{})}
@@ -105,12 +107,22 @@ func (a *Admission) begin(s *Session, t Transport) Opening {
 	for i := range a.resume.Channels {
 		after[a.resume.Channels[i].Channel] = &a.resume.Channels[i].After
 	}
+	ctx := context.Background()
+	if len(a.identity.channels)+len(after) > 0 || a.identity.user != "" { // else nothing is waited for
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, resumeWait)
+		defer cancel()
+	}
+	var lasting []string
 	if a.identity.user != "" {
 		o.follow("", a.resume.User, true, lease{})
+		lasting = o.followLasting(ctx, after)
 	}
 	for _, name := range a.identity.channels {
-		o.follow(name, after[name], true, e.leaseOf(s, name))
-		delete(after, name)
+		if !slices.Contains(lasting, name) {
+			o.follow(name, after[name], true, e.leaseOf(s, name))
+			delete(after, name)
+		}
 	}
 	for i := range a.resume.Channels {
 		if name := a.resume.Channels[i].Channel; after[name] != nil {
@@ -118,15 +130,23 @@ func (a *Admission) begin(s *Session, t Transport) Opening {
 		}
 	}
 	o.answered(nil)
-	if len(a.identity.channels)+len(after) > 0 || a.identity.user != "" { // else nothing is waited for
-		timer := time.NewTimer(resumeWait)
-		defer timer.Stop()
-		select {
-		case <-o.done:
-		case <-timer.C:
-		}
+	select {
+	case <-o.done:
+	case <-ctx.Done():
 	}
 	return o.close(a.identity.messages)
+}
+
+// followLasting follows what the user is subscribed to for as long as it comes back, from
+// the positions in after where that has them. These stand on no token.
+func (o *opening) followLasting(ctx context.Context, after map[string]*hub.Position) (names []string) {
+	names, settled := o.e.hub.Lasting(ctx, o.t)
+	for _, name := range names {
+		o.follow(name, after[name], true, lease{})
+		delete(after, name)
+	}
+	settled()
+	return names
 }
 
 // leaseOf is what a channel stands on that the server subscribes the client to.

@@ -15,6 +15,10 @@ type Network struct {
 	topics  map[string]map[*NetworkNode]bool
 	streams map[string]*networkStream
 	epochs  int
+	lists   map[string][]string // by topic
+	watches []func()
+	// Reads counts the calls of Lasting.
+	Reads int
 	// placed are the positions of the ids seen.
 	placed map[[2]string]broker.Position
 	// Seen are the ids by topic, with the digest of their content.
@@ -39,7 +43,7 @@ type NetworkNode struct {
 func NewNetwork() *Network {
 	return &Network{
 		topics: map[string]map[*NetworkNode]bool{}, streams: map[string]*networkStream{},
-		placed: map[[2]string]broker.Position{}, Seen: map[[2]string]uint64{},
+		lists: map[string][]string{}, placed: map[[2]string]broker.Position{}, Seen: map[[2]string]uint64{},
 	}
 }
 

@@ -40,6 +40,7 @@ func Run(t *testing.T, cluster Cluster) {
 		t.Run(c.name, func(t *testing.T) { c.test(t, cluster) })
 	}
 	t.Run("Streams", func(t *testing.T) { streams(t, cluster) })
+	t.Run("Lasting", func(t *testing.T) { lasting(t, cluster) })
 }
 
 // node is a started broker with what it received.

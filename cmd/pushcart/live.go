@@ -42,7 +42,7 @@ func (n *node) prepare(cfg config.Config, changed []config.Change) (l *live, err
 	if l.fds, err = n.share(cfg); err != nil {
 		return nil, err
 	}
-	if l.rules, err = hub.NewRules(cfg.Channels, cfg.Users); err != nil {
+	if l.rules, err = hub.NewRules(cfg.Channels, cfg.Users, cfg.Limits); err != nil {
 		return nil, err
 	}
 	if l.hooks, err = n.webhooks(l, changed); err != nil {

@@ -72,7 +72,7 @@ func newRig(t *testing.T, change func(*config.Config)) *rig {
 	}
 	log, m := slog.New(slog.DiscardHandler), metrics.New("test", "")
 	r.hub = hub.NewHub(broker.NewMemory(), hub.NewNodeID(), m, log)
-	rules, err := hub.NewRules(cfg.Channels, cfg.Users)
+	rules, err := hub.NewRules(cfg.Channels, cfg.Users, cfg.Limits)
 	must(t, err)
 	r.hub.Apply(rules)
 	must(t, r.hub.Start(t.Context()))
