@@ -106,7 +106,11 @@ func TestEngine_LimitIsTheSmallerOfConfigurationAndDescriptors(t *testing.T) {
 	f := func(name string, configured int, fds *descriptors.Budget, want int64) {
 		t.Helper()
 		set := func(n int) *Settings {
-			return NewSettings(config.WebSocket{}, config.Auth{}, config.Webhook{}, config.Limits{Connections: n}, nil, nil)
+			s, err := NewSettings(Sections{Limits: config.Limits{Connections: n}}, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
 		}
 		e := NewEngine(Options{Settings: set(1), Descriptors: fds, Log: slog.New(slog.DiscardHandler)})
 		if e.Apply(set(configured)); e.Limit() != want {
