@@ -6,6 +6,9 @@
 //	go run ./bench idle-users        the same, each of a user with a token
 //	go run ./bench idle-compression  the same with permessage-deflate agreed on
 //	go run ./bench idle-tls          the same over TLS
+//	go run ./bench idle-json         connections of pushcart.json.v1, with a channel, and with a user on Redis
+//	go run ./bench subscribes        100,000 channels with one subscriber each
+//	go run ./bench returns           10,000 clients that come back with positions after a restart
 //	go run ./bench connect           CPU per handshake, accept to registered
 //	go run ./bench ping              CPU per ping and pong of idle connections
 //	go run ./bench push              CPU and rate of pushes to one of 10,000 users
@@ -73,10 +76,10 @@ var measurements = []struct {
 	long bool
 }{
 	{"idle", idle, false}, {"idle-users", idleUsers, false}, {"idle-compression", idleCompression, false},
-	{"idle-tls", idleTLS, false}, {"connect", connect, false}, {"ping", ping, false}, {"push", pushes, false},
+	{"idle-tls", idleTLS, false}, {"idle-json", idleJSON, false}, {"connect", connect, false}, {"ping", ping, false}, {"push", pushes, false},
 	{"broadcast", broadcasts, false}, {"locks", locks, false}, {"fairness", fairness, false}, {"flood", flood, false},
 	{"webhooks", webhooks, false}, {"hang", hang, false}, {"storm", storm, false},
-	{"access-log", accessLog, false}, {"drain", drain, false}, {"rolling", rolling, false}, {"history", history, false}, {"streams", manyStreams, true}, {"slow", slow, true}, {"soak", soak, true},
+	{"access-log", accessLog, false}, {"drain", drain, false}, {"rolling", rolling, false}, {"history", history, false}, {"streams", manyStreams, true}, {"subscribes", subscribes, false}, {"returns", returns, false}, {"slow", slow, true}, {"soak", soak, true},
 }
 
 func run(o options, what string) error {
