@@ -42,6 +42,20 @@ type feed struct {
 	opened chan struct{} // closed when it was
 }
 
+// closed is in the place of channels that are.
+var closed = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// isOpen is closed when the receiver was told where the stream begins.
+func (f *feed) isOpen() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.opened
+}
+
 type feedState uint8
 
 const (
@@ -133,6 +147,7 @@ func (f *feed) open(hand Receiver) {
 	f.told = true
 	hand(Message{Topic: f.topic, Kind: Opened, Position: f.at})
 	close(f.opened)
+	f.opened = closed // 96 bytes less
 }
 
 // doubt is called when messages may have been missed: those to come wait until a

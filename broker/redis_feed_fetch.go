@@ -76,6 +76,9 @@ func (f *feed) known(a *answer) Position {
 
 // remember notes what is over as r goes on with another epoch.
 func (f *feed) remember(r *record) {
+	if len(r.forks) == 0 && len(f.past) == 0 && (f.at.Epoch == "" || f.at.Epoch == r.Epoch) {
+		return // of most streams there is nothing to note
+	}
 	past := make([]Position, 0, len(r.forks)+1)
 	for _, fork := range r.forks {
 		past = append(past, fork.Position)

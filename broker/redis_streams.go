@@ -193,7 +193,7 @@ func (s *streams) ensure(opened []*feed) {
 func (s *streams) await(ctx context.Context, opened []*feed) error {
 	for _, f := range opened {
 		select {
-		case <-f.opened:
+		case <-f.isOpen():
 		case <-ctx.Done():
 			return fmt.Errorf("%w: position not known: %w", ErrUnavailable, ctx.Err())
 		case <-s.link.ctx.Done():

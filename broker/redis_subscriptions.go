@@ -122,6 +122,7 @@ func (s *subscriptions) confirm(topic, kind string) {
 	sub.open--
 	if sub.open == 0 && sub.sent && kind == "subscribe" && !sub.isClosed {
 		close(sub.confirmed)
+		sub.confirmed = closed
 		sub.isClosed = true
 	}
 	s.forgetLocked(topic, sub)
