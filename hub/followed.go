@@ -33,6 +33,8 @@ type stream struct {
 	followers []follower
 	pending   int // followers that are not live, or skip something
 	blind     int // followers of which it is not known where their messages began
+	// untold: a follower joined that was told no position, and no message since had one.
+	untold bool
 }
 
 // follower is one connection that follows.
@@ -111,15 +113,16 @@ func (s *stream) remove(c Conn) *cursor {
 	return cur
 }
 
-// pass notes that messages go to the connections now, and marks those that begin an
-// epoch.
+// pass notes that messages go to the connections now, and marks those whose epoch somebody
+// may not know.
 func (s *stream) pass(batch []*Message) {
 	for _, m := range batch {
 		if m.Offset == 0 {
 			continue
 		}
+		m.NewEpoch = s.untold || s.at.Epoch != "" && m.Epoch != s.at.Epoch
+		s.untold = false
 		if m.Epoch != s.at.Epoch {
-			m.NewEpoch = s.at.Epoch != ""
 			s.epochs++
 		}
 		s.began(Position{Offset: m.Offset - 1, Epoch: m.Epoch})
@@ -198,6 +201,7 @@ func (s *stream) joinBlind(c Conn) {
 		f.cursor = nil
 		s.pending--
 		s.blind++
+		s.untold = true
 	}
 }
 

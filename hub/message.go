@@ -21,7 +21,8 @@ type Message struct {
 	// Epoch the stream's.
 	Offset uint64
 	Epoch  string
-	// NewEpoch: the epoch is another than that of the message before.
+	// NewEpoch: the epoch is another than that of the message before, or somebody was told
+	// none yet. Set before the message is sent.
 	NewEpoch bool
 	// Accepted is when the push was accepted, in Unix nanoseconds.
 	Accepted int64

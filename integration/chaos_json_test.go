@@ -82,6 +82,8 @@ type jsonChaos struct {
 	nodes []*sidecar
 	yaml  string
 	front *balancer
+	redis *redisServer
+	vip   *redistest.VIP
 
 	mu    sync.Mutex // guards all below
 	live  []string   // push addresses
@@ -106,10 +108,22 @@ func TestChaos_ClientsOfJSONMissNothing(t *testing.T) {
 	if took > 30*time.Second {
 		clients = 500
 	}
-	redis := startRedis(t)
-	vip := redistest.NewVIP(t, redis.addr)
-	c := &jsonChaos{posts: map[string][]int{}, got: map[[2]string][]jsonMessage{}}
-	c.yaml = withJWT + "\nredis: {addresses: ['" + vip.Addr + "']}\nusers: {history: {messages: 10000, age: 1h}}" +
+	c := newJSONChaos(t, "")
+	ask := c.runClients(t, clients)
+	c.run(t, clients, took)
+	testkit.Until(func() bool { return c.missing(clients) == 0 })
+	_, _ = io.WriteString(ask, "connections\n")
+	testkit.Eventually(t, "the clients count their connections", func() bool { return strings.Contains(c.said(), "connections ") })
+	c.check(t, clients)
+	t.Logf("%d clients, %d pushes; %s", clients, c.pushes(), c.said())
+}
+
+// newJSONChaos starts three nodes with a Redis that can be cut.
+func newJSONChaos(t *testing.T, more string) *jsonChaos {
+	t.Helper()
+	c := &jsonChaos{redis: startRedis(t), posts: map[string][]int{}, got: map[[2]string][]jsonMessage{}}
+	c.vip = redistest.NewVIP(t, c.redis.addr)
+	c.yaml = more + withJWT + "\nredis: {addresses: ['" + c.vip.Addr + "']}\nusers: {history: {messages: 10000, age: 1h}}" +
 		"\nchannels: [{match: 's.*', subscribe: user, history: {messages: 10000, age: 1h}}]"
 	for range 3 {
 		n := start(t, c.yaml)
@@ -118,24 +132,25 @@ func TestChaos_ClientsOfJSONMissNothing(t *testing.T) {
 		c.live = append(c.live, n.push)
 	}
 	c.front = newBalancer(t, c.nodes)
-	ask := c.runClients(t, clients)
+	return c
+}
 
+// run publishes, and breaks things, for as long.
+func (c *jsonChaos) run(t *testing.T, clients int, took time.Duration) {
 	end := time.Now().Add(took)
 	var publishers sync.WaitGroup
 	for range 4 {
 		publishers.Go(func() { c.publish(t, clients, end) })
 	}
-	c.disturb(t, redis, vip, end)
+	c.disturb(t, end)
 	publishers.Wait()
-	testkit.Until(func() bool { return c.missing(clients) == 0 })
-	_, _ = io.WriteString(ask, "connections\n")
-	testkit.Eventually(t, "the clients count their connections", func() bool { return strings.Contains(c.said(), "connections ") })
-	c.check(t, clients)
-	pushes := 0
+}
+
+func (c *jsonChaos) pushes() (n int) {
 	for _, numbers := range c.posts {
-		pushes += len(numbers)
+		n += len(numbers)
 	}
-	t.Logf("%d clients, %d pushes; %s", clients, pushes, c.said())
+	return n
 }
 
 // runClients starts the clients and waits until all are subscribed.
@@ -238,7 +253,7 @@ func (c *jsonChaos) push(t *testing.T, body string) bool {
 
 // disturb kills a node each 5 s and starts it again, cuts Redis each 10 s, and pauses it
 // once.
-func (c *jsonChaos) disturb(t *testing.T, redis *redisServer, vip *redistest.VIP, end time.Time) {
+func (c *jsonChaos) disturb(t *testing.T, end time.Time) {
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	for turn := 0; time.Now().Before(end); turn++ {
@@ -246,10 +261,10 @@ func (c *jsonChaos) disturb(t *testing.T, redis *redisServer, vip *redistest.VIP
 		c.restart(t, turn%len(c.nodes))
 		switch {
 		case turn == 1:
-			redis.pause()
-			time.AfterFunc(3*time.Second, redis.resume)
+			c.redis.pause()
+			time.AfterFunc(3*time.Second, c.redis.resume)
 		case turn%2 == 0:
-			vip.Cut()
+			c.vip.Cut()
 		}
 	}
 }

@@ -3,251 +3,81 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
-	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
-// fleet is nodes behind one address, as behind a load balancer that takes the next node
-// where one does not answer.
-type fleet struct {
-	address string
-	mu      sync.Mutex // guards nodes
-	nodes   []*sidecar
-	next    int
-}
-
-// startFleet starts nodes that share a Redis, in front of an app.
-func startFleet(t *testing.T, n int, yaml string) *fleet {
-	t.Helper()
-	f := &fleet{}
-	for range n {
-		f.nodes = append(f.nodes, start(t, yaml))
-	}
-	f.nodes[0].speaksJSON(t)
-	for _, s := range f.nodes {
-		s.awaitRedis(t, http.StatusOK)
-	}
-	l := testkit.Listen(t)
-	f.address = l.Addr().String()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go f.serve(c)
-		}
-	}()
-	return f
-}
-
-func (f *fleet) serve(c net.Conn) {
-	defer c.Close()
-	up := f.dial()
-	if up == nil {
-		return
-	}
-	defer up.Close()
-	go func() {
-		_, _ = io.Copy(up, c)
-		_ = up.Close()
-	}()
-	_, _ = io.Copy(c, up)
-}
-
-// node is the i-th of those that run now.
-func (f *fleet) node(i int) *sidecar {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.nodes[i%len(f.nodes)]
-}
-
-func (f *fleet) dial() net.Conn {
-	f.mu.Lock()
-	f.next++
-	first := f.next
-	f.mu.Unlock()
-	for i := range len(f.nodes) {
-		if up, err := net.DialTimeout("tcp", f.node(first+i).public, time.Second); err == nil {
-			return up
-		}
-	}
-	return nil
-}
-
-// replace kills a node and puts a new one in its place.
-func (f *fleet) replace(t *testing.T, i int, yaml string) {
-	t.Helper()
-	old := f.node(i)
-	_ = old.cmd.Process.Kill()
-	<-old.exited
-	old.code = 0 // it was meant to die
-	s := start(t, yaml)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.nodes[i] = s
-}
-
-// publisher pushes numbers to streams, each number once though nodes die.
-type publisher struct {
-	f    *fleet
-	mu   sync.Mutex // guards sent
-	sent map[string]int
-	n    int
-}
-
-// push sends the next number of a stream, "u" and a user or a channel.
-func (p *publisher) push(t *testing.T, stream string) {
-	to := fmt.Sprintf(`"channels":[%q]`, stream)
-	if user, ok := strings.CutPrefix(stream, "user:"); ok {
-		to = fmt.Sprintf(`"users":[%q]`, user)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.sent[stream]++
-	p.n++
-	body := fmt.Sprintf(`{"to":{%s},"data":%d,"id":"%s-%d"}`, to, p.sent[stream], stream, p.sent[stream])
-	for end := time.Now().Add(20 * time.Second); ; {
-		resp, err := client.Post("http://"+p.f.node(rand.IntN(3)).push+"/v1/push", "application/json", strings.NewReader(body))
-		if err == nil {
-			answer := readAll(resp.Body)
-			_ = resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
-			}
-			err = fmt.Errorf("%d %s", resp.StatusCode, answer)
-		}
-		if time.Now().After(end) {
-			t.Errorf("push %s: %v", body, err)
-			return
-		}
-	}
-}
-
-// TestJSClient_ThroughKillsEachMessageOnceAndInOrder: nodes are killed and replaced, and
-// Redis pauses; no client loses, repeats or reorders a message, and none is told a gap.
-func TestJSClient_ThroughKillsEachMessageOnceAndInOrder(t *testing.T) {
-	for _, place := range places {
-		t.Run(place, func(t *testing.T) { killNodes(t, place) })
-	}
-}
-
-func killNodes(t *testing.T, place string) {
-	const clients, lasts = 12, 12 * time.Second
-	redis, app := startRedis(t), clientApp(t)
-	yaml := app.hooked() + withJWT + withChannels + "\nredis: {addresses: [" + redis.addr + "]}"
-	f := startFleet(t, 3, yaml)
-	js := startScripts(t, place, "http://"+f.address+"/page")
-	streams := []string{"open.a", "open.b", "open.c", "given"}
+// TestChaos_ClientsInABrowserMissNothing: as TestChaos_ClientsOfJSONMissNothing, with a few
+// clients in a page.
+func TestChaos_ClientsInABrowserMissNothing(t *testing.T) {
+	const clients = 8
+	app := clientApp(t)
+	c := newJSONChaos(t, app.hooked())
+	js := startScripts(t, "chromium", "http://"+c.front.addr+"/page")
+	js.run(t, `all = {}; lost = 0`)
 	for i := range clients {
-		user := fmt.Sprintf("u%d", i%4)
-		js.connect(t, f.address, token(user, "given"), "")
-		streams = append(streams, "user:"+user)
+		js.connect(t, c.front.addr, token(fmt.Sprint("u", i)), "")
 		js.run(t, `
-			const keep = stream => m => { ((all[%[1]d] ??= {})[m.channel ?? stream] ??= []).push(m.data) }
-			globalThis.all ??= []; globalThis.clients ??= []; globalThis.trouble ??= []; globalThis.lost ??= 0
-			pc.on('message', keep('user:%[2]s'))
+			const keep = stream => m => { (all[%[1]d + ' ' + stream] ??= []).push([m.offset, m.data]) }
+			pc.on('message', keep('user:u%[1]d'))
 			pc.on('close', () => { lost++ })
-			for (const event of ['gap', 'error']) pc.on(event, v => { trouble.push([%[1]d, event, v.code, v.channel, String(v)]) })
-			for (const name of ['open.a', 'open.b', 'open.c']) await pc.subscribe(name, keep(name)).ready
-			clients.push(pc)`, i, user)
+			for (const event of ['gap', 'error']) pc.on(event, v => { (all['g ' + event] ??= []).push(JSON.stringify(v)) })
+			for (const name of %[2]s) if (!name.startsWith('user:')) await pc.subscribe(name, keep(name)).ready`, i, quoted(streamsOf(i)))
 	}
-	p := &publisher{f: f, sent: map[string]int{}}
-	stop := make(chan struct{})
-	var work sync.WaitGroup
-	work.Go(func() {
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				p.push(t, streams[rand.IntN(len(streams))])
-			}
-		}
+	c.run(t, clients, chaosTime(t, 16*time.Second))
+	testkit.Until(func() bool {
+		c.collect(t, js)
+		return c.missing(clients) == 0
 	})
-	pause := time.AfterFunc(lasts/2, func() {
-		_ = redis.cmd.Process.Signal(signals["STOP"])
-		time.AfterFunc(3*time.Second, func() { _ = redis.cmd.Process.Signal(signals["CONT"]) })
-	})
-	defer pause.Stop()
-	kills := 0
-	for end := time.Now().Add(lasts); time.Now().Before(end); kills++ {
-		<-time.After(2 * time.Second)
-		f.replace(t, kills%3, yaml)
-	}
-	close(stop)
-	work.Wait()
-	judgeClients(t, js, p, clients)
-	t.Logf("%d pushes, %d kills, %s connections lost", p.n, kills, js.run(t, `return lost`))
+	c.check(t, clients)
+	t.Logf("%d clients, %d pushes, %s connections lost", clients, c.pushes(), js.run(t, `return lost`))
 }
 
-// judgeClients compares what each client handed out with what was pushed.
-func judgeClients(t *testing.T, js *scripts, p *publisher, clients int) {
+func quoted(names []string) string {
+	b, _ := json.Marshal(names)
+	return string(b)
+}
+
+// collect takes over what the clients in a page got.
+func (c *jsonChaos) collect(t *testing.T, js *scripts) {
 	t.Helper()
-	var got []map[string][]int
-	whole := func() bool {
-		if err := json.Unmarshal([]byte(js.run(t, `return all`)), &got); err != nil {
-			t.Fatal(err)
+	all := map[string]json.RawMessage{}
+	js.read(t, &all, `return all`)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.other = nil
+	for key, value := range all {
+		client, stream, _ := strings.Cut(key, " ")
+		var got [][2]int
+		if client == "g" || json.Unmarshal(value, &got) != nil {
+			c.other = append(c.other, key+" "+string(value))
+			continue
 		}
-		for i := range clients {
-			for stream, n := range p.sent {
-				if mine := "user:" + fmt.Sprintf("u%d", i%4); strings.HasPrefix(stream, "user:") && stream != mine {
-					continue
-				}
-				if len(got[i][stream]) < n {
-					return false
-				}
-			}
+		k := [2]string{client, stream}
+		c.got[k] = nil
+		for _, m := range got {
+			c.got[k] = append(c.got[k], jsonMessage{m[0], m[1]})
 		}
-		return true
-	}
-	if !testkit.Until(whole) {
-		t.Error("messages are missing")
-	}
-	for i, streams := range got {
-		for stream, numbers := range streams {
-			for k, n := range numbers {
-				if n != k+1 {
-					t.Errorf("client %d, %s: message %d is %d of %d", i, stream, k+1, n, p.sent[stream])
-					break
-				}
-			}
-			if len(numbers) != p.sent[stream] {
-				t.Errorf("client %d, %s: got %d of %d messages", i, stream, len(numbers), p.sent[stream])
-			}
-		}
-	}
-	if trouble := js.run(t, `return trouble`); trouble != "[]" {
-		t.Errorf("trouble: %s", trouble)
 	}
 }
 
 // TestJSClient_ARedisThatLostItAllIsAGap: the client is told, on its connection or when
 // it comes back, and goes on.
 func TestJSClient_ARedisThatLostItAllIsAGap(t *testing.T) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed (make test installs it)")
-	}
 	redis, app := startRedis(t), clientApp(t)
-	f := startFleet(t, 1, app.hooked()+withJWT+withChannels+"\nredis: {addresses: ["+redis.addr+"]}")
+	s := start(t, app.hooked()+withJWT+withChannels+"\nredis: {addresses: ["+redis.addr+"]}")
+	s.awaitRedis(t, http.StatusOK)
 	js := startScripts(t, "node", "")
-	js.connect(t, f.address, token("ann"), "")
+	js.connect(t, s.public, token("ann"), "")
 	js.run(t, `open = []; await pc.subscribe('open.a', m => { open.push(m.data) }).ready`)
 	push := func(data string) {
 		t.Helper()
 		testkit.Eventually(t, "a push", func() bool {
-			status, _ := f.node(0).api(t, "POST", "/v1/push", `{"to":{"channels":["open.a"],"users":["ann"]},"data":`+data+`}`)
+			status, _ := s.api(t, "POST", "/v1/push", `{"to":{"channels":["open.a"],"users":["ann"]},"data":`+data+`}`)
 			return status == http.StatusOK
 		})
 	}
@@ -280,9 +110,9 @@ func TestJSClient_ThatComesWhileRedisHangs(t *testing.T) {
 
 func comeWhileRedisHangs(t *testing.T, others bool) {
 	redis, app := startRedis(t), clientApp(t)
-	f := startFleet(t, 1, app.hooked()+withJWT+withChannels+"\nredis: {addresses: ["+redis.addr+"]}")
+	s := start(t, app.hooked()+withJWT+withChannels+"\nredis: {addresses: ["+redis.addr+"]}")
+	s.awaitRedis(t, http.StatusOK)
 	js := startScripts(t, "node", "")
-	s := f.node(0)
 	push := func(n int) {
 		t.Helper()
 		testkit.Eventually(t, "a push", func() bool {
@@ -291,15 +121,15 @@ func comeWhileRedisHangs(t *testing.T, others bool) {
 		})
 	}
 	if others { // then the node knows the streams already
-		js.connect(t, f.address, token("ann", "given"), "")
+		js.connect(t, s.public, token("ann", "given"), "")
 	}
 	push(1)
 	if others {
 		js.is(t, `2`, `told.filter(([e]) => e === 'message').length`)
 	}
-	_ = redis.cmd.Process.Signal(signals["STOP"])
-	js.connect(t, f.address, token("ann", "given"), "")
-	_ = redis.cmd.Process.Signal(signals["CONT"])
+	redis.pause()
+	js.connect(t, s.public, token("ann", "given"), "")
+	redis.resume()
 	push(2)
 	js.is(t, `["given 2","user 2"]`, messagesOf)
 	js.run(t, `pc.close()`)
@@ -309,10 +139,10 @@ func comeWhileRedisHangs(t *testing.T, others bool) {
 	// One that was there before it hung, and comes back while it does.
 	js.run(t, `pc.close()`)
 	push(4)
-	_ = redis.cmd.Process.Signal(signals["STOP"])
+	redis.pause()
 	js.run(t, `pc.connect()`)
 	js.is(t, `"open"`, `pc.state`)
-	_ = redis.cmd.Process.Signal(signals["CONT"])
+	redis.resume()
 	push(5)
 	js.is(t, `["given 2","given 3","given 4","given 5","user 2","user 3","user 4","user 5"]`, messagesOf)
 	js.is(t, `[]`, `told.filter(([e]) => ['error', 'gap'].includes(e))`)

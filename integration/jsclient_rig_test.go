@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fasthttp/websocket"
-
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -60,7 +58,7 @@ func startScripts(t *testing.T, place, url string) *scripts {
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		js.read(out)
+		js.listen(out)
 	}()
 	t.Cleanup(func() {
 		_ = in.Close()
@@ -74,7 +72,7 @@ func startScripts(t *testing.T, place, url string) *scripts {
 	return js
 }
 
-func (js *scripts) read(out io.Reader) {
+func (js *scripts) listen(out io.Reader) {
 	lines := bufio.NewReader(out)
 	for {
 		line, err := lines.ReadBytes('\n')
@@ -136,10 +134,16 @@ func (js *scripts) try(t *testing.T, into any, source string) (code string) {
 func (js *scripts) run(t *testing.T, source string, args ...any) string {
 	t.Helper()
 	var value json.RawMessage
-	if code := js.try(t, &value, fmt.Sprintf(source, args...)); code != "" {
-		t.Fatalf(source+": %s", append(args, code)...)
-	}
+	js.read(t, &value, fmt.Sprintf(source, args...))
 	return string(value)
+}
+
+// read runs a piece that must not fail, and reads what it returned.
+func (js *scripts) read(t *testing.T, into any, source string) {
+	t.Helper()
+	if code := js.try(t, into, source); code != "" {
+		t.Fatalf("%s: %s", source, code)
+	}
 }
 
 // is waits until an expression is what is wanted, as JSON.
@@ -199,18 +203,4 @@ func chromium(t *testing.T) string {
 	}
 	t.Fatal("run make tools first: it installs chromium")
 	return ""
-}
-
-// speaksJSON skips the test where the binary does not speak pushcart.json.v1.
-func (s *sidecar) speaksJSON(t *testing.T) {
-	t.Helper()
-	d := &websocket.Dialer{HandshakeTimeout: 15 * time.Second, Subprotocols: []string{"pushcart.json.v1"}}
-	c, resp, err := d.Dial("ws://"+s.public+"/_push", bearer(token("probe")))
-	if err != nil {
-		if resp != nil && resp.StatusCode == http.StatusBadRequest {
-			t.Skipf("this binary does not speak pushcart.json.v1: %v", err)
-		}
-		t.Fatal(err)
-	}
-	_ = c.Close()
 }

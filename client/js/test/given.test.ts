@@ -185,6 +185,32 @@ test("subscribed by the backend while its own subscribe is under way, it is subs
   assert.equal(s.peer.got.length, 1)
 })
 
+test("a channel of the sidecar that begins late begins where it was left", async () => {
+  const s = await connected({}, { channels: { news: e(3) } })
+  const got = strays(s)
+  await again(s)
+  s.peer.welcome() // Redis did not answer in time
+  assert.deepEqual(s.peer.last("subscribe").position, e(3))
+  s.peer.say({ type: "subscribed", channel: "news", position: e(5) })
+  s.peer.message(4, { channel: "news" })
+  s.peer.ok("subscribe", { position: e(5), recovered: true })
+  for (const n of [5, 4, 5, 6]) s.peer.message(n, { channel: "news" }) // handed out twice
+  assert.deepEqual(got, ["news 4", "news 5", "news 6"])
+  assert.equal(s.pc.state, "open")
+  assert.deepEqual(s.gaps, [])
+})
+
+test("a stream that was told no position is known by its first message with an epoch", async () => {
+  const s = await connected()
+  const got = strays(s)
+  s.peer.say({ type: "subscribed", channel: "news" })
+  s.peer.message(7, { epoch: "u" })
+  s.peer.message(9, { channel: "news", epoch: "e" })
+  await again(s)
+  assert.deepEqual(s.peer.resume, { user: e(7, "u"), channels: { news: e(9) } })
+  assert.deepEqual(got, [7, "news 9"])
+})
+
 test("of more channels than a handshake resumes those of the sidecar go first; one too many tells a gap rather than disorder", async () => {
   const names = Array.from({ length: 70 }, (_, i) => `given${i}`)
   const s = await scene()
