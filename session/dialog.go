@@ -9,7 +9,7 @@ import (
 )
 
 // dialog is what a session has whose client makes requests: those that wait for their
-// answers, and what they stand on.
+// answers, and what they stand on. Most connections have one that is all but empty.
 type dialog struct {
 	mu      sync.Mutex // guards all below
 	pending []*request // in the order in which they came; never more than bound
@@ -17,6 +17,11 @@ type dialog struct {
 	reading bool       // one of them reads history
 	settled bool       // the input is held until none is left
 	over    bool       // the connection ended
+	rights  *rights    // nil: none but what the rules give to all
+}
+
+// rights are what tokens and the connect answer give to a session.
+type rights struct {
 	// latest is when the connection ends at the latest, whatever its token says, in Unix
 	// seconds; 0: no such time.
 	latest uint32
@@ -26,6 +31,22 @@ type dialog struct {
 	connect *grants // of the connect answer
 	leases  []lease
 	timer   *time.Timer // ends leases; nil where none has an end of its own
+}
+
+// rightsLocked are the rights to read, also where there are none.
+func (d *dialog) rightsLocked() rights {
+	if d.rights == nil {
+		return rights{}
+	}
+	return *d.rights
+}
+
+// changeLocked are the rights to change.
+func (d *dialog) changeLocked() *rights {
+	if d.rights == nil {
+		d.rights = &rights{}
+	}
+	return d.rights
 }
 
 // stage is how far a request is; it only grows.
@@ -157,8 +178,8 @@ func (d *dialog) end() (forgotten []*request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.over = true
-	if d.timer != nil {
-		d.timer.Stop()
+	if timer := d.rightsLocked().timer; timer != nil {
+		timer.Stop()
 	}
 	for _, r := range d.pending {
 		if r.stage == stageNew || r.stage == stageReady {

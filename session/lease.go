@@ -24,24 +24,26 @@ func (d *dialog) granted(s *Session, channel string, own *auth.Identity) (l leas
 	user := s.member.User()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.connect.cover(channel, user) {
+	has := d.rightsLocked()
+	if has.connect.cover(channel, user) {
 		return lease{}, true
 	}
-	l = lease{channel: channel, main: d.token.cover(channel, user)}
+	l = lease{channel: channel, main: has.token.cover(channel, user)}
 	if own != nil {
 		if g, _ := newGrants(own.Channels); g.cover(channel, user) {
 			l.own = endOf(own.ExpiresAt)
 		}
 	}
 	if !l.main && l.own == 0 {
-		i := d.leaseLocked(channel)
-		return lease{}, i >= 0 && d.leases[i].own > 0
+		i := has.lease(channel)
+		return lease{}, i >= 0 && has.leases[i].own > 0
 	}
 	return l, true
 }
 
-func (d *dialog) leaseLocked(channel string) int {
-	return slices.IndexFunc(d.leases, func(l lease) bool { return l.channel == channel })
+// lease is the index of a channel's, -1 if it has none.
+func (r *rights) lease(channel string) int {
+	return slices.IndexFunc(r.leases, func(l lease) bool { return l.channel == channel })
 }
 
 // hold notes a lease of a subscription that began; false: its token was replaced since.
@@ -49,15 +51,16 @@ func (e *Engine) hold(s *Session, t Transport, l lease) bool {
 	d := s.dialog()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	l.main = l.main && d.token.cover(l.channel, s.member.User())
+	has := d.changeLocked()
+	l.main = l.main && has.token.cover(l.channel, s.member.User())
 	if !l.main && l.own == 0 {
 		return false
 	}
-	if i := d.leaseLocked(l.channel); i >= 0 {
-		l.own = max(l.own, d.leases[i].own)
-		d.leases[i] = l
+	if i := has.lease(l.channel); i >= 0 {
+		l.own = max(l.own, has.leases[i].own)
+		has.leases[i] = l
 	} else {
-		d.leases = append(d.leases, l)
+		has.leases = append(has.leases, l)
 	}
 	e.armLocked(s, t, d)
 	return true
@@ -67,26 +70,25 @@ func (e *Engine) hold(s *Session, t Transport, l lease) bool {
 func (d *dialog) drop(channel string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.leases = slices.DeleteFunc(d.leases, func(l lease) bool { return l.channel == channel })
-	if len(d.leases) == 0 {
-		d.leases = nil
+	if has := d.rights; has != nil {
+		has.leases = slices.DeleteFunc(has.leases, func(l lease) bool { return l.channel == channel })
 	}
 }
 
 // armLocked has the leases looked at when the first token of their own ends.
 func (e *Engine) armLocked(s *Session, t Transport, d *dialog) {
-	first := uint32(always)
-	for _, l := range d.leases {
+	first, has := uint32(always), d.changeLocked()
+	for _, l := range has.leases {
 		if l.own > 0 {
 			first = min(first, l.own)
 		}
 	}
 	switch {
 	case first == always || d.over:
-	case d.timer == nil:
-		d.timer = time.AfterFunc(time.Until(time.Unix(int64(first), 0)), func() { e.expire(s, t) })
+	case has.timer == nil:
+		has.timer = time.AfterFunc(time.Until(time.Unix(int64(first), 0)), func() { e.expire(s, t) })
 	default:
-		d.timer.Reset(time.Until(time.Unix(int64(first), 0)))
+		has.timer.Reset(time.Until(time.Unix(int64(first), 0)))
 	}
 }
 
@@ -106,17 +108,17 @@ func (e *Engine) expire(s *Session, t Transport) {
 func (e *Engine) review(s *Session, t Transport, change func(l *lease)) {
 	d := s.dialog()
 	d.mu.Lock()
-	var over []string
-	kept := d.leases[:0]
-	for _, l := range d.leases {
+	has, over := d.changeLocked(), []string(nil)
+	kept := has.leases[:0]
+	for _, l := range has.leases {
 		if change(&l); l.main || l.own > 0 {
 			kept = append(kept, l)
 		} else {
 			over = append(over, l.channel)
 		}
 	}
-	clear(d.leases[len(kept):])
-	d.leases = kept
+	clear(has.leases[len(kept):])
+	has.leases = kept
 	e.armLocked(s, t, d)
 	d.mu.Unlock()
 	for _, channel := range over {

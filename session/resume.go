@@ -67,17 +67,17 @@ func (w *admitting) readResume() *Refusal {
 
 // newDialog is what a session begins with that makes requests; nil: nothing.
 func (e *Engine) newDialog(id *identity) *dialog {
-	d := &dialog{token: e.grantsOf(id.granted), connect: e.grantsOf(id.given)}
+	has := &rights{token: e.grantsOf(id.granted), connect: e.grantsOf(id.given)}
 	if id.subject != id.user {
-		d.subject = id.subject
+		has.subject = id.subject
 	}
 	if !id.latest.IsZero() {
-		d.latest = endOf(id.latest)
+		has.latest = endOf(id.latest)
 	}
-	if d.token == nil && d.connect == nil && d.subject == "" && d.latest == 0 {
+	if has.token == nil && has.connect == nil && has.subject == "" && has.latest == 0 {
 		return nil
 	}
-	return d
+	return &dialog{rights: has}
 }
 
 // resumeWait is how long a handshake waits for the streams that it begins (SPEC §4.3).

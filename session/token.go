@@ -45,7 +45,7 @@ func (e *Engine) refresh(s *Session, t Transport, token string) (expires time.Ti
 	s.ExpireAt(d.replace(e.grantsOf(id.Channels), id.ExpiresAt))
 	t.Reschedule()
 	user := s.member.User()
-	e.review(s, t, func(l *lease) { l.main = d.token.cover(l.channel, user) })
+	e.review(s, t, func(l *lease) { l.main = d.rights.token.cover(l.channel, user) })
 	return s.Expires(), nil
 }
 
@@ -53,8 +53,9 @@ func (e *Engine) refresh(s *Session, t Transport, token string) (expires time.Ti
 func (d *dialog) replace(g *grants, ends time.Time) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.token = g
-	if latest := time.Unix(int64(d.latest), 0); d.latest > 0 && (ends.IsZero() || latest.Before(ends)) {
+	has := d.changeLocked()
+	has.token = g
+	if latest := time.Unix(int64(has.latest), 0); has.latest > 0 && (ends.IsZero() || latest.Before(ends)) {
 		return latest
 	}
 	return ends
@@ -63,7 +64,9 @@ func (d *dialog) replace(g *grants, ends time.Time) time.Time {
 // isSubject says whether a token of this user is one of the connection's: the connect
 // webhook may have given it another user_id than its token.
 func (d *dialog) isSubject(s *Session, user string) bool {
-	return user == cmp.Or(d.subject, s.member.User())
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return user == cmp.Or(d.rightsLocked().subject, s.member.User())
 }
 
 // grantsOf reads what a token or the connect answer grants.
