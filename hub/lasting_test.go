@@ -8,11 +8,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -346,4 +348,44 @@ func TestLasting_WhoComesWhileTheBrokerIsAwayIsSubscribedWhenItIsBack(t *testing
 		defer b.lasting.mu.Unlock()
 		return len(b.lasting.doubts) == 0 && !b.lasting.running
 	})
+}
+
+// BenchmarkLasting_Connect is a connection of one of 10,000 users that comes and goes.
+func BenchmarkLasting_Connect(b *testing.B) {
+	server := redistest.Start(b)
+	for _, on := range []string{"memory", "redis"} {
+		var over Broker = broker.NewMemory()
+		if on == "redis" {
+			var err error
+			if over, err = broker.NewRedis(config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"}, NewNodeID(), metrics.New("", ""), discard()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		h := newHub(b, over)
+		h.Apply(roomy(b))
+		testkit.Eventually(b, "there are no lists", func() bool { return !over.MayLast("user:1") })
+		connect := func(lasting bool) func(*testing.B) {
+			return func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetParallelism(64)
+				var next atomic.Int64
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						c := &fakeConn{member: h.NewMember()}
+						_ = h.Join(context.Background(), c, fmt.Sprint(next.Add(1)%10_000), nil)
+						if lasting {
+							h.JoinLasting(context.Background(), c)
+						}
+						h.Leave(c)
+					}
+				})
+			}
+		}
+		b.Run(on+"/without", connect(false))
+		b.Run(on+"/none", connect(true))
+		for i := range 10_000 {
+			put(b, h, fmt.Sprint(i), "news")
+		}
+		b.Run(on+"/one each", connect(true))
+	}
 }
