@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
@@ -41,9 +42,11 @@ func lastingPair(t testing.TB) (a, b *Hub, n *brokertest.Network) {
 // enter joins a connection as session does.
 func enter(t testing.TB, h *Hub, user string, channels ...string) *fakeConn {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
 	c := &fakeConn{member: h.NewMember()}
-	_ = h.Join(t.Context(), c, user, channels) // the broker may be away
-	h.JoinLasting(t.Context(), c)
+	_ = h.Join(ctx, c, user, channels) // the broker may be away
+	h.JoinLasting(ctx, c)
 	return c
 }
 
@@ -263,7 +266,12 @@ func raceRound(t *testing.T, round int, a, b *Hub) {
 			}
 		})
 		wg.Go(func() {
-			c := raceConn(t, hubs[i%2], i < 2)
+			var c Conn
+			if i < 2 {
+				c = raceConn(t, hubs[i%2], "ann")
+			} else {
+				c = enter(t, hubs[i%2], "ann")
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			conns = append(conns, c)
@@ -281,13 +289,10 @@ func raceRound(t *testing.T, round int, a, b *Hub) {
 	}
 }
 
-// raceConn connects as session does, one that follows or a raw one.
-func raceConn(t *testing.T, h *Hub, follows bool) Conn {
+// raceConn connects one that follows, as session does.
+func raceConn(t *testing.T, h *Hub, user string) Conn {
 	t.Helper()
-	if !follows {
-		return enter(t, h, "ann")
-	}
-	f := newFan(h, "ann")
+	f := newFan(h, user)
 	done := make(chan struct{})
 	h.FollowUser(f, Start{}, func(Followed, error) { close(done) })
 	<-done
