@@ -34,3 +34,9 @@ func (b *Redis) Waits() int {
 	defer b.streams.mu.Unlock()
 	return len(b.streams.checks) + len(b.streams.fetches) + len(b.streams.again)
 }
+
+// LastingKeys are where a topic's list lies, and what says that its partition has lists.
+func LastingKeys(prefix, topic string) (list, mark string) {
+	k := newKeys(prefix, 0)
+	return k.lasting(topic), k.lastingMark(partitionOf(nameOf(topic)))
+}

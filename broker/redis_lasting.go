@@ -90,6 +90,9 @@ func (l *lasting) wakeLocked() {
 
 // may is Lasting.MayLast.
 func (l *lasting) may(topic string) bool {
+	if !l.link.health.isUp() {
+		return true
+	}
 	p := partitionOf(nameOf(topic))
 	session := l.subscriber.table.listening(l.topics[p])
 	l.mu.Lock()

@@ -57,8 +57,9 @@ func (l *lasting) run() {
 			return
 		case <-again:
 			again = nil
-			l.look(l.failed)
+			failed := l.failed
 			l.failed = 0
+			l.look(failed)
 		case <-all.C:
 			l.look(everyPartition)
 		case <-l.wake:
@@ -110,16 +111,18 @@ func (l *lasting) waiting() bool {
 // take takes the next work; nil: there is none.
 func (l *lasting) take() *lastingWork {
 	w := &lastingWork{}
-	for p, topic := range l.topics {
-		w.sessions[p] = l.subscriber.table.listening(topic)
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.queue) == 0 && l.due == 0 {
 		return nil
 	}
-	w.due, w.heard = l.due, l.heard
-	l.due = 0
+	if l.due != 0 {
+		w.due, w.heard = l.due, l.heard
+		l.due = 0
+		for p, topic := range l.topics { // after due was taken: what comes now sets it again
+			w.sessions[p] = l.subscriber.table.listening(topic)
+		}
+	}
 	n := 0
 	for cost := 0; n < len(l.queue) && (n == 0 || cost < pipelineAtOnce); n++ {
 		cost += len(l.queue[n].topics) + 1
@@ -208,8 +211,8 @@ func (w *lastingWork) outcome(c *lastingCall) (err error) {
 	return nil
 }
 
-// learn notes which partitions have no lists, and says that lists may have changed. What
-// could not be read is asked again.
+// learn notes which partitions have no lists, and says that lists may have changed, when
+// all is known that is to be. What could not be read is asked again.
 func (w *lastingWork) learn(l *lasting, err error) {
 	l.mu.Lock()
 	for p, cmd := range w.marks {
@@ -224,11 +227,12 @@ func (w *lastingWork) learn(l *lasting, err error) {
 			l.none[p] = w.sessions[p]
 		}
 	}
+	known := l.due == 0
 	l.mu.Unlock()
-	switch {
-	case err != nil:
+	if err != nil {
 		l.failed |= w.due
-	case l.watch != nil:
+	}
+	if known && l.failed == 0 && l.watch != nil {
 		l.watch()
 	}
 }

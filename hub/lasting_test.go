@@ -8,11 +8,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -39,9 +42,11 @@ func lastingPair(t testing.TB) (a, b *Hub, n *brokertest.Network) {
 // enter joins a connection as session does.
 func enter(t testing.TB, h *Hub, user string, channels ...string) *fakeConn {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
 	c := &fakeConn{member: h.NewMember()}
-	_ = h.Join(t.Context(), c, user, channels) // the broker may be away
-	h.JoinLasting(t.Context(), c)
+	_ = h.Join(ctx, c, user, channels) // the broker may be away
+	h.JoinLasting(ctx, c)
 	return c
 }
 
@@ -261,7 +266,12 @@ func raceRound(t *testing.T, round int, a, b *Hub) {
 			}
 		})
 		wg.Go(func() {
-			c := raceConn(t, hubs[i%2], i < 2)
+			var c Conn
+			if i < 2 {
+				c = raceConn(t, hubs[i%2], "ann")
+			} else {
+				c = enter(t, hubs[i%2], "ann")
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			conns = append(conns, c)
@@ -279,13 +289,10 @@ func raceRound(t *testing.T, round int, a, b *Hub) {
 	}
 }
 
-// raceConn connects as session does, one that follows or a raw one.
-func raceConn(t *testing.T, h *Hub, follows bool) Conn {
+// raceConn connects one that follows, as session does.
+func raceConn(t *testing.T, h *Hub, user string) Conn {
 	t.Helper()
-	if !follows {
-		return enter(t, h, "ann")
-	}
-	f := newFan(h, "ann")
+	f := newFan(h, user)
 	done := make(chan struct{})
 	h.FollowUser(f, Start{}, func(Followed, error) { close(done) })
 	<-done
@@ -346,4 +353,44 @@ func TestLasting_WhoComesWhileTheBrokerIsAwayIsSubscribedWhenItIsBack(t *testing
 		defer b.lasting.mu.Unlock()
 		return len(b.lasting.doubts) == 0 && !b.lasting.running
 	})
+}
+
+// BenchmarkLasting_Connect is a connection of one of 10,000 users that comes and goes.
+func BenchmarkLasting_Connect(b *testing.B) {
+	server := redistest.Start(b)
+	for _, on := range []string{"memory", "redis"} {
+		var over Broker = broker.NewMemory()
+		if on == "redis" {
+			var err error
+			if over, err = broker.NewRedis(config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"}, NewNodeID(), metrics.New("", ""), discard()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		h := newHub(b, over)
+		h.Apply(roomy(b))
+		testkit.Eventually(b, "there are no lists", func() bool { return !over.MayLast("user:1") })
+		connect := func(lasting bool) func(*testing.B) {
+			return func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetParallelism(64)
+				var next atomic.Int64
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						c := &fakeConn{member: h.NewMember()}
+						_ = h.Join(context.Background(), c, fmt.Sprint(next.Add(1)%10_000), nil)
+						if lasting {
+							h.JoinLasting(context.Background(), c)
+						}
+						h.Leave(c)
+					}
+				})
+			}
+		}
+		b.Run(on+"/without", connect(false))
+		b.Run(on+"/none", connect(true))
+		for i := range 10_000 {
+			put(b, h, fmt.Sprint(i), "news")
+		}
+		b.Run(on+"/one each", connect(true))
+	}
 }
