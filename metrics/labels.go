@@ -12,7 +12,12 @@ var (
 	// webhookResults are those of any webhook, webhookEvents have more of their own.
 	webhookResults = []string{"ok", "rejected", "timeout", "unreachable", "error"}
 	webhookEvents  = map[string][]string{
-		"connect": {"left", "breaker"}, "message": {"expired", "breaker"}, "connected": {"lost"}, "disconnected": {"lost"}, "batch": nil,
+		"connect": {"left", "breaker"}, "message": {"expired", "breaker"}, "subscribe": {"expired", "breaker"}, "publish": {"expired", "breaker"},
+		"connected": {"lost"}, "disconnected": {"lost"}, "batch": nil,
+	}
+	requests       = []string{"subscribe", "recover", "publish", "message", "history", "refresh"}
+	requestResults = []string{
+		"ok", "invalid_argument", "rejected", "unauthenticated", "forbidden", "not_found", "conflict", "too_large", "rate_limited", "internal", "unavailable",
 	}
 	reloadResults = []string{"ok", "invalid", "refused"}
 	// ownCodes are those with which the node answers for the backend. Others come with
@@ -34,6 +39,12 @@ func (m *Metrics) preset() {
 		}
 		m.WebhookSeconds.WithLabelValues(event)
 	}
+	for _, request := range requests {
+		for _, result := range requestResults {
+			m.ClientRequests.WithLabelValues(request, result)
+		}
+	}
+	m.ClientRequests.WithLabelValues("malformed", "invalid_argument")
 	for _, result := range reloadResults {
 		m.Reloads.WithLabelValues(result)
 	}

@@ -41,13 +41,13 @@ func newOccupancy(fds *descriptors.Budget) *occupancy {
 
 func (a *occupancy) count() int { return int(a.total.Load()) }
 
-// mostConnections is how many connections limits.connections allows; 0 is a share of the file
+// mostConnections is how many limits.connections allows; 0 is a share of the file
 // descriptors.
-func mostConnections(most int) int64 {
-	if most == 0 {
+func mostConnections(configured int) int64 {
+	if configured == 0 {
 		return descriptors.Default()
 	}
-	return int64(most)
+	return int64(configured)
 }
 
 // enter counts a new connection; false: the node is full.
