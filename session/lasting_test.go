@@ -10,7 +10,7 @@ import (
 
 func TestAdmission_JoinsWhatTheUserIsSubscribedToForGood(t *testing.T) {
 	e := newTestEngine(t, func(c *config.Config) { c.Auth.JWT.Secret = tokenSecret })
-	rules, err := hub.NewRules(nil, config.Users{}, config.Limits{ChannelsPerConnection: 2})
+	rules, err := hub.NewRules(nil, config.Users{}, config.Limits{ChannelsPerConnection: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestAdmission_JoinsWhatTheUserIsSubscribedToForGood(t *testing.T) {
 	}
 	after := open(t, e, ann)
 	for i, c := range []*tape{before, after} {
-		if got := slices.Sorted(slices.Values(c.Info().Channels)); !slices.Equal(got, []string{"a", "b"}) {
+		if got := slices.Sorted(slices.Values(c.Info().Channels)); !slices.Equal(got, []string{"a", "b", "token"}) {
 			t.Errorf("connection %d: channels %q", i, got)
 		}
 		c.End(&hub.Cause{Why: hub.PeerClosed})
