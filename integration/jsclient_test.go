@@ -183,6 +183,23 @@ func TestJSClient_RenewsItsTokenOnTheSameConnection(t *testing.T) {
 	})
 }
 
+// What a token gave and the next one does not is over, without an error.
+func TestJSClient_AGrantThatIsGone(t *testing.T) {
+	eachPlace(t, withChannels, func(t *testing.T, s *sidecar, js *scripts) {
+		js.connect(t, s.public, token("ann", "given", "other"), "")
+		js.run(t, `got = []; await pc.subscribe('other', m => { got.push(m.data) }).ready`)
+		s.pushed(t, `{"to":{"channels":["given","other"]},"data":1}`)
+		js.is(t, `[[1],1]`, `[got, told.filter(([e]) => e === 'message').length]`)
+		js.run(t, `tokens.next = () => %q`, token("ann"))
+		if status, _ := s.api(t, "POST", "/v1/users/ann/disconnect", `{"code":3000}`); status != http.StatusOK {
+			t.Fatal(status)
+		}
+		js.is(t, `[["unsubscribed","given"],["error","other","forbidden"]]`,
+			`told.filter(([e]) => ['unsubscribed', 'error'].includes(e)).map(([e, v]) => [e, v.channel, v.code].filter(Boolean)).sort().reverse()`)
+		js.is(t, `"open"`, `pc.state`)
+	})
+}
+
 // A tab that was offline catches up.
 func TestJSClient_OfflineAndBack(t *testing.T) {
 	app := clientApp(t)

@@ -83,8 +83,7 @@ export class Channels {
     for (const [name, code] of Object.entries<string>(frame.refused ?? {})) {
       const ch = this.#all.get(name)
       if (ch && code === "ask") ch.asks = true
-      else if (ch?.subscriber) this.#over(ch, new PushcartError(code, "not resumed", { channel: name }))
-      else if (ch) this.#unsubscribed(ch)
+      else if (ch) this.#over(ch, new PushcartError(code, "not resumed", { channel: name }))
     }
     for (const ch of this.#streams()) {
       // Left out: what is given may come all the same.
@@ -204,7 +203,8 @@ export class Channels {
     ch.lost()
     ch.subscriber = undefined
     if (subscriber && !subscriber.ready) subscriber.reject(err ?? new PushcartError("closed", "unsubscribed"))
-    else if (err) this.#events.emit("error", err)
+    else if (err && subscriber) this.#events.emit("error", err)
+    else if (err) this.#events.emit("unsubscribed", { channel: ch.name! }) // what the sidecar gave it took away
   }
 
   #unsubscribe(ch: Channel, subscriber: Subscriber): void {

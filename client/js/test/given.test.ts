@@ -170,6 +170,12 @@ test("a channel that the backend took away meanwhile is told as unsubscribed", a
   assert.deepEqual([told, s.errors], [[{ channel: "news" }], []])
   await again(s)
   assert.equal(s.peer.resume, undefined)
+
+  s.peer.welcome({ channels: { news: e(3) } })
+  await again(s)
+  s.peer.welcome({ refused: { news: "ask" } })
+  s.peer.refuse("subscribe", "forbidden")
+  assert.deepEqual([told.length, s.errors], [2, []])
 })
 
 test("subscribed by the backend while its own subscribe is under way, it is subscribed once", async () => {
