@@ -1,14 +1,18 @@
 package json
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/session"
 )
 
@@ -142,4 +146,42 @@ func TestResume_RefusesTheHandshakeWithTheReason(t *testing.T) {
 	if n := r.engine.Sessions(); n != 0 {
 		t.Errorf("%d sessions", n)
 	}
+}
+
+// slowBroker answers what is kept only when it is let.
+type slowBroker struct {
+	*broker.Memory
+	held atomic.Bool
+	let  chan struct{}
+}
+
+func (b *slowBroker) Read(ctx context.Context, q broker.Query) (broker.Range, error) {
+	if b.held.Load() {
+		<-b.let
+	}
+	return b.Memory.Read(ctx, q)
+}
+
+// What cannot be read within a second is not in welcome. What the server gives comes later
+// all the same, and what the client resumed does not: it has to ask again.
+func TestWelcome_LeavesOutWhatCannotBeReadInTime(t *testing.T) {
+	b := &slowBroker{Memory: broker.NewMemory(), let: make(chan struct{})}
+	r := newRigOver(t, b, nil)
+	at := r.say("open.a", "1").Positions[0].Position
+	r.say("news", "1")
+	b.held.Store(true)
+	c, welcome := r.join(tokenFor("ann", "news", "plain.x"), string(resumeQuery(fmt.Sprintf(`{"channels":{"open.a":{"offset":1,"epoch":%q}}}`, at.Epoch))))
+	if want := `{"type":"welcome","user_id":"ann","ping_interval":25,"channels":{"plain.x":{}}}`; ids(welcome) != want {
+		t.Errorf("got  %s\nwant %s", ids(welcome), want)
+	}
+	b.held.Store(false)
+	close(b.let)
+	c.wants(`{"type":"subscribed","channel":"news","position":{"offset":1,"epoch":"e"}}`)
+	testkit.Eventually(t, "the other is given up", func() bool { return strings.Join(c.Member().Channels(), " ") == "news plain.x" })
+	r.say("open.a", "2")
+	r.say("news", "2")
+	c.wants(`{"type":"message","channel":"news","data":2,"offset":2}`)
+	c.send(fmt.Sprintf(`{"type":"subscribe","id":1,"channel":"open.a","position":{"offset":1,"epoch":%q}}`, at.Epoch))
+	c.wants(`{"type":"ok","id":1,"channel":"open.a","position":{"offset":2,"epoch":"e"},"recovered":true}`, `{"type":"message","channel":"open.a","data":2,"offset":2}`)
+	c.none()
 }

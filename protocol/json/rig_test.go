@@ -51,6 +51,11 @@ const keeping = 50
 
 func newRig(t *testing.T, change func(*config.Config)) *rig {
 	t.Helper()
+	return newRigOver(t, broker.NewMemory(), change)
+}
+
+func newRigOver(t *testing.T, b hub.Broker, change func(*config.Config)) *rig {
+	t.Helper()
 	r := &rig{t: t}
 	app := httptest.NewServer(http.HandlerFunc(r.serve))
 	cfg := config.Default()
@@ -71,7 +76,7 @@ func newRig(t *testing.T, change func(*config.Config)) *rig {
 		change(&cfg)
 	}
 	log, m := slog.New(slog.DiscardHandler), metrics.New("test", "")
-	r.hub = hub.NewHub(broker.NewMemory(), hub.NewNodeID(), m, log)
+	r.hub = hub.NewHub(b, hub.NewNodeID(), m, log)
 	rules, err := hub.NewRules(cfg.Channels, cfg.Users, cfg.Limits)
 	must(t, err)
 	r.hub.Apply(rules)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/session"
 )
 
 const (
@@ -190,4 +191,21 @@ func TestSubscribe_WhenTheBackendDoesNotAnswer(t *testing.T) {
 			t.Errorf("asked %q, want once", got)
 		}
 	}
+}
+
+// The rules are asked at each request; a reload leaves what is there.
+func TestRules_ChangeForWhatComes(t *testing.T) {
+	r := newRig(t, nil)
+	c, _ := r.join("", "")
+	c.ask(`{"type":"subscribe","id":1,"channel":"open.a"}`)
+	cfg := config.Default()
+	cfg.Channels[0].Subscribe = config.Nobody
+	s, err := session.NewSettings(session.Sections{WebSocket: cfg.WebSocket, Limits: cfg.Limits, Channels: cfg.Channels, Users: cfg.Users}, nil, nil)
+	must(t, err)
+	r.engine.Apply(s)
+	if got := c.ask(`{"type":"subscribe","id":1,"channel":"open.b"}`); !strings.HasSuffix(got, notAllowed) {
+		t.Errorf("got %s", got)
+	}
+	r.say("open.a", "1")
+	c.wants(`{"type":"message","channel":"open.a","data":1,"offset":1}`)
 }
