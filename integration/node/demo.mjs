@@ -143,6 +143,10 @@ try {
   const gap = 'gap: some messages are lost for good'
   assert.deepEqual((await texts(a)).filter(t => /flood|gap:|caught up/.test(t)).slice(1),
     [gap, ...Array.from({ length: 100 }, (_, i) => `pushflood ${i + 2}.`)])
+  if (folder) {
+    await a.locator('.gap').scrollIntoViewIfNeeded()
+    await a.screenshot({ path: `${folder}/demo-gap.png` })
+  }
   await say(b, 'after the gap')
   await shows(a, 'after the gap')
   assert.equal((await texts(a)).at(-1), 'guest-2after the gap')
