@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// TestDemo_TwoTabsChatAndACurlShowsInBoth drives pushcart demo with a real
+// TestDemo_TwoTabsChatAndTheOneThatWasOfflineCatchesUp drives pushcart demo with a real
 // browser. DEMO_SCREENSHOTS names a folder to keep pictures in.
-func TestDemo_TwoTabsChatAndACurlShowsInBoth(t *testing.T) {
+func TestDemo_TwoTabsChatAndTheOneThatWasOfflineCatchesUp(t *testing.T) {
 	url, push := startDemo(t)
 	script := nodeScript(t, "demo.mjs", url, push, chromium(t), os.Getenv("DEMO_SCREENSHOTS"))
 	out, err := script.Output()
@@ -42,7 +42,7 @@ func startDemo(t *testing.T) (url, push string) {
 			t.Errorf("demo: %v", err)
 		}
 	})
-	pageURL, pushURL := regexp.MustCompile(`Open (http://\S+)`), regexp.MustCompile(`http://(\S+)/v1/push`)
+	pageURL, pushURL := regexp.MustCompile(`Open (http://\S+)`), regexp.MustCompile(`http://(\S+)/v1/channels/chat/push`)
 	lines := bufio.NewScanner(out)
 	for lines.Scan() && (url == "" || push == "") {
 		if m := pageURL.FindStringSubmatch(lines.Text()); m != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	client "github.com/pushcart/pushcart/client/js"
 	"github.com/pushcart/pushcart/config"
 )
 
@@ -51,8 +52,12 @@ func (p *process) demo(ctx context.Context, at demoListeners) error {
 	cfg.Backend.URL = "http://" + app.listener.Addr().String()
 	cfg.Auth.Anonymous = true
 	cfg.Webhook.URL = cfg.Backend.URL + "/hooks/push"
-	cfg.Webhook.Events = []string{"connect", "connected", "message", "disconnected"}
+	cfg.Webhook.Events = []string{"connect", "connected", "disconnected"}
 	cfg.Webhook.Unsigned = true
+	cfg.Channels = []config.ChannelRule{{
+		Match: "chat", Subscribe: config.AnyUser, Publish: config.AnyUser,
+		History: config.History{Messages: 100, Age: time.Hour},
+	}}
 	cfg.Shutdown.Drain = time.Second
 	cfg.Log.Level = "warn"
 	if err := cfg.Validate(); err != nil {
@@ -86,16 +91,20 @@ const demoText = `
 pushcart demo: the sidecar and a small app behind it, in one process.
 
   1. Open http://%[1]s/ in two tabs and chat.
-  2. Push to both from another terminal:
+  2. Let one go offline, write in the other, and come back: it catches up.
+  3. Push to both from another terminal:
 
-     curl -d '{"to":{"all":true},"text":"hello from curl"}' http://%[2]s/v1/push
+     curl -d 'hello from curl' http://%[2]s/v1/channels/chat/push
 
   Metrics: http://%[3]s/metrics    Stop: Ctrl-C
 
 `
 
+// demoTabs is how many tabs the app knows by name.
+const demoTabs = 10_000
+
 // demoApp is a backend as one finds it: it knows HTTP and nothing of WebSockets.
-// What it was given for push is one route and one POST.
+// What it was given for push is one route and one POST. The chat does without it.
 type demoApp struct {
 	listener net.Listener
 	http     *http.Server
@@ -103,8 +112,9 @@ type demoApp struct {
 	push     string
 	client   http.Client
 
-	mu     sync.Mutex // guards guests
+	mu     sync.Mutex // guards what follows
 	guests int
+	names  map[string]string // by the key that a tab made up: who comes back keeps the name
 }
 
 func newDemoApp() (*demoApp, error) {
@@ -112,7 +122,7 @@ func newDemoApp() (*demoApp, error) {
 	if err != nil {
 		return nil, fmt.Errorf("demo app: %w", err)
 	}
-	return &demoApp{listener: ln, client: http.Client{Timeout: 5 * time.Second}}, nil
+	return &demoApp{listener: ln, client: http.Client{Timeout: 5 * time.Second}, names: map[string]string{}}, nil
 }
 
 func (a *demoApp) start(push string) {
@@ -122,6 +132,10 @@ func (a *demoApp) start(push string) {
 	routes.HandleFunc("GET /demo.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]string{"push": push})
+	})
+	routes.HandleFunc("GET /pushcart.js", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+		_, _ = io.WriteString(w, client.Script)
 	})
 	routes.HandleFunc("POST /hooks/push", a.hook)
 	a.http = &http.Server{Handler: routes, ReadHeaderTimeout: 5 * time.Second}
@@ -150,33 +164,16 @@ func (a *demoApp) page(w http.ResponseWriter, _ *http.Request) {
 // hook takes the sidecar's events. A name is given at connect and comes back with
 // every event, as the user.
 func (a *demoApp) hook(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
 	user := r.Header.Get("ce-userid")
+	var err error
 	switch r.Header.Get("ce-type") {
 	case "pushcart.connect":
-		a.mu.Lock()
-		a.guests++
-		name := "guest-" + strconv.Itoa(a.guests)
-		a.mu.Unlock()
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{
-			"user_id": name, "messages": []any{map[string]string{"you": name}},
-		})
+		a.letIn(w, r)
 		return
 	case "pushcart.connected":
-		err = a.say(r.Context(), map[string]string{"note": user + " joined"})
-	case "pushcart.message":
-		if err = a.say(r.Context(), map[string]string{"from": user, "text": string(body)}); err == nil {
-			w.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(w).Encode(map[string]string{"sent": time.Now().Format(time.TimeOnly)})
-			return
-		}
+		err = a.say(r.Context(), user+" joined")
 	case "pushcart.disconnected":
-		err = a.say(r.Context(), map[string]string{"note": user + " left"})
+		err = a.say(r.Context(), user+" left")
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadGateway)
@@ -185,9 +182,46 @@ func (a *demoApp) hook(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// say pushes to everybody: one POST.
-func (a *demoApp) say(ctx context.Context, what map[string]string) error {
-	body, err := json.Marshal(map[string]any{"to": map[string]bool{"all": true}, "data": what})
+// letIn answers connect with a name.
+func (a *demoApp) letIn(w http.ResponseWriter, r *http.Request) {
+	var handshake struct {
+		Query map[string][]string `json:"query"`
+	}
+	if err := json.NewDecoder(io.LimitReader(r.Body, 1<<20)).Decode(&handshake); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	var tab string
+	if keys := handshake.Query["tab"]; len(keys) > 0 {
+		tab = keys[0]
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]string{"user_id": a.name(tab)})
+}
+
+// name is the name of a tab's guest, a new one for a key that is not known.
+func (a *demoApp) name(tab string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if name := a.names[tab]; name != "" {
+		return name
+	}
+	a.guests++
+	name := "guest-" + strconv.Itoa(a.guests)
+	if len(a.names) == demoTabs {
+		clear(a.names)
+	}
+	if tab != "" {
+		a.names[tab] = name
+	}
+	return name
+}
+
+// say pushes a note to everybody: one POST. It is of the moment, and not kept.
+func (a *demoApp) say(ctx context.Context, note string) error {
+	body, err := json.Marshal(map[string]any{
+		"to": map[string]bool{"all": true}, "data": map[string]string{"note": note},
+	})
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,5 @@
-// Two tabs of the demo page chat, and a push shows up in both; the page stays
-// usable when the log is full, and can be read in light and dark.
+// Two tabs of the demo page chat, and a push shows up in both; one that was offline
+// catches up, or shows a gap; the page stays usable when the log is full, and can be read in light and dark.
 // node demo.mjs URL PUSH_ADDRESS CHROMIUM [FOLDER FOR SCREENSHOTS]
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -25,6 +25,7 @@ async function tab() {
 }
 
 const shows = (page, text) => page.locator('#log li', { hasText: text }).waitFor()
+const texts = page => page.locator('#log li').allTextContents()
 const lines = (page, text) => page.locator('#log li', { hasText: text }).count()
 
 async function say(page, text) {
@@ -86,7 +87,7 @@ try {
     await say(from, text)
     for (const page of [a, b]) await shows(page, text)
   }
-  await a.getByPlaceholder('Sent at').waitFor() // the reply of the webhook
+  await a.getByPlaceholder('Sent at').waitFor() // the answer to the publish
 
   // The copy button copies the command, and that is run as it is.
   await a.bringToFront()
@@ -109,6 +110,51 @@ try {
   await a.waitForFunction(() => getSelection().toString().includes('curl -d'))
   await a.evaluate(() => { delete navigator.clipboard; getSelection().removeAllRanges() })
   assert.equal((await a.evaluate(() => navigator.clipboard.readText())).trim(), command)
+
+  // A tab that was offline gets what it missed, once and in order, and keeps its name.
+  const missed = [1, 2, 3, 4, 5].map(i => `while you were away, ${i}`)
+  await a.getByRole('button', { name: 'Go offline' }).click()
+  await a.getByText('offline', { exact: true }).waitFor()
+  await shows(b, 'guest-1 left')
+  await a.getByLabel('Message', { exact: true }).fill('not yet')
+  await a.getByRole('button', { name: 'Send' }).click()
+  for (const text of missed) {
+    await say(b, text)
+    await shows(b, text)
+  }
+  assert.equal(await lines(a, 'while you were away'), 0)
+  await a.getByRole('button', { name: 'Come back' }).click()
+  await shows(a, 'caught up on 5 messages')
+  await a.getByText('You are guest-1.').waitFor()
+  assert.deepEqual((await texts(a)).filter(t => /while you|caught up/.test(t)), [...missed.map(t => 'guest-2' + t), 'caught up on 5 messages'])
+  assert.equal(await a.getByLabel('Message', { exact: true }).inputValue(), 'not yet')
+  if (folder) await a.screenshot({ path: `${folder}/demo-back.png` })
+
+  // One that missed more than is kept shows the gap, and then what is kept.
+  await a.getByRole('button', { name: 'Go offline' }).click()
+  await a.getByText('offline', { exact: true }).waitFor()
+  if (folder) await a.screenshot({ path: `${folder}/demo-offline.png` })
+  for (let i = 1; i <= 101; i++) {
+    const answer = await fetch(`http://${push}/v1/channels/chat/push`, { method: 'POST', body: `flood ${i}.` })
+    assert.equal(answer.status, 200)
+  }
+  await a.getByRole('button', { name: 'Come back' }).click()
+  await shows(a, 'flood 101.')
+  const gap = 'gap: some messages are lost for good'
+  assert.deepEqual((await texts(a)).filter(t => /flood|gap:|caught up/.test(t)).slice(1),
+    [gap, ...Array.from({ length: 100 }, (_, i) => `pushflood ${i + 2}.`)])
+  if (folder) {
+    await a.locator('.gap').scrollIntoViewIfNeeded()
+    await a.screenshot({ path: `${folder}/demo-gap.png` })
+  }
+  await say(b, 'after the gap')
+  await shows(a, 'after the gap')
+  assert.equal((await texts(a)).at(-1), 'guest-2after the gap')
+
+  // Who missed nothing is told so.
+  await a.getByRole('button', { name: 'Go offline' }).click()
+  await a.getByRole('button', { name: 'Come back' }).click()
+  await shows(a, 'nothing missed')
 
   // The log scrolls in itself: after 30 messages the form is where it was.
   const form = await a.locator('#form').boundingBox()

@@ -18,6 +18,7 @@ const module = "github.com/pushcart/pushcart/"
 // allowed is the diagram of docs/architecture.md: arrows only go down. Everybody
 // may import internal/*, which imports nothing but itself.
 var allowed = map[string][]string{
+	"client/js":    {},
 	"config":       {},
 	"metrics":      {},
 	"auth":         {"config"},
@@ -30,7 +31,7 @@ var allowed = map[string][]string{
 	"protocol":     {"hub", "session"},
 	"ws":           {"config", "hub", "metrics", "session"},
 	"admin":        {"broker", "config", "metrics"},
-	"cmd/pushcart": {"admin", "auth", "broker", "config", "hub", "metrics", "protocol", "proxy", "push", "session", "webhook", "ws"},
+	"cmd/pushcart": {"admin", "auth", "broker", "client/js", "config", "hub", "metrics", "protocol", "proxy", "push", "session", "webhook", "ws"},
 	"integration":  {},
 	"bench":        {"bench/internal/peers", "config", "metrics", "proxy"}, // a proxy alone, to measure it
 }

@@ -1,0 +1,11 @@
+// Package client has the JavaScript client as a file, for programs that serve it with
+// their pages. It knows nothing else.
+package client
+
+import _ "embed"
+
+// Script is dist/pushcart.js, an ES module without dependencies. The tests of client/js
+// hold it to its sources.
+//
+//go:embed dist/pushcart.js
+var Script string
