@@ -14,7 +14,7 @@ const (
 	// roundEvery is when the feeds of the next partition are compared with their records:
 	// all are, and their records kept alive, in 64 of these, which is less than the 30 s
 	// in which a lost history is told (SPEC §11 json.v1).
-	roundEvery = 400 * time.Millisecond
+	roundEvery = 450 * time.Millisecond
 	// entriesAtOnce bounds the records, or messages, of one call of a script,
 	// touchesAtOnce such calls for records in one round trip, and readsAtOnce the
 	// readings.
