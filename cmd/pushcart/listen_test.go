@@ -87,6 +87,7 @@ func TestListen_PrintsWhatComes(t *testing.T) {
 	c := startTool(strings.NewReader(""), "listen", "--user", "42", "--channel", "news")
 	c.errs.Await(t, "connected to ws://"+r.public.Addr().String()+"/_push")
 	mustRun(t, "push", "--channel", "news", "hello")
+	c.out.Await(t, "hello\n") // channels and users have no order between them
 	mustRun(t, "push", "--user", "42", "two\nlines \x1b[2J")
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	req, err := http.NewRequest("POST", "http://"+r.pushListener.Addr().String()+"/v1/users/42/push", strings.NewReader("\x00\xff"))
