@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -38,7 +39,9 @@ func nodes(o options, lines ...string) ([]*server, error) {
 	lines = append(lines, "auth: {jwt: {secret: "+secret+"}}")
 	count := 1
 	if o.redis != "" {
-		lines, count = append(lines, "redis: {addresses: ['"+o.redis+"']}"), 2
+		// Two versions may have different layouts there.
+		prefix := fmt.Sprintf("bench-%x", crc32.ChecksumIEEE([]byte(o.binary)))
+		lines, count = append(lines, "redis: {addresses: ['"+o.redis+"'], prefix: "+prefix+"}"), 2
 	}
 	var all []*server
 	for range count {
