@@ -25,12 +25,20 @@ type listenFlags struct {
 	options                             listen.Options
 }
 
+var protocolChoices = []string{
+	"raw\tmessages are shown and sent as they are", "json\tpushcart.json.v1: channels, recovery, requests and answers",
+}
+
 const listenAbout = `Open a WebSocket, print what comes with its time, and send what is typed, line by line: Ctrl-C ends it.
 URL is ws:// or wss:// (http:// and https:// mean the same), host:port, or a path of the configured node; without one it is
 the node's own address and the first of websocket.paths.
 
 Messages go to stdout, what is said about the connection to stderr. Control characters are shown, not carried out, and
-binary is shown as base64. At the end of a file or pipe it goes on listening, until --for or --count end it.`
+binary is shown as base64. At the end of a file or pipe it goes on listening, until --for or --count end it.
+
+With --protocol json it speaks pushcart.json.v1: a line that begins with { is sent as a frame, any other as
+{"type":"message","data":…} to the app, as JSON if it is JSON, else as a string. What is no message is marked by its type,
+like [gap], [ok 1] and [error 1].`
 
 // listenCommand is pushcart listen.
 func (p *process) listenCommand() *cobra.Command {
@@ -38,7 +46,8 @@ func (p *process) listenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "listen [URL]", Short: "open a WebSocket: print what comes, send what is typed", Long: listenAbout,
 		Example: "  pushcart listen --user 42\n  pushcart listen wss://app.example.com/_push --token \"$TOKEN\"\n" +
-			"  echo hello | pushcart listen --user 42 --count 1 --for 5s",
+			"  echo hello | pushcart listen --user 42 --count 1 --for 5s\n" +
+			"  pushcart listen --protocol json --user 42 --channel news --subscribe chat.1",
 		Args: l.check,
 	}
 	configFlag(c, &l.file)
@@ -46,6 +55,7 @@ func (p *process) listenCommand() *cobra.Command {
 	f.StringVar(&l.token, "token", "", "`TOKEN` (JWT) to come in with, where auth.jwt.sources says")
 	f.StringVar(&l.user, "user", "", "come in as the user `ID`, with a token signed with auth.jwt.secret")
 	f.StringArrayVar(&l.channels, "channel", nil, "with --user, `NAME` of a channel to subscribe to; may be repeated")
+	f.StringArrayVar(&l.options.Subscribe, "subscribe", nil, "with --protocol json, `NAME` of a channel to ask for as a client does; may be repeated")
 	f.StringArrayVar(&l.headers, "header", nil, "`'NAME: VALUE'` of the handshake, like 'Cookie: session=…'; may be repeated")
 	f.StringVar(&l.origin, "origin", "", "`ORIGIN` header, as a page would send it")
 	f.StringVar(&l.protocol, "protocol", listen.Protocols()[0], "`NAME` of the protocol: "+strings.Join(listen.Protocols(), ", "))
@@ -55,7 +65,7 @@ func (p *process) listenCommand() *cobra.Command {
 	f.IntVar(&l.options.Count, "count", 0, "end after `N` messages")
 	f.BoolVar(&l.dial.Insecure, "insecure", false, "do not verify the server's certificate")
 	f.StringVar(&l.dial.Socket, "unix-socket", "", "connect to the socket `FILE` instead of the URL's host")
-	_ = c.RegisterFlagCompletionFunc("protocol", cobra.FixedCompletions(listen.Protocols(), cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("protocol", cobra.FixedCompletions(protocolChoices, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.MarkFlagFilename("unix-socket")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := l.prepare(append(args, "")[0]); err != nil {
@@ -76,9 +86,13 @@ func (l *listenFlags) check(c *cobra.Command, args []string) error {
 	case l.token != "" && l.user != "":
 		return usagef("--token and --user: give one of the two")
 	case len(l.channels) > 0 && l.user == "":
-		return usagef("--channel goes with --user; a token has its own")
+		return usagef("--channel goes with --user, as a token has its own; --protocol json --subscribe asks for one")
 	case !slices.Contains(names, l.protocol):
 		return usagef("unknown protocol %q%s", l.protocol, didYouMean(c, nearest.Word(l.protocol, names)))
+	case len(l.options.Subscribe) > 0 && !listen.Named(l.protocol).Frames():
+		return usagef("--subscribe goes with --protocol json; on a raw connection --channel, with --user, subscribes")
+	case l.options.Binary && listen.Named(l.protocol).Frames():
+		return usagef("--binary does not go with --protocol json; data_base64 of a frame carries any bytes")
 	case l.options.For < 0:
 		return usagef("--for must not be negative, got %v", l.options.For)
 	case l.options.Count < 0:
@@ -161,6 +175,7 @@ func (l *listenFlags) explain(err error) error {
 	var refused *listen.Refused
 	var closed *listen.Closed
 	var few *listen.TooFew
+	var unspoken *listen.Unspoken
 	switch {
 	case errors.As(err, &refused):
 		if hint := l.hint(refused); hint != "" {
@@ -180,6 +195,8 @@ func (l *listenFlags) explain(err error) error {
 		return errors.New(text)
 	case errors.As(err, &few):
 		return few
+	case errors.As(err, &unspoken):
+		return fmt.Errorf("%w; is %s one of websocket.paths? --protocol raw takes any", unspoken, l.dial.Where())
 	case err != nil:
 		return l.unreachable(err)
 	}

@@ -114,7 +114,12 @@ func TestListen_PrintsWhatComes(t *testing.T) {
 
 func disconnect(t *testing.T, r *running, body string) {
 	t.Helper()
-	req, err := http.NewRequest("POST", "http://"+r.pushListener.Addr().String()+"/v1/users/42/disconnect", strings.NewReader(body))
+	disconnectUser(t, r, "42", body)
+}
+
+func disconnectUser(t *testing.T, r *running, user, body string) {
+	t.Helper()
+	req, err := http.NewRequest("POST", "http://"+r.pushListener.Addr().String()+"/v1/users/"+user+"/disconnect", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

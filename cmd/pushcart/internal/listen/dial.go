@@ -43,11 +43,16 @@ type Protocol struct {
 	Name string
 	// Subprotocol is what the handshake offers; "": none.
 	Subprotocol string
+
+	// frames: each message is one of pushcart.json.v1.
+	frames bool
 }
 
-// protocols are those there are; the first is the usual one. A protocol whose messages
-// are not shown as they come will bring its own way to print and to send.
-var protocols = []Protocol{{Name: "raw"}}
+// Frames says whether one may subscribe, and what is typed becomes a frame.
+func (p Protocol) Frames() bool { return p.frames }
+
+// protocols are those there are; the first is the usual one.
+var protocols = []Protocol{{Name: "raw"}, framed}
 
 // Protocols are the names of those there are, the usual one first.
 func Protocols() (names []string) {
@@ -74,6 +79,15 @@ type Refused struct {
 // Error implements error.
 func (r *Refused) Error() string { return fmt.Sprintf("%d: %s", r.Status, r.Message) }
 
+// Unspoken is a server that let the connection in and does not speak its protocol.
+type Unspoken struct {
+	// Subprotocol is what was offered.
+	Subprotocol string
+}
+
+// Error implements error.
+func (u *Unspoken) Error() string { return "the server does not speak " + u.Subprotocol }
+
 // handshakeTime bounds the way to the 101.
 const handshakeTime = 30 * time.Second
 
@@ -82,8 +96,12 @@ func (d *Dial) open(ctx context.Context) (*websocket.Conn, error) {
 		Proxy: http.ProxyFromEnvironment, HandshakeTimeout: handshakeTime,
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: d.Insecure},
 	}
+	header := d.Header
 	if d.Protocol.Subprotocol != "" {
-		dialer.Subprotocols = []string{d.Protocol.Subprotocol}
+		const name = "Sec-Websocket-Protocol" // a token may be in it; the dialer wants all names in one place
+		dialer.Subprotocols = append([]string{d.Protocol.Subprotocol}, header[name]...)
+		header = header.Clone()
+		header.Del(name)
 	}
 	if d.Socket != "" {
 		dialer.Proxy = nil
@@ -92,12 +110,15 @@ func (d *Dial) open(ctx context.Context) (*websocket.Conn, error) {
 			return to.DialContext(ctx, "unix", d.Socket)
 		}
 	}
-	conn, resp, err := dialer.DialContext(ctx, d.URL, d.Header)
+	conn, resp, err := dialer.DialContext(ctx, d.URL, header)
 	if resp != nil && errors.Is(err, websocket.ErrBadHandshake) {
 		return nil, refusal(resp)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if want := d.Protocol.Subprotocol; conn.Subprotocol() != want && want != "" {
+		return nil, errors.Join(&Unspoken{want}, conn.Close())
 	}
 	return conn, nil
 }

@@ -77,7 +77,7 @@ func TestRun_OffersTheProtocolsName(t *testing.T) {
 		http.Error(w, "{}", http.StatusTeapot)
 	}))
 	defer s.Close()
-	d := Dial{URL: "ws" + strings.TrimPrefix(s.URL, "http"), Protocol: Protocol{"other", "other.v1"}}
+	d := Dial{URL: "ws" + strings.TrimPrefix(s.URL, "http"), Protocol: Protocol{Name: "other", Subprotocol: "other.v1"}}
 	err := Run(t.Context(), d, Options{In: strings.NewReader("")})
 	var refused *Refused
 	if !errors.As(err, &refused) || refused.Status != http.StatusTeapot || refused.Message != "I'm a teapot" || <-offered != "other.v1" {

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -13,19 +14,35 @@ import (
 
 // printer shows what comes.
 type printer struct {
-	json bool
-	out  io.Writer
+	json, frames bool
+	out          io.Writer
 }
 
 // line is an object of the JSON form.
 type line struct {
 	Time string `json:"time"`
-	// Type is text, binary, or close.
-	Type   string  `json:"type"`
-	Data   *string `json:"data,omitempty"`
-	Base64 *string `json:"data_base64,omitempty"`
-	Code   int     `json:"code,omitempty"`
-	Reason string  `json:"reason,omitempty"`
+	// Type is text, binary, frame, or close.
+	Type   string          `json:"type"`
+	Data   *string         `json:"data,omitempty"`
+	Base64 *string         `json:"data_base64,omitempty"`
+	Frame  json.RawMessage `json:"frame,omitempty"`
+	Code   int             `json:"code,omitempty"`
+	Reason string          `json:"reason,omitempty"`
+}
+
+// show shows what came. counts: it is a message, not a frame about the connection.
+func (p *printer) show(binary bool, data []byte) (counts bool, err error) {
+	if !p.frames || binary {
+		return true, p.message(binary, data)
+	}
+	text, f, ok := shownFrame(data)
+	switch {
+	case !ok:
+		return true, p.message(false, data)
+	case p.json:
+		return f.isMessage(), p.object(time.Now(), line{Type: "frame", Frame: data})
+	}
+	return f.isMessage(), p.text(time.Now(), indented(safe(text)))
 }
 
 // message shows one message: binary as base64, marked as such.
@@ -44,6 +61,11 @@ func (p *printer) message(binary bool, data []byte) error {
 	if binary {
 		text = fmt.Sprintf("[binary, %d bytes, base64] %s", len(data), base64.StdEncoding.EncodeToString(data))
 	}
+	return p.text(now, text)
+}
+
+// text writes one line for people.
+func (p *printer) text(now time.Time, text string) error {
 	_, err := fmt.Fprintf(p.out, "%s %s\n", now.Format(clock), text)
 	return err
 }

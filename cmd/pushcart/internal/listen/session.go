@@ -23,9 +23,12 @@ type Options struct {
 	Out, Notes io.Writer
 	// JSON prints one object per line.
 	JSON bool
-	// Binary sends lines as binary messages.
+	// Binary sends lines as binary messages; not for a protocol with frames.
 	Binary bool
-	// For ends it after so long, Count after so many messages; 0: neither.
+	// Subscribe are channels to ask for, in a protocol with frames.
+	Subscribe []string
+	// For ends it after so long, Count after so many messages (in a protocol with
+	// frames: messages and replies); 0: neither.
 	For   time.Duration
 	Count int
 }
@@ -67,19 +70,20 @@ func Run(ctx context.Context, d Dial, o Options) error {
 		return err
 	}
 	fmt.Fprintf(o.Notes, "connected to %s; Ctrl-C ends\n", d.Where())
-	s := &session{o: o, conn: conn, out: printer{o.JSON, o.Out}, came: make(chan message), gone: make(chan struct{})}
+	s := &session{o: o, frames: d.Protocol.frames, conn: conn, out: printer{o.JSON, d.Protocol.frames, o.Out}, came: make(chan message), gone: make(chan struct{})}
 	return s.run(ctx)
 }
 
 // session is one open connection. One goroutine reads, one sends what is typed, and the
 // loop prints: were it to send, neither side would read while both write.
 type session struct {
-	o    Options
-	conn *websocket.Conn
-	out  printer
-	came chan message
-	gone chan struct{} // closed when the loop is over
-	seen int
+	o      Options
+	frames bool
+	conn   *websocket.Conn
+	out    printer
+	came   chan message
+	gone   chan struct{} // closed when the loop is over
+	seen   int
 }
 
 // message is what the reader got; the last one has the error that ended it.
@@ -119,8 +123,12 @@ func (s *session) run(ctx context.Context) error {
 			if m.err != nil {
 				return s.closed(m.err)
 			}
-			if err := s.out.message(m.binary, m.data); err != nil {
+			counts, err := s.out.show(m.binary, m.data)
+			if err != nil {
 				return err
+			}
+			if !counts {
+				continue
 			}
 			if s.seen++; s.seen == s.o.Count {
 				s.leave()
@@ -144,8 +152,13 @@ func (s *session) read() {
 	}
 }
 
-// send sends what is typed, a line at a time.
+// send asks for channels and sends what is typed, a line at a time.
 func (s *session) send() {
+	for _, channel := range s.o.Subscribe {
+		if !s.write(websocket.TextMessage, subscribing(channel)) {
+			return
+		}
+	}
 	in := bufio.NewReader(s.o.In)
 	for {
 		text, err := in.ReadString('\n')
@@ -153,19 +166,37 @@ func (s *session) send() {
 			return
 		}
 		text = strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
-		kind := websocket.TextMessage
-		if s.o.Binary {
-			kind = websocket.BinaryMessage
-		} else if !utf8.ValidString(text) {
-			fmt.Fprintln(s.o.Notes, "not sent: the line is not UTF-8; --binary sends lines as binary messages")
-			continue
-		}
-		if s.conn.WriteMessage(kind, []byte(text)) != nil {
-			// What the server said last may still be unread; then the reader ends too.
-			_ = s.conn.SetReadDeadline(time.Now().Add(leaveTime))
+		if kind, data, ok := s.typed(text); ok && !s.write(kind, data) {
 			return
 		}
 	}
+}
+
+// typed is the message that a line becomes, if it may be one.
+func (s *session) typed(text string) (kind int, data []byte, ok bool) {
+	switch {
+	case s.o.Binary:
+		return websocket.BinaryMessage, []byte(text), true
+	case !utf8.ValidString(text) && s.frames:
+		fmt.Fprintln(s.o.Notes, "not sent: the line is not UTF-8; data_base64 of a frame carries any bytes")
+		return 0, nil, false
+	case !utf8.ValidString(text):
+		fmt.Fprintln(s.o.Notes, "not sent: the line is not UTF-8; --binary sends lines as binary messages")
+		return 0, nil, false
+	case s.frames:
+		return websocket.TextMessage, typedFrame(text), true
+	}
+	return websocket.TextMessage, []byte(text), true
+}
+
+// write says whether it could be sent.
+func (s *session) write(kind int, data []byte) bool {
+	if s.conn.WriteMessage(kind, data) == nil {
+		return true
+	}
+	// What the server said last may still be unread; then the reader ends too.
+	_ = s.conn.SetReadDeadline(time.Now().Add(leaveTime))
+	return false
 }
 
 // leave says goodbye and waits a moment for the answer.
