@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/testkit"
@@ -129,14 +130,18 @@ func TestAsking_SaysWhatToTypeInstead(t *testing.T) {
 }
 
 func TestStatus_ShowsNodeAndCluster(t *testing.T) {
-	r := stopped(t, func(c *config.Config) { c.Backend.URL = "http://127.0.0.1:1" })
+	r := stopped(t, func(c *config.Config) {
+		c.Channels = []config.ChannelRule{{Match: "**", Subscribe: "granted", Publish: "nobody", History: config.History{Messages: 1, Age: time.Hour}}}
+	})
 	r.withConfig(t, "")
 	c := startTool(strings.NewReader(""), "listen", "--user", "42", "--channel", "news")
 	c.errs.Await(t, "connected")
+	mustRun(t, "push", "--channel", "news", "x")
 	out := spaces.ReplaceAllString(mustRun(t, "status"), "|")
 	for _, want := range []string{
 		`^node\|ready, up \d+m?\d*s, version dev, admin at ` + regexp.QuoteMeta(r.adminListener.Addr().String()) + "\n",
-		`\nhere\|1 connection, 1 user, 1 channel, 0 HTTP connections\n`, `\nwaiting\|0 webhooks, 0 bytes for slow clients\n`,
+		`\nhere\|1 connection \(limit [1-9]\d+\), 1 user, 1 channel, 0 HTTP connections \(limit [1-9]\d+\)\n`,
+		`\nwaiting\|0 webhooks, 0 questions to the app, 0 bytes \(limit [1-9]\d+\) for slow clients\nbreaker\|closed\nhistory\|[1-9]\d* bytes of 1 stream, in memory\n`,
 		`\nredis\|none: one node, in memory\n`, `\ncluster\|1 node, 1 connection\n\nNODE\|ADDRESS\|VERSION\|UP\|CONNECTIONS\n`,
 		`\n` + r.hub.NodeID() + `\|` + regexp.QuoteMeta(r.public.Addr().String()) + `\|dev\|\d+s\|1\n$`,
 	} {
@@ -148,7 +153,7 @@ func TestStatus_ShowsNodeAndCluster(t *testing.T) {
 	if err := json.Unmarshal([]byte(mustRun(t, "status", "--json")), &s); err != nil {
 		t.Fatal(err)
 	}
-	if s.Node == nil || !s.Node.Ready || s.Node.Connections != 1 || s.Node.Version != "dev" || s.Node.Start.IsZero() || s.Cluster == nil || len(s.Cluster.Nodes) != 1 {
+	if s.Node == nil || !s.Node.Ready || s.Node.Connections != 1 || s.Node.Most == 0 || s.Node.History == nil || s.Node.History.Streams != 1 || s.Node.Version != "dev" || s.Node.Start.IsZero() || s.Cluster == nil || len(s.Cluster.Nodes) != 1 {
 		t.Errorf("got %+v", s)
 	}
 	r.admin.SetReady(false)
@@ -156,7 +161,7 @@ func TestStatus_ShowsNodeAndCluster(t *testing.T) {
 		t.Errorf("got %s", out)
 	}
 	code, out, errs := run(t, "status", "--token", "wrong")
-	if code != 1 || !strings.Contains(out, "1 connection, 1 user") || strings.Contains(out, "cluster") || strings.Count(errs, "\n") != 1 {
+	if code != 1 || !strings.Contains(out, "1 connection (limit ") || strings.Contains(out, "cluster") || strings.Count(errs, "\n") != 1 {
 		t.Errorf("without the cluster: exit %d\n%s%s", code, out, errs)
 	}
 	disconnect(t, r, "")
@@ -172,6 +177,28 @@ func TestStatus_SaysWhatIsWrongWithRedis(t *testing.T) {
 	defer admin.Close()
 	_, out, _ := run(t, "status", "--admin-address", strings.TrimPrefix(admin.URL, "http://"), "--address", "127.0.0.1:1", "--token", "t")
 	if out = spaces.ReplaceAllString(out, "|"); !strings.Contains(out, "redis|down: READONLY\n") {
+		t.Errorf("got %s", out)
+	}
+}
+
+// The app is away: what waits for it, and what it is not asked, is there at a glance.
+func TestStatus_ShowsWhatTheAppMisses(t *testing.T) {
+	r := stopped(t, func(c *config.Config) {
+		c.Webhook.URL, c.Webhook.Events, c.Webhook.Unsigned = "http://127.0.0.1:1/hooks", []string{"message", "connected"}, true
+		c.Webhook.Breaker = config.Breaker{Failures: 1, Pause: time.Hour}
+		c.Webhook.Timeout = 100 * time.Millisecond // of the last attempts at the end
+	})
+	r.withConfig(t, "")
+	const users = 5 // one or two alone open no breaker
+	for range users {
+		c := startTool(strings.NewReader("hello\n"), "listen", "--user", "42")
+		c.end(t, 1) // 1011: the app did not answer
+	}
+	out := spaces.ReplaceAllString(mustRun(t, "status"), "|")
+	if !strings.Contains(out, "\nwaiting|5 webhooks, 0 questions") || !strings.Contains(out, "\nbreaker|open: the app is not asked about message, as it did not answer\n") {
+		t.Errorf("got\n%s", out)
+	}
+	if out := mustRun(t, "status", "--json"); !strings.Contains(out, `"webhooks_waiting":5,`) || !strings.Contains(out, `"breakers_open":["message"]`) {
 		t.Errorf("got %s", out)
 	}
 }

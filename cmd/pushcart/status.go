@@ -79,11 +79,23 @@ type nodeStatus struct {
 	Version     string    `json:"version"`
 	Start       time.Time `json:"start"`
 	Connections int       `json:"connections"`
+	Most        int       `json:"connections_limit"`
 	Users       int       `json:"users"`
 	Channels    int       `json:"channels"`
 	HTTP        int       `json:"http_connections"`
+	Listener    int       `json:"listener_limit"` // of HTTP connections and WebSockets together
 	Waiting     int       `json:"webhooks_waiting"`
+	Asked       int       `json:"questions_waiting"`
 	Outbox      int       `json:"outbox_bytes"`
+	OutboxMost  int       `json:"outbox_limit_bytes"`
+	Breakers    []string  `json:"breakers_open"` // events that the app is not asked about
+	History     *history  `json:"history"`       // nil with Redis, which has it
+}
+
+// history is what a node without Redis keeps in memory.
+type history struct {
+	Bytes   int `json:"bytes"`
+	Streams int `json:"streams"`
 }
 
 // clusterList is what GET /v1/nodes answers.
@@ -115,22 +127,40 @@ func (s *status) askNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.read(text)
+	s.Node = &n
+	return nil
+}
+
+// read takes its numbers from the text of /metrics.
+func (n *nodeStatus) read(text string) {
 	values := metricValues(text)
 	for name, into := range map[string]*int{
-		"pushcart_connections": &n.Connections, "pushcart_users": &n.Users, "pushcart_channels": &n.Channels,
-		"pushcart_client_connections": &n.HTTP, "pushcart_webhook_outbox": &n.Waiting, "pushcart_outbox_bytes": &n.Outbox,
+		"pushcart_connections": &n.Connections, "pushcart_connections_limit": &n.Most,
+		"pushcart_users": &n.Users, "pushcart_channels": &n.Channels,
+		"pushcart_client_connections": &n.HTTP, "pushcart_client_connections_limit": &n.Listener,
+		"pushcart_webhook_outbox": &n.Waiting, "pushcart_webhook_asked": &n.Asked,
+		"pushcart_outbox_bytes": &n.Outbox, "pushcart_outbox_limit_bytes": &n.OutboxMost,
 	} {
 		*into = int(values[name])
+	}
+	if bytes, ok := values["pushcart_history_bytes"]; ok {
+		n.History = &history{int(bytes), int(values["pushcart_history_streams"])}
+	}
+	n.Breakers = []string{}
+	for _, m := range openBreaker.FindAllStringSubmatch(text, -1) {
+		n.Breakers = append(n.Breakers, m[1])
 	}
 	n.Start = time.UnixMilli(int64(values["process_start_time_seconds"] * 1000)).UTC()
 	if m := buildVersion.FindStringSubmatch(text); m != nil {
 		n.Version = m[1]
 	}
-	s.Node = &n
-	return nil
 }
 
-var buildVersion = regexp.MustCompile(`(?m)^pushcart_build_info\{.*version="([^"]*)"`)
+var (
+	buildVersion = regexp.MustCompile(`(?m)^pushcart_build_info\{.*version="([^"]*)"`)
+	openBreaker  = regexp.MustCompile(`(?m)^pushcart_webhook_breaker\{event="([a-z]+)"\} 1$`)
+)
 
 // metricValues are the metrics without labels.
 func metricValues(text string) map[string]float64 {
@@ -163,25 +193,8 @@ func fromAdmin(ctx context.Context, address, path string) (string, error) {
 // print is for people.
 func (s *status) print(out io.Writer) {
 	var rows [][]string
-	add := func(name, format string, args ...any) {
-		rows = append(rows, []string{name, fmt.Sprintf(format, args...)})
-	}
 	if n := s.Node; n != nil {
-		state := "ready"
-		if !n.Ready {
-			state = "not ready (it starts or drains)"
-		}
-		add("node", "%s, up %s, version %s, admin at %s", state, uptime(n.Start), n.Version, s.Admin)
-		add("here", "%s, %s, %s, %s", count(n.Connections, "connection"), count(n.Users, "user"), count(n.Channels, "channel"), count(n.HTTP, "HTTP connection"))
-		add("waiting", "%s, %s for slow clients", count(n.Waiting, "webhook"), count(n.Outbox, "byte"))
-		switch {
-		case n.Redis == "none":
-			add("redis", "none: one node, in memory")
-		case n.RedisError != "":
-			add("redis", "%s: %s", n.Redis, n.RedisError)
-		default:
-			add("redis", "%s", n.Redis)
-		}
+		rows = n.rows(s.Admin)
 	}
 	if s.Cluster == nil {
 		table(out, rows)
@@ -193,10 +206,50 @@ func (s *status) print(out io.Writer) {
 		total += n.Connections
 		nodes = append(nodes, []string{n.NodeID, n.Address, n.Version, uptime(n.Start), strconv.Itoa(n.Connections)})
 	}
-	add("cluster", "%s, %s", count(len(s.Cluster.Nodes), "node"), count(total, "connection"))
-	table(out, rows)
+	table(out, append(rows, []string{"cluster", count(len(s.Cluster.Nodes), "node") + ", " + count(total, "connection")}))
 	fmt.Fprintln(out)
 	table(out, nodes)
+}
+
+// rows are the node for people.
+func (n *nodeStatus) rows(admin string) (rows [][]string) {
+	add := func(name, format string, args ...any) {
+		rows = append(rows, []string{name, fmt.Sprintf(format, args...)})
+	}
+	state := "ready"
+	if !n.Ready {
+		state = "not ready (it starts or drains)"
+	}
+	add("node", "%s, up %s, version %s, admin at %s", state, uptime(n.Start), n.Version, admin)
+	add("here", "%s%s, %s, %s, %s%s", count(n.Connections, "connection"), of(n.Most), count(n.Users, "user"),
+		count(n.Channels, "channel"), count(n.HTTP, "HTTP connection"), of(n.Listener-n.Connections))
+	add("waiting", "%s, %s to the app, %s%s for slow clients", count(n.Waiting, "webhook"), count(n.Asked, "question"),
+		count(n.Outbox, "byte"), of(n.OutboxMost))
+	if len(n.Breakers) > 0 {
+		add("breaker", "open: the app is not asked about %s, as it did not answer", strings.Join(n.Breakers, ", "))
+	} else {
+		add("breaker", "closed")
+	}
+	if h := n.History; h != nil {
+		add("history", "%s of %s, in memory", count(h.Bytes, "byte"), count(h.Streams, "stream"))
+	}
+	switch {
+	case n.Redis == "none":
+		add("redis", "none: one node, in memory")
+	case n.RedisError != "":
+		add("redis", "%s: %s", n.Redis, n.RedisError)
+	default:
+		add("redis", "%s", n.Redis)
+	}
+	return rows
+}
+
+// of names a limit, if it is known.
+func of(most int) string {
+	if most <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (limit %d)", most)
 }
 
 // uptime is how long ago something began, in its two largest units.
