@@ -66,26 +66,56 @@ func below(c *cobra.Command) (out []*cobra.Command) {
 // The examples of the help texts are calls that parse.
 func TestDocs_ExamplesParse(t *testing.T) {
 	p := process{}
-	quoted := regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
 	for _, c := range below(p.rootCommand()) {
-		for _, call := range regexp.MustCompile(`pushcart ([^\n&>)]*)`).FindAllStringSubmatch(c.Example, -1) {
-			var words []string
-			for _, word := range quoted.FindAllString(call[1], -1) {
-				words = append(words, strings.Trim(word, `'"`))
-			}
-			found, rest, err := p.rootCommand().Find(words)
-			if err == nil {
-				err = found.ParseFlags(rest)
-			}
-			if err == nil {
-				err = found.ValidateArgs(found.Flags().Args())
-			}
-			if err != nil {
-				t.Errorf("%s: the example %q: %v", c.CommandPath(), call[0], err)
-			}
-		}
+		callsParse(t, c.CommandPath(), c.Example)
 		if c.Example != "" && !strings.Contains(c.Example, "pushcart ") {
 			t.Errorf("%s: its example is no call of pushcart", c.CommandPath())
 		}
 	}
+}
+
+// So are those that an operator is told to type.
+func TestDocs_CommandsOfTheEveningParse(t *testing.T) {
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, evening, _ := strings.Cut(string(page), "\n## An evening\n")
+	evening, _, _ = strings.Cut(evening, "\n## ")
+	calls := 0
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(evening, -1) {
+		calls += callsParse(t, "docs/operations.md", regexp.MustCompile(`(?m) *#.*$`).ReplaceAllString(block[1], ""))
+	}
+	for _, call := range regexp.MustCompile("`(pushcart [^`]*)`").FindAllStringSubmatch(evening, -1) {
+		calls += callsParse(t, "docs/operations.md", call[1])
+	}
+	if calls < 20 {
+		t.Errorf("only %d calls found", calls)
+	}
+}
+
+// callsParse holds each call of pushcart in a text to the commands and their flags, and
+// says how many there are.
+func callsParse(t *testing.T, where, text string) int {
+	t.Helper()
+	p := process{}
+	quoted := regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
+	calls := regexp.MustCompile(`\bpushcart ([a-z-][^\n&>)]*)`).FindAllStringSubmatch(text, -1)
+	for _, call := range calls {
+		var words []string
+		for _, word := range quoted.FindAllString(call[1], -1) {
+			words = append(words, strings.Trim(word, `'"`))
+		}
+		found, rest, err := p.rootCommand().Find(words)
+		if err == nil {
+			err = found.ParseFlags(rest)
+		}
+		if err == nil {
+			err = found.ValidateArgs(found.Flags().Args())
+		}
+		if err != nil {
+			t.Errorf("%s: the call %q: %v", where, call[0], err)
+		}
+	}
+	return len(calls)
 }
