@@ -107,7 +107,7 @@ func TestUsageErrors_Exit2AndSayWhatWasMeant(t *testing.T) {
 	f(`want a URL like ws://127.0.0.1:8080/_push, got "ws://"`, "listen", "ws://")
 	f("a URL of a WebSocket has no user; give --header 'Authorization: …'", "listen", "ws://u:p@h/")
 	f("--token and --user: give one of the two", "listen", "--token", "t", "--user", "u")
-	f("--channel goes with --user; a token has its own", "listen", "--channel", "c")
+	f("--channel goes with --user; a token has its own, and --protocol json --subscribe asks for a channel", "listen", "--channel", "c")
 	f(`unknown protocol "row"; did you mean raw?`, "listen", "--protocol", "row")
 	f(`--header: want 'Name: value', got "Cookie"`, "listen", "--header", "Cookie")
 	f("--header: Upgrade is the handshake's own", "listen", "--header", "upgrade: x")

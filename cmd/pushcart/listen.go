@@ -86,7 +86,7 @@ func (l *listenFlags) check(c *cobra.Command, args []string) error {
 	case l.token != "" && l.user != "":
 		return usagef("--token and --user: give one of the two")
 	case len(l.channels) > 0 && l.user == "":
-		return usagef("--channel goes with --user, as a token has its own; --protocol json --subscribe asks for one")
+		return usagef("--channel goes with --user; a token has its own, and --protocol json --subscribe asks for a channel")
 	case !slices.Contains(names, l.protocol):
 		return usagef("unknown protocol %q%s", l.protocol, didYouMean(c, nearest.Word(l.protocol, names)))
 	case len(l.options.Subscribe) > 0 && !listen.Named(l.protocol).Frames():

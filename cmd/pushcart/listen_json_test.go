@@ -118,7 +118,7 @@ func TestListenJSON_RefusesWhatCannotBe(t *testing.T) {
 	}
 	f("--subscribe goes with --protocol json", 2, "--subscribe", "news")
 	f("--binary does not go with --protocol json", 2, "--protocol", "json", "--binary")
-	f("--protocol json --subscribe asks for one", 2, "--channel", "news")
+	f("--protocol json --subscribe asks for a channel", 2, "--channel", "news")
 	f("unknown protocol \"jsn\"; did you mean json?", 2, "--protocol", "jsn")
 	raw := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var u websocket.Upgrader
