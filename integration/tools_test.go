@@ -122,7 +122,7 @@ try pushcart completion z
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	want := "pushcart li: listen\npushcart config s: schema\npushcart listen --proto: --protocol\n" +
-		"pushcart listen --protocol : raw\npushcart completion z: zsh\n"
+		"pushcart listen --protocol : raw json\npushcart completion z: zsh\n"
 	if err != nil || string(out) != want || errs.Len() > 0 {
 		t.Errorf("%v\ngot\n%s%s\nwant\n%s", err, out, errs.String(), want)
 	}
