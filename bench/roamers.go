@@ -26,7 +26,7 @@ type roamers struct {
 // 101 to the Close frame.
 type stay struct{ from, to time.Time }
 
-// backAfter is how long a client waits at the most before it dials again.
+// backAfter is how long a client waits at most before it dials again.
 const backAfter = time.Second
 
 func newRoamers(users int, nodes []string, onFrame func(int, []byte)) (*roamers, error) {

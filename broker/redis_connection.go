@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// connection is one connection to one server, whose name it knows. It is never made
-// anew behind its owner's back: what is sent on it goes to that server or nowhere.
+// connection is one connection to one server, whose name it knows. It is never
+// replaced behind its owner's back: what is sent on it goes to that server or nowhere.
 type connection struct {
 	*redis.Client
 	// server names what is stored there and where it came from: the replication id.
@@ -78,7 +78,7 @@ func (n *line) exchange(ctx context.Context, fill func(redis.Pipeliner)) (cmds [
 	return nil, err
 }
 
-// greet loads the line's scripts and reads the name anew, which the same server may change.
+// greet loads the line's scripts and reads the name again, which the same server may change.
 func (n *line) greet(ctx context.Context) error {
 	err := n.link.greet(ctx, n.conn, n.scripts)
 	if err == nil {

@@ -23,7 +23,7 @@ type feed struct {
 	at    Position // what was handed over; without an epoch it is not known
 	state feedState
 	// past is how far it had come in epochs before, oldest first, at most maxForks: a Redis
-	// that is set back to one of them begins nothing anew.
+	// that is set back to one of them starts nothing over.
 	past []Position
 	// waiting are messages that came while the position is read, or earlier ones are
 	// fetched. The first so many of them came before they were asked for.

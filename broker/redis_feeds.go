@@ -23,7 +23,7 @@ func newFeeds() *feeds {
 	return t
 }
 
-// get returns nil for a topic that is no stream here.
+// get returns nil for a topic that is not a stream here.
 func (t *feeds) get(topic string) *feed {
 	if t.count.Load() == 0 {
 		return nil

@@ -12,7 +12,7 @@ type tail struct {
 	of       *atomic.Int64 // the bytes of all tails of the node
 }
 
-// What a tail holds at most, and all together: past maxTails one begins anew with each
+// What a tail holds at most, and all together: past maxTails one starts over with each
 // message.
 const (
 	maxTailMessages = 64

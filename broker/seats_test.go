@@ -138,7 +138,7 @@ func TestRedisSeats_EmptiedRedisIsWrittenAnewWithin2s(t *testing.T) {
 		return look.DBSize(context.Background()).Val() >= users+64+1 // the nodes' names in all partitions, and their leases
 	})
 	if d := time.Since(began); d > 2*time.Second {
-		t.Errorf("written anew after %v, want 2 s", d)
+		t.Errorf("rewritten after %v, want 2 s", d)
 	}
 	if got := count(all[1], "u7", "late", 1); got != 0 {
 		t.Error("the other node let a fourth one in")

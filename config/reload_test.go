@@ -156,7 +156,7 @@ func TestLive_NamesKeysThatThereAre(t *testing.T) {
 	collectKeys(reflect.TypeFor[Config](), "", &keys)
 	for _, l := range live {
 		if !slices.ContainsFunc(keys, func(key string) bool { return within(key, l) }) {
-			t.Errorf("%s is no key", l)
+			t.Errorf("%s is not a key", l)
 		}
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 // Words are the keys whose value, or each item of whose list, is one of a few words,
 // and these words. A key within a list of sections is written without an index. It asks
-// the checks themselves, with values that are no words.
+// the checks themselves, with values that are not words.
 func Words() map[string][]string {
 	c := Default()
 	misspell(reflect.ValueOf(&c).Elem())

@@ -175,7 +175,7 @@ func (h *Hub) begin(c *cursor, r *broker.Range) {
 	if !r.Gap {
 		return
 	}
-	// Somebody with a hole has to load everything anew, for which the rest is too old.
+	// Somebody with a hole has to reload everything, for which the rest is too old.
 	*r = broker.Range{Current: r.Current, Reached: r.Current.Offset}
 	c.at = r.Current
 	h.metrics.Gaps.Inc()

@@ -92,7 +92,7 @@ func TestHistory_IsForgotten(t *testing.T) {
 		t.Error("the position at which it was forgotten is a gap")
 	}
 	if page = history(t, a, HistoryQuery{Topic: "channel:news", After: &Position{Offset: 2}}); !page.Gap {
-		t.Error("a position before what was forgotten is no gap")
+		t.Error("a position before the deleted messages is not a gap")
 	}
 }
 

@@ -138,7 +138,7 @@ func (l *lanes) push(ln *lane, t task) {
 	}
 	ln.queue = append(ln.queue, t)
 	ln.depth++
-	begin := !ln.running && (!g.helped || t.kind != broker.Published) // nobody publishes what is told of streams
+	begin := !ln.running && (!g.helped || t.kind != broker.Published) // nobody publishes what the broker says of streams
 	ln.running = ln.running || begin
 	ln.mu.Unlock()
 	if begin {

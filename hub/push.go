@@ -17,7 +17,7 @@ type Push struct {
 	Event string
 	ID    string // "" for none
 	Wait  time.Duration
-	// TTL is how long history hands it out at the most; 0: as long as it is kept.
+	// TTL is how long history hands it out at most; 0: as long as it is kept.
 	TTL time.Duration
 	// From is the user that publishes it, "" for the backend.
 	From string

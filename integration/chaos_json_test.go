@@ -89,7 +89,7 @@ type jsonChaos struct {
 	live  []string   // push addresses
 	posts map[string][]int
 	got   map[[2]string][]jsonMessage // by client and stream
-	other []string                    // lines that are no message
+	other []string                    // lines that are not messages
 }
 
 type jsonMessage struct{ offset, number int }
@@ -110,11 +110,13 @@ func TestChaos_ClientsOfJSONMissNothing(t *testing.T) {
 	}
 	c := newJSONChaos(t, "")
 	ask := c.runClients(t, clients)
+	raw := c.runRaw(t, 20)
 	c.run(t, clients, took)
 	testkit.Until(func() bool { return c.missing(clients) == 0 })
 	_, _ = io.WriteString(ask, "connections\n")
 	testkit.Eventually(t, "the clients count their connections", func() bool { return strings.Contains(c.said(), "connections ") })
 	c.check(t, clients)
+	c.checkRaw(t, raw)
 	t.Logf("%d clients, %d pushes; %s", clients, c.pushes(), c.said())
 }
 

@@ -307,7 +307,7 @@ func TestRedis_AwayAtStartAndInBetween(t *testing.T) {
 		return status == 200 && strings.Contains(body, `"delivered":2`)
 	})
 	if d := time.Since(back); d > 3*time.Second {
-		t.Errorf("subscribed anew after %v, want 2 s", d)
+		t.Errorf("subscribed again after %v, want 2 s", d)
 	}
 	for _, conn := range []*websocket.Conn{c, d} {
 		for {

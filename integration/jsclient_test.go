@@ -103,9 +103,7 @@ func TestJSClient_ChannelsThatTheAppSubscribes(t *testing.T) {
 	eachPlace(t, withChannels, func(t *testing.T, s *sidecar, js *scripts) {
 		js.connect(t, s.public, token("ann"), "")
 		status, body := s.api(t, "PUT", "/v1/users/ann/channels/late", "")
-		if status == http.StatusNotFound {
-			t.Skip("this binary has no PUT /v1/users/{id}/channels/{name}: " + body)
-		} else if status != http.StatusNoContent {
+		if status != http.StatusNoContent {
 			t.Fatalf("subscribe by the API: %d %s", status, body)
 		}
 		js.is(t, `["late"]`, `told.filter(([e]) => e === 'subscribed').map(([, { channel }]) => channel)`)

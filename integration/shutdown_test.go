@@ -181,7 +181,7 @@ func TestSIGHUP_WhileItStopsIsRefused(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	if code := closed(t, c); code != 1012 {
-		t.Errorf("closed with %d, want 1012: SIGHUP is no second signal to stop", code)
+		t.Errorf("closed with %d, want 1012: SIGHUP is not a second signal to stop", code)
 	}
 	s.awaitExit(t, 10*time.Second)
 }

@@ -10,7 +10,7 @@ func TestIsText(t *testing.T) {
 	}
 	for _, binary := range []string{"application/octet-stream", "image/png", "application/grpc"} {
 		if IsText(binary) {
-			t.Errorf("%q is no text", binary)
+			t.Errorf("%q is not text", binary)
 		}
 	}
 }

@@ -187,7 +187,7 @@ func TestOpenAPI_HasEveryRouteAndNoOther(t *testing.T) {
 	}
 	for _, operation := range described {
 		if !slices.Contains(have, operation) {
-			t.Errorf("push/openapi.json has %s, which is no route: take it out", operation)
+			t.Errorf("push/openapi.json has %s, which is not a route: take it out", operation)
 		}
 	}
 	if d.root["openapi"] != "3.1.0" {

@@ -14,7 +14,7 @@ func (e *Engine) reported(err *apierror.Error, request, setting string) *apierro
 	return err
 }
 
-// Malformed counts a message of a client that is no request.
+// Malformed counts a client's message that is not a request.
 func (e *Engine) Malformed() {
 	e.metrics.ClientRequests.WithLabelValues("malformed", string(apierror.InvalidArgument)).Inc()
 }

@@ -57,7 +57,7 @@ type grants struct {
 	patterns []glob.Pattern
 }
 
-// newGrants reads a list; bad are its items that are no patterns, and grant nothing.
+// newGrants reads a list; bad are the items that are not patterns and grant nothing.
 func newGrants(list []string) (g *grants, bad []string) {
 	for _, item := range list {
 		if g == nil {

@@ -19,7 +19,7 @@ type Transport interface {
 	// Called in the input's own goroutine.
 	Hold()
 	Resume()
-	// Reschedule looks anew at when the session ends.
+	// Reschedule looks again at when the session ends.
 	Reschedule()
 }
 

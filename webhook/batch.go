@@ -26,7 +26,7 @@ func (j *job) name() string {
 	return j.event.Name
 }
 
-// ripeLocked says whether the first of what is told may go now, or whether others may
+// ripeLocked says whether the first notification may go now, or whether others may
 // still come to go with it. Then the timer is set.
 func (q *queue) ripeLocked() bool {
 	batch := q.d.settings.Load().batch

@@ -93,7 +93,7 @@ func (d *Dispatcher) Tell(ev *Event) { d.queue.tell(newJob(ev, nil)) }
 
 // Close delivers what waits and returns when nothing is left or ctx ended; then
 // requests under way are cut, and what is left is counted and logged as lost, as
-// is what is told later. What is asked from now on gets ErrUnavailable.
+// are notifications that come later. What is asked from now on gets ErrUnavailable.
 func (d *Dispatcher) Close(ctx context.Context) error {
 	return d.queue.close(ctx)
 }
@@ -103,7 +103,7 @@ type job struct {
 	event *Event
 	id    uuid.UUID // of the event, and of the trace that it begins
 	born  time.Time
-	done  func(Answer, error) // nil for what is told
+	done  func(Answer, error) // nil for a notification
 	tries int
 	kind  *kind // of what is asked, else nil
 	class *class
@@ -113,8 +113,8 @@ type job struct {
 	place   *list.Element // in class.ready, nil when not there
 	due     time.Time     // of the next try, while in queue.later
 	index   int           // there, -1 when not
-	kept    *list.Element // in queue.outbox, of what is told
-	with    []*job        // what is told in the same request, while that is under way
+	kept    *list.Element // in queue.outbox, of a notification
+	with    []*job        // the notifications in the same request, while that is under way
 	alone   bool          // it is told in a request of its own
 	hurried bool          // it does not wait for others
 	behind  int           // the told events of its connection before a message

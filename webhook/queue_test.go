@@ -376,7 +376,7 @@ func TestClose_TriesUntilItsContextEnds(t *testing.T) {
 		}
 		r.Tell(event(Disconnected, "c", 1))
 		if r.lost(Disconnected) != 1 {
-			t.Error("what is told after the end is not counted as lost")
+			t.Error("notifications after the end are not counted as lost")
 		}
 		var err error
 		done := make(chan struct{})

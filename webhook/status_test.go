@@ -18,7 +18,7 @@ import (
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
-// What every status means to what is asked and to what is told (SPEC §5, §11).
+// What every status means to questions and to notifications (SPEC §5, §11).
 func TestStatuses_AreRetriedAnsweredAndGivenUpAsTheSpecSays(t *testing.T) {
 	retried := []int{408, 429, 502, 503, 504}
 	final := []int{400, 404, 405, 410, 413, 415, 422, 501}

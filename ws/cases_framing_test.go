@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// octets is a payload that is no text.
+// octets is a payload that is not text.
 const octets = "\x00\xff\xfe\xfd\xfc\xfb\x00\xff"
 
 func TestCases1_Framing(t *testing.T) {

@@ -81,7 +81,7 @@ func TestRequests_AResetDoesNotWait(t *testing.T) {
 }
 
 // Many requests in one write are all answered, in order, however late the client begins to
-// read: nothing more is read of it meanwhile, and it is no slow consumer.
+// read: nothing more is read of it meanwhile, and it is not a slow consumer.
 func TestRequests_ManyInOneWriteLoseNothing(t *testing.T) {
 	onEveryRoad(t, requesting, func(t *testing.T, n *node) {
 		n.receive = 4 << 10

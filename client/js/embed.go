@@ -1,5 +1,3 @@
-// Package client has the JavaScript client as a file, for programs that serve it with
-// their pages. It knows nothing else.
 package client
 
 import _ "embed"

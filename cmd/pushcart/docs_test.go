@@ -50,7 +50,7 @@ func TestDocs_DescribeEveryCommandAndFlag(t *testing.T) {
 	for title := range documented {
 		known := func(c *cobra.Command) bool { return c.CommandPath() == title }
 		if strings.HasPrefix(title, "pushcart ") && !slices.ContainsFunc(commands, known) {
-			t.Errorf("docs/cli.md describes %s, which is no command", title)
+			t.Errorf("docs/cli.md describes %s, which is not a command", title)
 		}
 	}
 }
@@ -69,7 +69,7 @@ func TestDocs_ExamplesParse(t *testing.T) {
 	for _, c := range below(p.rootCommand()) {
 		callsParse(t, c.CommandPath(), c.Example)
 		if c.Example != "" && !strings.Contains(c.Example, "pushcart ") {
-			t.Errorf("%s: its example is no call of pushcart", c.CommandPath())
+			t.Errorf("%s: its example does not call pushcart", c.CommandPath())
 		}
 	}
 }

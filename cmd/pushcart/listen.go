@@ -37,7 +37,7 @@ Messages go to stdout, what is said about the connection to stderr. Control char
 binary is shown as base64. At the end of a file or pipe it goes on listening, until --for or --count end it.
 
 With --protocol json it speaks pushcart.json.v1: a line that begins with { is sent as a frame, any other as
-{"type":"message","data":…} to the app, as JSON if it is JSON, else as a string. What is no message is marked by its type,
+{"type":"message","data":…} to the app, as JSON if it is JSON, else as a string. Anything but a message is marked by its type,
 like [gap], [ok 1] and [error 1].`
 
 // listenCommand is pushcart listen.

@@ -140,7 +140,7 @@ func TestListen_PrintsObjects(t *testing.T) {
 	mustRun(t, "push", "--user", "42", "<a> & b")
 	c.out.Await(t, `"<a> & b"`)
 	disconnect(t, r, `{}`)
-	c.end(t, 0) // 1000 is no failure
+	c.end(t, 0) // 1000 is not a failure
 	var lines []map[string]any
 	for text := range strings.Lines(c.out.String()) {
 		var one map[string]any

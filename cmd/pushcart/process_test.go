@@ -92,7 +92,7 @@ func TestNodes_TwoLiveInOneProcess(t *testing.T) {
 }
 
 // TestNode_EndsWhenAListenerDies: a process that lost one of its listeners is no
-// use, and its supervisor can start it anew.
+// use, and its supervisor can restart it.
 func TestNode_EndsWhenAListenerDies(t *testing.T) {
 	for name, ln := range map[string]func(*running) net.Listener{
 		"public": func(r *running) net.Listener { return r.public },

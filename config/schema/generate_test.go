@@ -15,7 +15,7 @@ import (
 
 var update = flag.Bool("update", false, "write comments.json and ../../pushcart.schema.json")
 
-const stale = "%s is not what the structs say; write it anew: go test ./config/schema -update"
+const stale = "%s is not what the structs say; rewrite it: go test ./config/schema -update"
 
 // committed is what editors read.
 const committed = "../../pushcart.schema.json"

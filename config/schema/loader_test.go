@@ -13,7 +13,7 @@ import (
 	"github.com/pushcart/pushcart/config"
 )
 
-// compiled is the schema as an editor has it once it is written anew.
+// compiled is the schema as an editor has it once it is rewritten.
 func compiled(t *testing.T) *jsonschema.Schema {
 	t.Helper()
 	text, err := generate(fieldComments(t))

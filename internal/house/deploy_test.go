@@ -62,7 +62,7 @@ func readDashboard(t *testing.T) *dashboard {
 	return d
 }
 
-// shows calls f for what is no row.
+// shows calls f for panels that are not rows.
 func (d *dashboard) shows(t *testing.T, f func(p *panel)) {
 	t.Helper()
 	n := 0
@@ -198,7 +198,7 @@ func TestAlerts_SayWhereToLook(t *testing.T) {
 		}
 		for key := range strings.SplitSeq(look, ", ") {
 			if decides && !slices.Contains(keys, key) {
-				t.Errorf("%s: %q is no key of the configuration", a.Alert, key)
+				t.Errorf("%s: %q is not a key of the configuration", a.Alert, key)
 			}
 		}
 	}

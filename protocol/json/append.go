@@ -106,7 +106,7 @@ func (c *content) append(b []byte) []byte {
 	return append(b, '}')
 }
 
-// appendEvent appends what is told of a stream.
+// appendEvent appends what the hub says of a stream.
 func appendEvent(b []byte, kind, channel string, at hub.Position) []byte {
 	b = append(append(append(b, `{"type":"`...), kind...), '"')
 	return append(appendPosition(appendText(b, "channel", channel), at), '}')
@@ -121,7 +121,7 @@ func errorFrame(id []byte, code apierror.Code, message string) []byte {
 	return append(appendText(b, "message", message), '}')
 }
 
-// faultFrame is the answer to what is no request.
+// faultFrame is the answer to a message that is not a request.
 func faultFrame(id []byte, f *jsonread.Fault) []byte {
 	field := f.Field
 	if field == "" {

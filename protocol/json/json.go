@@ -40,7 +40,7 @@ func (Protocol) Input(e *session.Engine, s *session.Session, t session.Transport
 	f.kind.do(c, &f)
 }
 
-// refuse answers what is no request.
+// refuse answers a message that is not a request.
 func (c *conversation) refuse(id []byte, f *jsonread.Fault) {
 	c.e.Malformed()
 	c.write(faultFrame(id, f))

@@ -117,7 +117,7 @@ func (f *fields) id() ([]byte, *jsonread.Fault) {
 func (f *fields) only(k *kind) *jsonread.Fault {
 	for i := range keys {
 		if f[i] != nil && i != keyType && !slices.Contains(k.allowed, i) {
-			return invalid(i, "is no field of "+k.name)
+			return invalid(i, "is not a field of "+k.name)
 		}
 	}
 	for _, i := range k.wanted {

@@ -111,9 +111,9 @@ func TestParse_SaysWhatIsWrong(t *testing.T) {
 	for _, id := range []string{`null`, `true`, `{}`, `[1]`, `""`, `"` + strings.Repeat("x", 129) + `"`, strings.Repeat("1", 129), strings.Repeat("1", 1000)} {
 		f(`{"type":"ping","id":`+id+`}`, ``, "id: must be a number or a string, of 1 to 128 bytes")
 	}
-	f(`{"type":"ping","channel":"c"}`, ``, "channel: is no field of ping")
-	f(`{"type":"ack","message":"m","id":1}`, `1`, "id: is no field of ack")
-	f(`{"type":"publish","channel":"c","data_base64":"AA=="}`, ``, "data_base64: is no field of publish")
+	f(`{"type":"ping","channel":"c"}`, ``, "channel: is not a field of ping")
+	f(`{"type":"ack","message":"m","id":1}`, `1`, "id: is not a field of ack")
+	f(`{"type":"publish","channel":"c","data_base64":"AA=="}`, ``, "data_base64: is not a field of publish")
 
 	f(`{"type":"subscribe","id":"a"}`, `"a"`, "channel: is required")
 	f(`{"type":"subscribe","channel":7}`, ``, "channel: must be a string")

@@ -117,7 +117,7 @@ func readChannels(r *jsonread.Reader, out *session.Resume) *jsonread.Fault {
 		case err != nil:
 			return &jsonread.Fault{Field: shown(name), Problem: err.Error()}
 		case strings.ContainsRune(channel, utf8.RuneError): // what half a surrogate pair becomes
-			return &jsonread.Fault{Field: shown(name), Problem: "has what is no character"}
+			return &jsonread.Fault{Field: shown(name), Problem: "has an invalid character"}
 		case seen[channel]:
 			return &jsonread.Fault{Field: shown(name), Problem: "is there twice"}
 		}

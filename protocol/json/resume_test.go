@@ -78,7 +78,7 @@ func TestResume_SaysWhatIsWrong(t *testing.T) {
 	f(resumeQuery(`{"user":{"offset":18446744073709551616,"epoch":"e"}}`), "user.offset: must be a whole number from 0 to 18446744073709551615")
 	f(resumeQuery(`{"channels":[]}`), "channels.channels: must be an object, not an array")
 	f(resumeQuery(`{"channels":{"a*":{"offset":1,"epoch":"e"}}}`), `channels."a*": must not contain *`)
-	f(resumeQuery(`{"channels":{"\ud800":{"offset":1,"epoch":"e"}}}`), `channels."�": has what is no character`)
+	f(resumeQuery(`{"channels":{"\ud800":{"offset":1,"epoch":"e"}}}`), `channels."�": has an invalid character`)
 	f(resumeQuery(`{"channels":{"a":{"offset":1,"epoch":"e"},"a":{"offset":1,"epoch":"e"}}}`), `channels."a": is there twice`)
 	f(resumeQuery(`{"channels":{"a":{"offset":1}}}`), `channels."a".position: must have offset and epoch`)
 	f(resumeQuery(many(65)), "more than 64 streams")

@@ -17,7 +17,7 @@ export interface Events {
   state: State
   /** What no subscription takes: pushes to the user, to this connection, to everyone, and of channels that the backend subscribed. */
   message: Message
-  /** Messages of a channel, or without one of the user's own stream, are lost for good: load anew what they tell about. */
+  /** Messages of a channel, or without one of the user's own stream, are lost for good: reload what they were about. */
   gap: { channel?: string; position?: Position }
   /** What went wrong that no promise tells. Without a listener it is written to the console. */
   error: PushcartError

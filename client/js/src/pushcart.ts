@@ -10,7 +10,7 @@ import type { Handler, SubscribeOptions, Subscription } from "./subscription.js"
 import { type TokenSource } from "./token.js"
 
 export interface Options {
-  /** Gives a token; asked anew for each connection, and before the token expires. Falsy: none is sent. */
+  /** Gives a token; asked again for each connection, and before the token expires. Falsy: none is sent. */
   token?: TokenSource
   /** Where it goes, as in the sidecar's `auth.jwt.sources`: `query:NAME` (default `query:access_token`) or `protocol`. */
   tokenSource?: "protocol" | `query:${string}`

@@ -7,7 +7,7 @@ export interface SubscribeOptions {
   recent?: number
   /** Begin after this position, as it was kept from an earlier page or process. */
   position?: Position
-  /** A token of its own for the channel; asked anew for each subscribe and before it expires. */
+  /** A token of its own for the channel; asked again for each subscribe and before it expires. */
   token?: TokenSource
 }
 

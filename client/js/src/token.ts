@@ -1,6 +1,6 @@
 import { PushcartError } from "./error.js"
 
-/** Gives a token; asked anew whenever one is needed. */
+/** Gives a token; asked each time one is needed. */
 export type TokenSource = () => string | null | undefined | Promise<string | null | undefined>
 
 /**

@@ -62,7 +62,7 @@ func (f *TooFew) Error() string {
 	return fmt.Sprintf("%d of %d messages came within %v", f.Came, f.Wanted, f.Within)
 }
 
-// Run opens a connection and listens until ctx or Options end it, which is no error.
+// Run opens a connection and listens until ctx or Options end it, which is not an error.
 // Its other errors are *Refused, *Closed, *TooFew, and those of the network.
 func Run(ctx context.Context, d Dial, o Options) error {
 	conn, err := d.open(ctx)
