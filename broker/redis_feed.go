@@ -35,6 +35,8 @@ type feed struct {
 	partial bool
 	// doubted: messages may have been missed since a comparison was asked for.
 	doubted bool
+	// floor is where the stream was when this node last left it, a moment ago.
+	floor Position
 	// lag, if it is not 0, is where Redis and this feed were not both at the last comparison.
 	lag    uint64
 	tail   tail
@@ -82,6 +84,8 @@ func (f *feed) take(m Message, hand Receiver) (missing, dropped bool) {
 		return false, false
 	case f.at.Epoch == "" && !kept:
 		return false, !f.wait(m)
+	case f.at.Epoch == "" && m.Position.Epoch == f.floor.Epoch && m.Position.Offset <= f.floor.Offset:
+		return false, false // sent to the subscription before this one
 	case f.at.Epoch == "":
 		f.at = Position{m.Position.Offset - 1, m.Position.Epoch}
 		f.open(hand)
@@ -257,12 +261,13 @@ func (f *feed) forget() {
 	f.tail.drop()
 }
 
-// end gives the feed up.
-func (f *feed) end() {
+// end gives the feed up, and returns where it was.
+func (f *feed) end() Position {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.state, f.waiting = gone, nil
 	f.tail.drop()
+	return f.at
 }
 
 // parseKept reads what a script put before a message in pub/sub. ok is false for a

@@ -10,10 +10,16 @@ type feeds struct {
 	count atomic.Int64
 	tails atomic.Int64 // bytes of all tails
 	parts [partitions]struct {
-		mu sync.Mutex // guards m
+		mu sync.Mutex // guards all below
 		m  map[string]*feed
+		// left is where streams were that were left since the last round: what Redis sent
+		// before it heard of that may still come, and a new subscription begins after it.
+		left map[string]Position
 	}
 }
+
+// maxLeft bounds what is remembered of the streams of a partition that were left.
+const maxLeft = 1024
 
 func newFeeds() *feeds {
 	t := &feeds{}
@@ -42,7 +48,9 @@ func (t *feeds) add(topic string) *feed {
 	if f := p.m[topic]; f != nil {
 		return f
 	}
-	return t.addLocked(p.m, topic, Position{})
+	f := t.addLocked(p.m, topic, Position{})
+	f.floor = p.left[topic]
+	return f
 }
 
 // learn returns the feed that a kept message is for, but nil if its topic is not wanted. A
@@ -79,11 +87,14 @@ func (t *feeds) remove(topics []string) {
 		if f != nil {
 			delete(p.m, topic)
 			t.count.Add(-1)
+			if at := f.end(); at.Epoch != "" && len(p.left) < maxLeft {
+				if p.left == nil {
+					p.left = map[string]Position{}
+				}
+				p.left[topic] = at
+			}
 		}
 		p.mu.Unlock()
-		if f != nil {
-			f.end()
-		}
 	}
 }
 
@@ -92,6 +103,7 @@ func (t *feeds) of(partition int) []*feed {
 	p := &t.parts[partition]
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.left = nil
 	all := make([]*feed, 0, len(p.m))
 	for _, f := range p.m {
 		all = append(all, f)
