@@ -398,3 +398,21 @@ func TestFollow_WhatALaneDropsIsRead(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// A change of a user's lasting subscriptions that comes just after its list was read must
+// reach a follower whose cursor has not moved yet.
+func TestLasting_AFollowerListensBeforeItsListIsRead(t *testing.T) {
+	h := keepingAlone(t)
+	h.catchUp.mu.Lock()
+	h.catchUp.running = recoverAtOnce // no cursor moves
+	h.catchUp.mu.Unlock()
+	f := newFan(h, "ann")
+	h.FollowUser(f, Start{}, f.answer)
+	_, settled := h.Lasting(t.Context(), f)
+	settled()
+	e := envelope{payload: []byte("x")}
+	p := []broker.Publication{{Topic: UserTopic + "ann", Payload: e.encode()}}
+	if h.broker.Publish(t.Context(), p); p[0].Nodes != 1 {
+		t.Errorf("%d nodes hear of a change, want this one", p[0].Nodes)
+	}
+}

@@ -136,7 +136,7 @@ func (h *Hub) Lasting(ctx context.Context, c Conn) (names []string, settled func
 // listens waits until the broker brings a user's topic, so that no change is missed after
 // the list is read.
 func (h *Hub) listens(ctx context.Context, c Conn, topic string) bool {
-	if h.alone {
+	if h.alone && !c.Member().Follows() { // Join subscribed it; a follower's cursor may not have yet
 		return true
 	}
 	if !h.broker.Up() {
