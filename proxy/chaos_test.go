@@ -163,7 +163,6 @@ func TestChaos_NobodyGetsAnothersAnswer(t *testing.T) {
 func chaos(t *testing.T, r *rig, dial func(address string) (net.Conn, error)) {
 	t.Helper()
 	go chaosBackend(r)
-	t.Cleanup(func() { close(r.peers) })
 	seed := uint64(time.Now().UnixNano())
 	var answered atomic.Int64
 	var wg sync.WaitGroup

@@ -85,7 +85,7 @@ func newRigAt(t *testing.T, backend net.Listener, url string, change ...func(*co
 	go func() { served <- r.server.Serve(front) }()
 	go r.accept()
 	t.Cleanup(func() {
-		_ = backend.Close()
+		_ = backend.Close() // which ends accept
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		defer cancel()
 		_ = r.server.Shutdown(ctx)
@@ -120,7 +120,9 @@ func (r *rig) upgrade(_ context.Context, conn net.Conn, head *http1.Request, ear
 	r.taken <- upgraded{conn: conn, path: string(head.Path), early: string(early), from: from}
 }
 
+// accept is the only one to send to peers, so that it may close it.
 func (r *rig) accept() {
+	defer close(r.peers)
 	for {
 		conn, err := r.backend.Accept()
 		if err != nil {
@@ -166,7 +168,10 @@ func (r *rig) kept() (client, backend *peer) {
 func (r *rig) asked() *peer {
 	r.t.Helper()
 	select {
-	case p := <-r.peers:
+	case p, open := <-r.peers:
+		if !open {
+			r.t.Fatal("the backend's listener is closed")
+		}
 		return p
 	case <-time.After(patience):
 		r.t.Fatal("nothing reached the backend")
