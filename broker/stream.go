@@ -53,6 +53,12 @@ const (
 	// Lost says that messages of the stream are lost for good: what follows are those
 	// after Position.
 	Lost
+	// Joined and Left tell of a member of a channel, Paused that from now on nobody is
+	// told of members as there are too many, Resumed that they are again. See Presence.
+	Joined
+	Left
+	Paused
+	Resumed
 )
 
 // Message is what a Receiver gets and what Read returns.
@@ -65,7 +71,9 @@ type Message struct {
 	Position Position
 	// Time is when the broker took a message that is kept, in Unix milliseconds.
 	Time int64
-	ends int64 // when its TTL ends; 0: never
+	// Presence is of the kinds that tell of members; else nil.
+	Presence *Presence
+	ends     int64 // when its TTL ends; 0: never
 }
 
 // Query is a question to Read.
