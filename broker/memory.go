@@ -16,6 +16,8 @@ type Memory struct {
 	receive Receiver
 	shards  [memoryShards]memoryShard
 	history memoryBound
+	watcher RosterWatcher
+	letters memoryLetters
 	sweeper memorySweeper
 }
 
@@ -26,6 +28,7 @@ type memoryShard struct {
 	streams map[string]*memoryStream // nil while there is none
 	unused  unusedStreams
 	lasting lastingLists
+	roster  memoryRoster
 	closed  bool
 }
 
@@ -163,6 +166,7 @@ func (b *Memory) Close() error {
 		for _, st := range s.streams {
 			b.remove(s, st)
 		}
+		s.roster.end()
 		s.mu.Unlock()
 	}
 	b.sweeper.end()

@@ -33,6 +33,10 @@ type Roster interface {
 	// of their names. What this node declared before is in it. An error wraps
 	// ErrUnavailable or ErrClosed.
 	Members(ctx context.Context, channel string, q MembersQuery) (Members, error)
+	// Flush is for a node that ends, after its last declaration: it returns when what was
+	// declared is stored, or ctx ends. A broker that ends with its node tells at once
+	// what would be due later.
+	Flush(ctx context.Context)
 }
 
 // ChangeKind says what a Change declares.
@@ -178,10 +182,12 @@ type Presence struct {
 // Outbox is what is to be told to the backend, and what the backend refused for good,
 // kept beyond the life of this node.
 type Outbox interface {
+	// LimitOutbox sets the bounds, at first before Start and then whenever they change.
+	LimitOutbox(l OutboxLimits)
 	// Settle says that a fact was told, or is not wanted any more. It does not wait.
 	Settle(entry string)
 	// Bury keeps a dead letter, of a fact or of anything else that was told, within the
-	// bounds of webhook.dead_letters: the oldest make room. It does not wait.
+	// bounds: the oldest make room. It does not wait.
 	Bury(l DeadLetter)
 	// DeadLetters returns a page of them, the oldest first, and where the next begins,
 	// "" if there are no more. Errors here and below wrap ErrUnavailable or ErrClosed.
@@ -193,6 +199,16 @@ type Outbox interface {
 	// OutboxSize counts the facts and ends that wait in the broker, over all nodes, and
 	// the dead letters, as they were a moment ago.
 	OutboxSize() (waiting, dead int)
+}
+
+// OutboxLimits bound what is kept for the backend.
+type OutboxLimits struct {
+	// Waiting is how many facts wait at most, where they are kept beyond this node's
+	// life: webhook.outbox.redis. Past it the oldest are lost.
+	Waiting int
+	// DeadLetters is how many are kept, and Age for how long: webhook.dead_letters.
+	DeadLetters int
+	Age         time.Duration
 }
 
 // DeadLetter is an event that was given up. The broker reads nothing of Event.
