@@ -132,7 +132,9 @@ func TestNonReadingClient_IsShed(t *testing.T) {
 }
 
 func TestSlowReader_ThatReadsIsNotShed(t *testing.T) {
-	r := newRig(t, func(c *config.Config) { c.Client.SendTimeout = 400 * time.Millisecond })
+	// Longer than any of its pauses on a machine that is busy, shorter than all of them.
+	const timeout, pauses = 1500 * time.Millisecond, 8
+	r := newRig(t, func(c *config.Config) { c.Client.SendTimeout = timeout })
 	c := r.sends(get)
 	b := r.asked()
 	b.head()
@@ -140,9 +142,9 @@ func TestSlowReader_ThatReadsIsNotShed(t *testing.T) {
 	b.send(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size))
 	go func() { _, _ = io.WriteString(b.conn, strings.Repeat("x", size)) }()
 	c.head()
-	for got := 0; got < size; {
-		if got < 4<<20 {
-			c.pause()
+	for got, read := 0, 0; got < size; read++ {
+		if read < pauses {
+			<-time.After(timeout / (pauses - 2))
 		}
 		_ = c.conn.SetReadDeadline(time.Now().Add(patience))
 		n, err := io.CopyN(io.Discard, c.in, 512<<10)
@@ -152,9 +154,6 @@ func TestSlowReader_ThatReadsIsNotShed(t *testing.T) {
 		}
 	}
 }
-
-// pause reads nothing for a while.
-func (p *peer) pause() { <-time.After(quiet) }
 
 func TestIdleConnection_IsClosed(t *testing.T) {
 	r := newRig(t, func(c *config.Config) { c.Client.IdleTimeout = 200 * time.Millisecond })
