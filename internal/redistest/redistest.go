@@ -19,10 +19,11 @@ import (
 // Server is a running redis-server.
 type Server struct {
 	// Addr is its host:port, the same after a restart.
-	Addr    string
-	cmd     *exec.Cmd
-	dir     string // what SAVE writes, until the next Restart
-	cluster bool
+	Addr string
+	cmd  *exec.Cmd
+	dir  string // what SAVE writes, until the next Restart
+	bus  string // its port in cluster mode, else ""
+	args []string
 }
 
 // Start starts a server that ends with the test. Without redis-server on the
@@ -36,7 +37,21 @@ func Start(t testing.TB) *Server {
 // commands and scripts that touch more than one.
 func StartCluster(t testing.TB) *Server {
 	t.Helper()
-	return start(t, &Server{cluster: true})
+	s := start(t, &Server{bus: freePort(t)})
+	s.ownAll(t)
+	return s
+}
+
+func (s *Server) ownAll(t testing.TB) {
+	t.Helper()
+	s.Do(t, "CLUSTER", "ADDSLOTSRANGE", 0, slots-1)
+	testkit.Eventually(t, "the cluster is ok", func() bool { return strings.Contains(s.Do(t, "CLUSTER", "INFO"), "cluster_state:ok") })
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(testkit.FreeAddr(t))
+	return port
 }
 
 func start(t testing.TB, s *Server) *Server {
@@ -64,10 +79,10 @@ func (s *Server) RestartSaved(t testing.TB) {
 	_, port, _ := net.SplitHostPort(s.Addr)
 	args := []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
 		"--dir", s.dir, "--enable-debug-command", "local", "--repl-diskless-sync-delay", "0"}
-	if s.cluster {
-		_, bus, _ := net.SplitHostPort(testkit.FreeAddr(t))
-		args = append(args, "--cluster-enabled", "yes", "--cluster-port", bus)
+	if s.bus != "" {
+		args = append(args, "--cluster-enabled", "yes", "--cluster-port", s.bus, "--cluster-node-timeout", "1000")
 	}
+	args = append(args, s.args...)
 	s.cmd = exec.Command("redis-server", args...)
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -79,10 +94,6 @@ func (s *Server) RestartSaved(t testing.TB) {
 		}
 		return err == nil
 	})
-	if s.cluster {
-		s.Do(t, "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-		testkit.Eventually(t, "the cluster is ok", func() bool { return strings.Contains(s.Do(t, "CLUSTER", "INFO"), "cluster_state:ok") })
-	}
 }
 
 // Do sends one command and returns Redis' answer as text.

@@ -1,0 +1,133 @@
+package redistest
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pushcart/pushcart/internal/testkit"
+)
+
+// MasterName is what the sentinels of NewSentinels call their master.
+const MasterName = "main"
+
+// Sentinels are a master with replicas, and processes that watch them.
+type Sentinels struct {
+	// Servers began as a master and its replicas.
+	Servers []*Server
+	// Addrs are those of the sentinels.
+	Addrs []string
+
+	processes []*exec.Cmd
+}
+
+// NewSentinels starts a master with replicas and three sentinels, that end with the test.
+// The sentinels notice after a second that the master is gone.
+func NewSentinels(t testing.TB, replicas int, args ...string) *Sentinels {
+	t.Helper()
+	s := &Sentinels{Servers: []*Server{start(t, &Server{args: args})}}
+	master := s.Servers[0]
+	host, port, _ := net.SplitHostPort(master.Addr)
+	for range replicas {
+		r := start(t, &Server{args: append([]string{"--replicaof", host + " " + port}, args...)})
+		testkit.Eventually(t, "the replica has a copy", func() bool {
+			return strings.Contains(r.Try("INFO", "replication"), "master_link_status:up")
+		})
+		s.Servers = append(s.Servers, r)
+	}
+	dir := t.TempDir()
+	for i := range 3 {
+		addr := testkit.FreeAddr(t)
+		_, at, _ := net.SplitHostPort(addr)
+		file := filepath.Join(dir, fmt.Sprintf("sentinel-%d.conf", i))
+		lines := []string{
+			"port " + at, "bind 127.0.0.1", "dir " + dir,
+			fmt.Sprintf("sentinel monitor %s %s %s 2", MasterName, host, port),
+			"sentinel down-after-milliseconds " + MasterName + " 1000",
+			"sentinel failover-timeout " + MasterName + " 5000",
+		}
+		if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.Addrs = append(s.Addrs, addr)
+		s.processes = append(s.processes, nil)
+		s.start(t, i, file)
+		t.Cleanup(func() { s.KillSentinel(i) })
+	}
+	for _, addr := range s.Addrs {
+		one := &Server{Addr: addr}
+		testkit.Eventually(t, "the sentinels know each other and the replicas", func() bool {
+			about := one.Try("SENTINEL", "MASTER", MasterName)
+			return strings.Contains(about, fmt.Sprintf("num-slaves:%d", replicas)) && strings.Contains(about, "num-other-sentinels:2") ||
+				strings.Contains(about, fmt.Sprintf("num-slaves %d", replicas)) && strings.Contains(about, "num-other-sentinels 2")
+		})
+	}
+	return s
+}
+
+func (s *Sentinels) start(t testing.TB, i int, file string) {
+	t.Helper()
+	cmd := exec.Command("redis-server", file, "--sentinel")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.processes[i] = cmd
+	testkit.Eventually(t, "the sentinel listens", func() bool {
+		conn, err := net.DialTimeout("tcp", s.Addrs[i], time.Second)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+}
+
+// KillSentinel ends one.
+func (s *Sentinels) KillSentinel(i int) {
+	if cmd := s.processes[i]; cmd != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		s.processes[i] = nil
+	}
+}
+
+// Failover has the sentinels promote a replica, and returns which server is the master then.
+func (s *Sentinels) Failover(t testing.TB) *Server {
+	t.Helper()
+	before := s.Master(t)
+	one := &Server{Addr: s.Addrs[0]}
+	testkit.Eventually(t, "the sentinels begin a failover", func() bool {
+		return one.Try("SENTINEL", "FAILOVER", MasterName) == "OK"
+	})
+	return s.WaitNewMaster(t, before)
+}
+
+// Master is the server that the sentinels name.
+func (s *Sentinels) Master(t testing.TB) *Server {
+	t.Helper()
+	for _, addr := range s.Addrs {
+		said := (&Server{Addr: addr}).Try("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MasterName)
+		for _, server := range s.Servers {
+			host, port, _ := net.SplitHostPort(server.Addr)
+			if said == fmt.Sprintf("[%s %s]", host, port) {
+				return server
+			}
+		}
+	}
+	t.Fatal("no sentinel names a master")
+	return nil
+}
+
+// WaitNewMaster waits until the sentinels name another master than before, and it is one.
+func (s *Sentinels) WaitNewMaster(t testing.TB, before *Server) (master *Server) {
+	t.Helper()
+	testkit.Eventually(t, "the sentinels promote a replica", func() bool {
+		master = s.Master(t)
+		return master != before && strings.HasPrefix(master.Try("ROLE"), "[master")
+	})
+	return master
+}
