@@ -7,20 +7,20 @@ import (
 	"runtime/debug"
 )
 
-// Share is the part of the group's limit that Go may use, in percent. The group also
-// counts what the kernel keeps for the process: buffers of sockets, and pages of files.
-const Share = 90
-
-// Apply sets Go's soft memory limit to Share of the control group's, unless the
-// environment has GOMEMLIMIT, which Go has read.
+// Apply sets Go's soft memory limit to nine tenths of the control group's, unless the
+// environment has GOMEMLIMIT, which Go has read. The rest is for what the group counts
+// besides: what the kernel keeps for sockets, and pages of files.
 func Apply() {
 	if _, chosen := os.LookupEnv("GOMEMLIMIT"); chosen {
 		return
 	}
 	if limit, ok := ofGroup(os.DirFS("/")); ok {
-		debug.SetMemoryLimit(limit / 100 * Share)
+		debug.SetMemoryLimit(of(limit))
 	}
 }
+
+// of is the part of a group's limit in whole MiB, as people read it in the log.
+func of(limit int64) int64 { return (limit - limit/10) &^ (1<<20 - 1) }
 
 // Bytes is the soft limit that Go works with; ok is false where there is none.
 func Bytes() (limit int64, ok bool) {

@@ -86,7 +86,7 @@ func TestApply_LeavesGOMEMLIMITAlone(t *testing.T) {
 		switch _, chosen := os.LookupEnv("GOMEMLIMIT"); {
 		case chosen && after != before:
 			t.Errorf("it was %d and is %d", before, after)
-		case !chosen && limited && after != group/100*Share:
+		case !chosen && limited && after != of(group):
 			t.Errorf("the group has %d, the limit is %d", group, after)
 		case !chosen && !limited && ok:
 			t.Errorf("the group has no limit, the process has %d", after)
@@ -119,6 +119,14 @@ func TestBytes_IsWhatGoWorksWith(t *testing.T) {
 	debug.SetMemoryLimit(math.MaxInt64)
 	if got, ok := Bytes(); ok {
 		t.Errorf("got %d", got)
+	}
+}
+
+func TestOf_IsNineTenthsInWholeMiB(t *testing.T) {
+	for limit, want := range map[int64]int64{128 << 20: 115 << 20, 1 << 30: 921 << 20, 10 << 30: 9216 << 20} {
+		if got := of(limit); got != want {
+			t.Errorf("of %d MiB: got %d, want %d", limit>>20, got, want)
+		}
 	}
 }
 
