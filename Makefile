@@ -8,7 +8,7 @@ COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 export GOFLAGS := -buildvcs=false
 
-.PHONY: help demo build client test check lint unit integration chaos fuzz bench tools
+.PHONY: help demo build client release test check lint unit integration chaos fuzz bench tools
 
 help: ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 16
@@ -23,6 +23,10 @@ build: ## one static binary, bin/pushcart
 
 client: ## client/js/dist: the JavaScript client, built of its sources
 	@npm run build --prefix client/js --silent
+
+release: ## dist/: archives for Linux and macOS, .deb, SBOMs, checksums; the same bytes on every machine
+	@rm -rf dist
+	@sh scripts/release.sh dist
 
 test: tools lint unit ## set up and run all tests, integration included
 

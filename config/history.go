@@ -102,6 +102,24 @@ func (c *Config) checkMatches(p *Problems) {
 	}
 }
 
+// MemoryBound is the most that queues and history may take of the process's memory, and
+// the keys that it is the sum of.
+func (c *Config) MemoryBound() (sum Size, keys []string) {
+	add := func(key string, bound Size) {
+		sum += bound
+		keys = append(keys, key)
+	}
+	add("websocket.outbox.total", c.WebSocket.Outbox.Total)
+	add("websocket.inbound_total", c.WebSocket.InboundTotal)
+	if c.keepsInMemory() {
+		add("history_total", c.HistoryTotal)
+	}
+	if c.Webhook.URL != "" {
+		add("webhook.outbox.bytes", c.Webhook.Outbox.Bytes)
+	}
+	return sum, keys
+}
+
 // keepsInMemory says whether anything is kept, and not in Redis.
 func (c *Config) keepsInMemory() bool {
 	keeps := c.Users.History.keeps()

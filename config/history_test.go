@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -86,4 +87,21 @@ func TestLoad_SaysWhatIsWrongWithRules(t *testing.T) {
 		`:2: channels[0].match: is required: a pattern for names, like "chat.*", or "**" for all`)
 	f("channel: []", ":2: channel: unknown key; did you mean channels?")
 	f("users: {histroy: {}}", ":2: users.histroy: unknown key; did you mean history?")
+}
+
+func TestMemoryBound_IsTheSumOfWhatMayWait(t *testing.T) {
+	f := func(yaml string, want Size, keys ...string) {
+		t.Helper()
+		c, err := Parse([]byte(minimal+yaml), noEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sum, named := c.MemoryBound(); sum != want || !slices.Equal(named, keys) {
+			t.Errorf("%s: got %v of %q, want %v of %q", yaml, sum, named, want, keys)
+		}
+	}
+	f("", 640*MiB, "websocket.outbox.total", "websocket.inbound_total")
+	kept := "users: {history: {messages: 50, age: 1h}}\nwebhook: {url: /hook, events: [message], unsigned: true}\n"
+	f(kept, 960*MiB, "websocket.outbox.total", "websocket.inbound_total", "history_total", "webhook.outbox.bytes")
+	f(kept+"redis: {addresses: ['127.0.0.1:6379']}", 704*MiB, "websocket.outbox.total", "websocket.inbound_total", "webhook.outbox.bytes")
 }

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what the tests need beside Go: redis-server, chromium, and the npm
-# packages of integration/node and client/js. Says what to install where it may not.
+# Installs what the tests need beside Go: redis-server, chromium, the npm packages of
+# integration/node and client/js, and the tools of make release. Says what to install
+# where it may not.
 set -eu
 
 missing=""
@@ -23,6 +24,8 @@ if [ -n "$missing" ]; then
 		exit 1
 	fi
 fi
+
+sh scripts/release.sh --tools || echo "the tools of make release cannot be had: its tests are skipped" >&2
 
 for dir in integration/node client/js; do
 	# npm keeps a copy of the lock file that it installed by.

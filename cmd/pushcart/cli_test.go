@@ -30,7 +30,7 @@ func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 }
 
 var commands = []string{
-	"", "run", "check", "config", "config schema", "demo", "push", "token", "reload", "health", "version", "listen", "status", "users", "connections",
+	"", "run", "check", "config", "config schema", "demo", "push", "token", "reload", "drain", "health", "version", "listen", "status", "users", "connections",
 	"channels", "completion",
 }
 

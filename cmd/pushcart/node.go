@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -18,6 +20,8 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/descriptors"
+	"github.com/pushcart/pushcart/internal/memlimit"
+	"github.com/pushcart/pushcart/internal/sdnotify"
 	"github.com/pushcart/pushcart/metrics"
 	"github.com/pushcart/pushcart/protocol/json"
 	"github.com/pushcart/pushcart/protocol/raw"
@@ -47,6 +51,8 @@ type node struct {
 	admin    *admin.Server
 
 	public, pushListener, adminListener net.Listener
+	supervisor                          *sdnotify.Socket
+	departure                           *departure
 
 	reloading sync.Mutex // guards all below, once run began
 	live      *live
@@ -58,7 +64,7 @@ type node struct {
 // what was loaded from source.
 func newNode(ctx context.Context, cfg config.Config, source config.Source, l *logs) (*node, error) {
 	id := hub.NewNodeID()
-	n := &node{id: id, source: source, logs: l, log: slog.New(l.handler).With("node", id), named: cfg.ReadNamed()}
+	n := &node{id: id, source: source, logs: l, log: slog.New(l.handler).With("node", id), named: cfg.ReadNamed(), departure: newDeparture()}
 	if err := n.build(cfg); err != nil {
 		return nil, errors.Join(err, n.discard())
 	}
@@ -105,7 +111,7 @@ func (n *node) build(cfg config.Config) error {
 	}
 	n.api = push.NewAPI(push.APIOptions{Settings: l.push, MaxBody: cfg.Push.MaxBody, Hub: n.hub, Log: n.log})
 	n.admin = admin.New(admin.Options{
-		Config: cfg.Admin, Metrics: m.Handler(), Panics: m.Panics.Inc, Redis: redis, Reload: n.reload, Log: n.log,
+		Config: cfg.Admin, Metrics: m.Handler(), Panics: m.Panics.Inc, Redis: redis, Reload: n.reload, Drain: n.leave, Log: n.log,
 	})
 	return nil
 }
@@ -177,8 +183,7 @@ func (n *node) run(ctx context.Context, signals <-chan os.Signal) error {
 	serve(n.api.Serve, n.pushListener)
 	serve(n.proxy.Serve, n.public)
 	n.admin.SetReady(true)
-	n.log.Info("pushcart started", "version", version, "listen", n.public.Addr().String(),
-		"push", n.pushListener.Addr().String(), "admin", n.adminListener.Addr().String())
+	n.sayStarted()
 	for {
 		select {
 		case <-ctx.Done():
@@ -198,8 +203,26 @@ func (n *node) run(ctx context.Context, signals <-chan os.Signal) error {
 	}
 }
 
-// warn says when nobody can come in (SPEC §2).
+func (n *node) sayStarted() {
+	args := []any{"version", version, "listen", n.public.Addr().String(), "push", n.pushListener.Addr().String(),
+		"admin", n.adminListener.Addr().String(), "cpus", runtime.GOMAXPROCS(0)}
+	if limit, ok := memlimit.Bytes(); ok {
+		args = append(args, "memory_limit", config.Size(limit).String())
+	}
+	n.log.Info("pushcart started", args...)
+	if err := n.supervisor.Ready(); err != nil {
+		n.log.Warn("the service manager does not know that pushcart is ready", "err", err)
+	}
+}
+
+// warn says when nobody can come in (SPEC §2), and when the process may be killed for
+// want of memory although every bound is kept.
 func (n *node) warn() {
+	limit, limited := memlimit.Bytes()
+	if bound, keys := n.live.cfg.MemoryBound(); limited && int64(bound) > limit {
+		n.log.Warn("what may wait in memory is more than the memory limit: lower these keys, or give the process more memory",
+			"bound", bound.String(), "memory_limit", config.Size(limit).String(), "look_at", strings.Join(keys, ", "))
+	}
 	a := n.live.cfg.Auth
 	asked := n.live.hooks.Wants(webhook.Connect)
 	if !a.JWT.Enabled() && a.Forward.URL == "" && !asked && !a.Anonymous {
