@@ -39,7 +39,7 @@ app.post('/hooks/push', express.raw({ type: () => true }), (req, res) => {
 
 function push(data) {
   const body = JSON.stringify({ to: { all: true }, data })
-  fetch('http://127.0.0.1:8081/v1/push', { method: 'POST', body }).catch(err => console.error('push:', err.cause ?? err))
+  fetch('http://127.0.0.1:8081/v1/push', { method: 'POST', body }).catch(err => console.error('push:', err.cause?.message ?? err.message))
 }
 
 app.listen(3000, '127.0.0.1', () => console.log('http://127.0.0.1:3000'))
