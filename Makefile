@@ -14,11 +14,11 @@ help: ## show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 16
 
 demo: ## the sidecar, an example app and a page: open the address it prints
-	@echo "building bin/pushcart (a minute or two the first time) …"
 	@$(MAKE) --no-print-directory -s build
 	@exec bin/pushcart demo
 
 build: ## one static binary, bin/pushcart
+	@echo "building bin/pushcart (a minute or two the first time) …"
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/pushcart ./cmd/pushcart
 
 client: ## client/js/dist: the JavaScript client, built of its sources

@@ -232,10 +232,7 @@ func (w *admitting) connect(ctx context.Context, id *identity) *Refusal {
 	case err != nil:
 		return w.noAnswer(err)
 	case answer.Status/100 == 4:
-		return &Refusal{
-			Result: "rejected", Status: answer.Status, ContentType: answer.ContentType, Body: answer.Body,
-			cause: "the connect webhook answered " + strconv.Itoa(answer.Status), key: "webhook.url",
-		}
+		return rejected(answer)
 	case answer.Status != http.StatusOK:
 		return nil
 	}
@@ -247,6 +244,19 @@ func (w *admitting) connect(ctx context.Context, id *identity) *Refusal {
 		return w.noAnswer(err)
 	}
 	return nil
+}
+
+// rejected passes the app's refusal on. Strangers and wrong signatures get the same
+// status from most apps, so the log names both.
+func rejected(answer webhook.Answer) *Refusal {
+	cause, key := "the connect webhook answered "+strconv.Itoa(answer.Status), "webhook.url"
+	if answer.Status == http.StatusUnauthorized || answer.Status == http.StatusForbidden {
+		cause += ": it knows nobody by this handshake, or the signature is wrong"
+		key += ", webhook.secrets"
+	}
+	return &Refusal{
+		Result: "rejected", Status: answer.Status, ContentType: answer.ContentType, Body: answer.Body, cause: cause, key: key,
+	}
 }
 
 // noAnswer is webhook.on_error.connect.

@@ -22,7 +22,7 @@ func (d *Dispatcher) report(j *job, v *verdict) {
 	}
 	told := j.done == nil
 	overloaded := j.event.Name == Message && v.again
-	if !told && v.result == "rejected" && !misdirected(status) && !overloaded && d.answersClient(j, status) {
+	if !told && v.result == "rejected" && !misdirected(j.event.Name, status) && !overloaded && d.answersClient(j, status) {
 		return
 	}
 	args := []any{"event", j.name()}
@@ -57,10 +57,13 @@ func (d *Dispatcher) answersClient(j *job, status int) bool {
 }
 
 // misdirected says whether a 4xx rather means that the webhook is not where it is
-// thought to be, or does not accept the signature.
-func misdirected(status int) bool {
+// thought to be, or does not accept the signature. To connect, 401 and 403 are what
+// strangers get.
+func misdirected(event string, status int) bool {
 	switch status {
-	case 401, 403, 404, 405:
+	case 401, 403:
+		return event != Connect
+	case 404, 405:
 		return true
 	}
 	return false

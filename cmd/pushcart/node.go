@@ -163,6 +163,9 @@ func (n *node) listen(cfg config.Config) (err error) {
 		{"admin.listen", &n.adminListener, tcp(cfg.Admin.Listen)},
 	} {
 		ln, err := l.open()
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w: another program has it; set %s to another one", err, l.key)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.key, err)
 		}
