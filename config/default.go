@@ -28,8 +28,9 @@ func Default() Config {
 				Headers: []string{"Cookie", "Authorization", "User-Agent", "Accept-Language"}, Timeout: 5 * time.Second,
 			},
 		},
-		Channels: []ChannelRule{{Match: "**", Subscribe: Granted, Publish: Nobody}}, HistoryTotal: 256 * MiB,
-		Users: Users{Publish: Nobody},
+		Channels:     []ChannelRule{{Match: "**", Subscribe: Granted, Publish: Nobody, PresenceFrames: defaultPresenceFrames}},
+		HistoryTotal: 256 * MiB,
+		Users:        Users{OfflineDelay: 10 * time.Second, Publish: Nobody},
 		Push:  Push{Listen: "127.0.0.1:8081", SocketMode: "0660", MaxBody: MiB},
 		Webhook: Webhook{
 			Timeout: 5 * time.Second, MaxAnswer: MiB,
