@@ -40,6 +40,9 @@ func (c *Config) checkWebhook(p *Problems) {
 	positive(p, "webhook.max_in_flight", int64(w.MaxInFlight))
 	positive(p, "webhook.outbox.messages", int64(w.Outbox.Messages))
 	positive(p, "webhook.outbox.bytes", int64(w.Outbox.Bytes))
+	positive(p, "webhook.outbox.redis", int64(w.Outbox.Redis))
+	positive(p, "webhook.dead_letters.messages", int64(w.DeadLetters.Messages))
+	duration(p, "webhook.dead_letters.age", w.DeadLetters.Age)
 	duration(p, "webhook.retry.min", w.Retry.Min)
 	duration(p, "webhook.retry.give_up_after", w.Retry.GiveUpAfter)
 	if w.Retry.Max < w.Retry.Min {

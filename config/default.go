@@ -37,7 +37,8 @@ func Default() Config {
 			ForwardHeaders: ForwardHeaders{
 				Connect: []string{"Cookie", "Authorization", "User-Agent", "Accept-Language"},
 			},
-			Outbox:      WebhookOutbox{Messages: 100_000, Bytes: 64 * MiB},
+			Outbox:      WebhookOutbox{Messages: 100_000, Bytes: 64 * MiB, Redis: 1_000_000},
+			DeadLetters: DeadLetters{Messages: 10_000, Age: 7 * 24 * time.Hour},
 			Format:      FormatBinary,
 			Batch:       Batch{Events: 1},
 			MaxInFlight: 256,

@@ -56,7 +56,8 @@ type queue struct {
 	work     sync.WaitGroup
 }
 
-// key is one connection's told events in order, and the messages that wait for
+// key is the told events of one connection, or of one user or channel, in order, and
+// the messages that wait for
 // the first attempt of those before them.
 type key struct {
 	events      []*job // the first is with the told class or in later
@@ -123,7 +124,7 @@ func (q *queue) ask(j *job) {
 		q.answer(func() { q.d.refuse(j) })
 		return
 	}
-	k := q.keys[j.event.ConnectionID]
+	k := q.keys[j.key]
 	switch {
 	case c == &q.messages && k != nil && k.tried < k.told:
 		j.behind = k.told
@@ -166,7 +167,7 @@ func (q *queue) withdrawLocked(j *job) {
 	case j.index >= 0:
 		heap.Remove(&q.later, j.index)
 	case j.behind > 0:
-		if k := q.keys[j.event.ConnectionID]; k != nil {
+		if k := q.keys[j.key]; k != nil {
 			k.asks = slices.DeleteFunc(k.asks, func(other *job) bool { return other == j })
 		}
 	}

@@ -57,7 +57,7 @@ func NewSettings(cfg config.Webhook, backend config.Backend) (*Settings, error) 
 		Endpoint: set.to.Endpoint, MaxConns: cfg.MaxInFlight, MaxBody: int(cfg.MaxAnswer),
 	})
 	all := slices.Contains(cfg.Events, "*")
-	for _, e := range []string{Connect, Connected, Message, Subscribe, Publish, Disconnected, batchName} {
+	for _, e := range append(eventNames[:], batchName) {
 		set.wanted[e] = e != batchName && (all || slices.Contains(cfg.Events, e))
 		uri := &fasthttp.URI{DisablePathNormalizing: true}
 		if err := uri.Parse(nil, []byte(strings.ReplaceAll(set.to.URL, "{event}", e))); err != nil {

@@ -13,12 +13,13 @@ func (q *queue) tell(j *job) {
 	defer q.unlock()
 	if q.over {
 		q.noteLostLocked(j, lostAfterEnd)
+		q.sayLocked(j, Kept.Lost)
 		return
 	}
-	k := q.keys[j.event.ConnectionID]
+	k := q.keys[j.key]
 	if k == nil {
 		k = &key{}
-		q.keys[j.event.ConnectionID] = k
+		q.keys[j.key] = k
 	}
 	k.events = append(k.events, j)
 	k.told++
@@ -48,6 +49,7 @@ func (q *queue) lostLocked(j *job, why *loss) {
 	q.noteLostLocked(j, why)
 	q.withdrawLocked(j)
 	q.finishLocked(j)
+	q.sayLocked(j, Kept.Lost)
 }
 
 func (q *queue) noteLostLocked(j *job, why *loss) {
@@ -59,8 +61,7 @@ func (q *queue) noteLostLocked(j *job, why *loss) {
 func (q *queue) finishLocked(j *job) {
 	q.outbox.Remove(j.kept)
 	q.bytes -= j.size()
-	id := j.event.ConnectionID
-	k := q.keys[id]
+	k := q.keys[j.key]
 	if k == nil {
 		return
 	}
@@ -78,7 +79,7 @@ func (q *queue) finishLocked(j *job) {
 		q.triedLocked(k)
 	}
 	if len(k.events) == 0 {
-		delete(q.keys, id)
+		delete(q.keys, j.key)
 	}
 }
 
@@ -118,7 +119,7 @@ func (q *queue) attemptedLocked(j *job) {
 	if j.tries++; j.tries > 1 {
 		return
 	}
-	if k := q.keys[j.event.ConnectionID]; k != nil {
+	if k := q.keys[j.key]; k != nil {
 		q.triedLocked(k)
 	}
 }
@@ -127,6 +128,8 @@ func (q *queue) attemptedLocked(j *job) {
 func (q *queue) singleLocked(j *job, _ verdict) {
 	j.alone = true
 	switch {
+	case j.withdrawn:
+		q.finishLocked(j)
 	case q.over:
 		q.lostLocked(j, lostAtTheEnd)
 	case q.firstLocked(j):
@@ -137,7 +140,7 @@ func (q *queue) singleLocked(j *job, _ verdict) {
 // firstLocked says whether an event is the first of its connection: only that waits for
 // its turn, or for its retry.
 func (q *queue) firstLocked(j *job) bool {
-	k := q.keys[j.event.ConnectionID]
+	k := q.keys[j.key]
 	return k != nil && k.events[0] == j
 }
 
@@ -146,6 +149,9 @@ func (q *queue) settleLocked(j *job, v verdict) {
 	retry := &q.d.settings.Load().retry
 	switch {
 	case v.err == nil && v.answer.Status/100 == 2:
+		q.finishLocked(j)
+		q.sayLocked(j, Kept.Told)
+	case j.withdrawn:
 		q.finishLocked(j)
 	case final(v.answer.Status):
 		q.finishLocked(j)
