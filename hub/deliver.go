@@ -388,6 +388,9 @@ func (h *Hub) Connection(id string) Conn {
 	return h.table.get(n)
 }
 
+// Has says whether the connection of a member is in this node's table.
+func (h *Hub) Has(m *Member) bool { return h.table.get(m.id) != nil }
+
 // Each calls f for every connection of this node.
 func (h *Hub) Each(f func(Conn)) {
 	for _, c := range h.table.appendTo(nil) {

@@ -101,6 +101,7 @@ type ConnectAnswer struct {
 	UserID      *string // nil: as before
 	Channels    []string
 	State       json.RawMessage // nil: none
+	Info        json.RawMessage // for presence; nil: none
 	ExpiresAt   *time.Time      // nil: as before
 	Subprotocol string
 	Messages    []json.RawMessage
