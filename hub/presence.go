@@ -32,8 +32,9 @@ func (h *Hub) Presence(ctx context.Context, channel string, q PresenceQuery) (Pr
 	return page, nil
 }
 
-// tellMembers hands what the broker says of a channel's members to those who follow it.
-// To whom a cursor brings messages it comes with them.
+// tellMembers hands what the broker says of a channel's members to those who follow it,
+// and to nobody of himself: whether that came in time would be chance. To whom a cursor
+// brings messages it comes with them.
 func (h *Hub) tellMembers(d *delivery, t *task) {
 	m := &Message{Kind: memberKinds[t.kind], Topic: t.topic, Accepted: time.Now().UnixNano(), Presence: t.presence}
 	d.conns = h.appendFollowing(d.conns, m)
@@ -52,7 +53,15 @@ func (h *Hub) appendFollowing(dst []Conn, m *Message) []Conn {
 		defer s.mu.Unlock()
 		later = s.leaveToCursors(m, h.tooManyHeld)
 	}
-	return slices.DeleteFunc(h.appendConns(dst, m.Topic), func(c Conn) bool { return !c.Member().Follows() || later[c] })
+	return slices.DeleteFunc(h.appendConns(dst, m.Topic), func(c Conn) bool {
+		return !c.Member().Follows() || later[c] || m.isAbout(c)
+	})
+}
+
+// isAbout says whether a message tells of the connection's own user.
+func (m *Message) isAbout(c Conn) bool {
+	user := c.Member().user
+	return user != "" && user == m.Presence.User
 }
 
 // leaveToCursors has the cursors of a stream bring a message, and returns whose they are.
@@ -67,7 +76,7 @@ func (s *stream) leaveToCursors(m *Message, full func(topic string)) (of map[Con
 			continue
 		}
 		of[f.conn] = true
-		if !f.cursor.hold(heldMessage{m, s.at}) {
+		if !m.isAbout(f.conn) && !f.cursor.hold(heldMessage{m, s.at}) {
 			full(s.topic)
 		}
 	}

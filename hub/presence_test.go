@@ -30,6 +30,7 @@ func (b *rosterBroker) Start(r broker.Receiver) error {
 	return b.Memory.Start(r)
 }
 
+func (b *rosterBroker) Flush(context.Context)            {}
 func (b *rosterBroker) WatchRoster(broker.RosterWatcher) {}
 
 func (b *rosterBroker) Declare(changes ...broker.Change) {
@@ -233,6 +234,7 @@ func TestMembers_OfAChannelWithoutHistoryGoToFollowersOnly(t *testing.T) {
 	f := newFan(h, "ann")
 	f.follow(h, "room.1", Start{})
 	testkit.Eventually(t, "it is answered", f.has("ok@0"))
+	b.says("room.1", broker.Joined, broker.Presence{User: "ann"}) // itself
 	b.says("room.1", broker.Joined, broker.Presence{User: "bob"})
 	b.says("room.1", broker.Left, broker.Presence{User: "bob"})
 	b.says("room.1", broker.Paused, broker.Presence{})

@@ -37,6 +37,7 @@ type node struct {
 	log     *slog.Logger
 	metrics *metrics.Metrics
 	broker  hub.Broker
+	roster  broker.Roster // nil: the broker keeps none
 	hub     *hub.Hub
 	hooks   *webhook.Dispatcher
 	// sessions decides who comes in, for all transports.
@@ -88,8 +89,11 @@ func (n *node) build(cfg config.Config) error {
 	n.hub.SetVersion(version)
 	n.hub.Apply(l.rules)
 	n.hooks = webhook.New(l.hooks, n.id, m, n.log)
+	n.roster, _ = n.broker.(broker.Roster)
+	outbox, _ := n.broker.(broker.Outbox)
 	n.sessions = session.NewEngine(session.Options{
 		Settings: l.sessions, RequestsInFlight: cfg.WebSocket.RequestsInFlight, Hub: n.hub, Webhooks: n.hooks, Seats: seats, Descriptors: l.fds.Clients,
+		Roster: n.roster, Outbox: outbox, Shared: len(cfg.Redis.Addresses) > 0,
 		Protocols: []session.Named{{Name: raw.Name, Protocol: raw.Protocol{}}, {Name: json.Name, Protocol: json.Protocol{}}},
 		Metrics:   m, Panics: m.Panics.Inc, Log: n.log,
 	})
