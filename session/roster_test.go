@@ -248,13 +248,14 @@ func TestFacts_AreToldAndSettled(t *testing.T) {
 
 // TestFacts_OfAConnectionWhoseNodeDied has one node tell what another one declared.
 func TestFacts_OfAConnectionWhoseNodeDied(t *testing.T) {
-	dead, left, app := newShared(t, "connected", "disconnected")
-	app.answers(http.StatusServiceUnavailable)
+	dead, left, silent := newShared(t, "connected", "disconnected")
+	silent.answers(http.StatusServiceUnavailable)
 	c := open(t, dead, asAnn())
 	record := func() []byte { left.mu.Lock(); defer left.mu.Unlock(); return left.records[c.Member().ID()] }
 	live := record()
 	closedBy(c)
 	ended := record()
+	silent.answers(http.StatusNoContent)
 
 	_, l, app := newShared(t, "connected", "disconnected")
 	at := c.Member().Since().Add(90 * time.Second)

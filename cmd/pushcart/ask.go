@@ -87,7 +87,7 @@ func (a *asker) explain(err error) error {
 		return fmt.Errorf("%w; give --token, or --config with the file that has push.tokens", err)
 	case refused.Status == http.StatusUnauthorized:
 		return fmt.Errorf("%w; the token is not one of the node's push.tokens", err)
-	case refused.Status == http.StatusNotFound && refused.Message != noSuchConnection:
+	case refused.Status == http.StatusNotFound && refused.Message != noSuchConnection && refused.Message != noPresence:
 		return fmt.Errorf("%w; is %s a push API? --address names another", err, a.address)
 	}
 	return err

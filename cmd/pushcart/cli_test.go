@@ -31,7 +31,7 @@ func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 
 var commands = []string{
 	"", "run", "check", "config", "config schema", "demo", "push", "token", "reload", "health", "version", "listen", "status", "users", "connections",
-	"channels", "completion",
+	"channels", "presence", "completion",
 }
 
 func TestHelpAndVersion_AreOnStdoutEverywhere(t *testing.T) {
@@ -100,6 +100,8 @@ func TestUsageErrors_Exit2AndSayWhatWasMeant(t *testing.T) {
 	f("users wants an id that is not empty: pushcart users 42", "users", "")
 	f("connections wants an id: pushcart connections ID; pushcart users U lists those of a user", "connections")
 	f("--limit must not be negative, got -1", "channels", "--limit", "-1")
+	f("--limit must not be negative, got -1", "presence", "chat", "--limit", "-1")
+	f("presence wants an id: pushcart presence chat.1; pushcart channels lists the channels", "presence")
 	f("--limit: want a whole number, got \"many\"", "channels", "--limit", "many")
 	f("want the push API's address, like http://127.0.0.1:8081, 127.0.0.1:8081 or unix:/path", "status", "--address", "ftp://x")
 	f("listen takes one URL, got 2; see pushcart listen --help", "listen", "a", "b")
