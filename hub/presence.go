@@ -13,6 +13,9 @@ import (
 // ErrNoPresence: the rules do not keep who is subscribed to the channel.
 var ErrNoPresence = errors.New("hub: no presence")
 
+// Present is a user who is subscribed to a channel, over all nodes.
+type Present = broker.Member
+
 // PresenceQuery asks who is subscribed to a channel.
 type PresenceQuery = broker.MembersQuery
 

@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/plainjson"
 )
@@ -20,7 +19,7 @@ func appendPresencePage(b []byte, p *hub.PresencePage) []byte {
 }
 
 // appendMembers appends users as presence shows them.
-func appendMembers(b []byte, members []broker.Member) []byte {
+func appendMembers(b []byte, members []hub.Present) []byte {
 	b = append(appendName(b, "users"), '[')
 	for i := range members {
 		m := &members[i]
