@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // rosterBroker is a broker in memory that records what is declared.
 type rosterBroker struct {
-	*broker.Memory
+	*memory.Broker
 
 	mu       sync.Mutex // guards all below
 	changes  []broker.Change
@@ -27,7 +28,7 @@ func (b *rosterBroker) Start(r broker.Receiver) error {
 	b.mu.Lock()
 	b.receiver = r
 	b.mu.Unlock()
-	return b.Memory.Start(r)
+	return b.Broker.Start(r)
 }
 
 func (b *rosterBroker) Flush(context.Context)            {}
@@ -113,7 +114,7 @@ func (c *presentConn) PresenceInfo() []byte { return []byte(c.info) }
 
 func newRoster(t *testing.T) (*Hub, *rosterBroker) {
 	t.Helper()
-	b := &rosterBroker{Memory: broker.NewMemory()}
+	b := &rosterBroker{Broker: memory.New()}
 	return newHub(t, b), b
 }
 
