@@ -120,8 +120,10 @@ func (k *factKept) Told() { k.facts.settle(k.entry) }
 func (k *factKept) Buried() {}
 
 // Lost leaves it to other nodes where this one stops.
-func (k *factKept) Lost() {
-	if !k.facts.engine.draining.Load() {
-		k.facts.settle(k.entry)
+func (k *factKept) Lost() (elsewhere bool) {
+	if k.facts.engine.draining.Load() {
+		return true
 	}
+	k.facts.settle(k.entry)
+	return false
 }

@@ -226,10 +226,12 @@ func (k *connectedKept) Told() {
 func (k *connectedKept) Buried() { k.Told() }
 
 // Lost leaves it to other nodes where this one stops.
-func (k *connectedKept) Lost() {
-	if !k.r.engine.draining.Load() {
-		k.Told()
+func (k *connectedKept) Lost() (elsewhere bool) {
+	if k.r.engine.draining.Load() {
+		return true
 	}
+	k.Told()
+	return false
 }
 
 // endKept hears what became of a disconnected.
@@ -247,10 +249,12 @@ func (k *endKept) Told() { k.r.gone(k.connection) }
 func (k *endKept) Buried() { k.Told() }
 
 // Lost leaves it to other nodes where this one stops.
-func (k *endKept) Lost() {
-	if !k.r.engine.draining.Load() {
-		k.Told()
+func (k *endKept) Lost() (elsewhere bool) {
+	if k.r.engine.draining.Load() {
+		return true
 	}
+	k.Told()
+	return false
 }
 
 // buried is for a node that the others took for dead, and whose connections they told as

@@ -20,14 +20,20 @@ import (
 // Dispatcher sends events to the backend.
 type Dispatcher struct {
 	settings atomic.Pointer[Settings]
+	node     string
 	source   string
 	metrics  *metrics.Metrics
 	guard    *guard.Guard
 	rare     *ratelog.Logger
 	taken    atomic.Bool // a message was answered 2xx
+	letters  Letters     // nil: none are kept
 
 	mu      sync.Mutex // guards retired
 	retired []*httpclient.Client
+
+	// ctx ends with Close's patience.
+	ctx    context.Context
+	cancel context.CancelFunc
 
 	queue *queue
 }
@@ -35,14 +41,17 @@ type Dispatcher struct {
 // New returns a dispatcher. It holds goroutines only while something is under way;
 // Close waits for them.
 func New(set *Settings, nodeID string, m *metrics.Metrics, log *slog.Logger) *Dispatcher {
-	d := &Dispatcher{source: sourcePrefix + nodeID, metrics: m, guard: guard.New(log, m.Panics.Inc), rare: ratelog.New(log)}
+	d := &Dispatcher{node: nodeID, source: sourcePrefix + nodeID, metrics: m, guard: guard.New(log, m.Panics.Inc), rare: ratelog.New(log)}
 	d.settings.Store(set)
+	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.queue = newQueue(d)
 	for i := range d.queue.kinds {
 		m.WebhookBreaker.WithLabelValues(d.queue.kinds[i].event).Set(0)
 	}
 	m.Gauge("pushcart_webhook_outbox", "Told events that wait for their delivery.",
 		func() float64 { return float64(d.queue.waiting()) })
+	m.Gauge("pushcart_webhook_outbox_oldest_seconds", "Age of the oldest told event that waits on this node; 0 if none does.",
+		func() float64 { return d.OldestWaiting().Seconds() })
 	m.Gauge("pushcart_webhook_asked", "Messages of clients that wait for the backend's answer.",
 		func() float64 { return float64(d.queue.asked()) })
 	return d
@@ -119,6 +128,8 @@ type job struct {
 	with      []*job        // the notifications in the same request, while that is under way
 	alone     bool          // it is told in a request of its own
 	withdrawn bool          // it is not told again; see Withdraw
+	dropped   bool          // nor is this, as an operator does not want it told
+	failure   string        // why it was not told yet
 	hurried   bool          // it does not wait for others
 	behind    int           // the told events of its connection before a message
 

@@ -4,14 +4,15 @@ package webhook
 // its functions is called, once, when the event's fate is settled; none after Withdraw
 // took the event. They must not block, and may be called from any goroutine.
 type Kept interface {
-	// Told: the backend took it.
+	// Told: the backend took it, or an operator does not want it told any more.
 	Told()
 	// Buried: the backend does not take it, or not in time. It is among the dead
 	// letters, and its Entry with it.
 	Buried()
 	// Lost: it is no longer here, as too many wait (webhook.outbox), or the process
-	// ends. What is kept elsewhere may tell it.
-	Lost()
+	// ends. elsewhere says whether another node will tell it all the same: then it is
+	// not counted and logged as lost.
+	Lost() (elsewhere bool)
 }
 
 // Withdraw drops the told events that wait and that drop says true of, without a word:
@@ -36,9 +37,10 @@ func (q *queue) withdraw(drop func(*Event) bool) {
 	q.pumpLocked()
 }
 
-// sayLocked lets Kept know, once the queue's lock is free.
-func (q *queue) sayLocked(j *job, say func(Kept)) {
+// sayToldLocked lets Kept know that an event needs no telling any more, once the
+// queue's lock is free.
+func (q *queue) sayToldLocked(j *job) {
 	if kept := j.event.Kept; kept != nil {
-		q.after = append(q.after, func() { say(kept) })
+		q.after = append(q.after, kept.Told)
 	}
 }

@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -38,7 +39,10 @@ func (f fate) say(what string) {
 
 func (f fate) Told()   { f.say("told") }
 func (f fate) Buried() { f.say("buried") }
-func (f fate) Lost()   { f.say("lost") }
+func (f fate) Lost() bool {
+	f.say("lost")
+	return strings.HasSuffix(f.name, " elsewhere")
+}
 
 func (f *fates) event(name, conn string, sequence uint64) *Event {
 	ev := event(name, conn, sequence)

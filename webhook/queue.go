@@ -38,6 +38,7 @@ type queue struct {
 	connects class
 	messages class
 	told     class
+	pace     pace
 	kinds    [4]kind // of what is asked
 	running  int
 	most     int // webhook.max_in_flight
@@ -81,7 +82,9 @@ func (q *queue) resize(most int) {
 	q.mu.Lock()
 	defer q.unlock()
 	q.most, q.messages.most = most, most
-	q.connects.most, q.told.most = max(1, most/2), max(1, most/2)
+	q.connects.most = max(1, most/2)
+	q.pace.resize(max(1, most/2))
+	q.told.most = q.pace.now
 	q.pumpLocked()
 }
 

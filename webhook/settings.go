@@ -97,6 +97,7 @@ func (d *Dispatcher) retire(c *httpclient.Client) {
 
 // cut ends all requests under way.
 func (d *Dispatcher) cut() {
+	d.cancel()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range append(d.retired, d.settings.Load().client) {

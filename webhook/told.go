@@ -13,7 +13,6 @@ func (q *queue) tell(j *job) {
 	defer q.unlock()
 	if q.over {
 		q.noteLostLocked(j, lostAfterEnd)
-		q.sayLocked(j, Kept.Lost)
 		return
 	}
 	k := q.keys[j.key]
@@ -32,12 +31,13 @@ func (q *queue) tell(j *job) {
 	q.pumpLocked()
 }
 
-// boundLocked gives up the oldest told events past webhook.outbox.
+// boundLocked gives up the oldest told events past webhook.outbox, but those that the
+// broker keeps, as it hands out only few at once.
 func (q *queue) boundLocked() {
 	most := q.d.settings.Load().outbox
 	for e := q.outbox.Front(); e != nil && (q.outbox.Len() > most.Messages || int64(q.bytes) > int64(most.Bytes)); {
 		next := e.Next()
-		if j := e.Value.(*job); !j.sent {
+		if j := e.Value.(*job); !j.sent && j.event.Entry == "" {
 			q.lostLocked(j, lostOutboxFull)
 		}
 		e = next
@@ -49,11 +49,9 @@ func (q *queue) lostLocked(j *job, why *loss) {
 	q.noteLostLocked(j, why)
 	q.withdrawLocked(j)
 	q.finishLocked(j)
-	q.sayLocked(j, Kept.Lost)
 }
 
 func (q *queue) noteLostLocked(j *job, why *loss) {
-	q.d.metrics.Webhooks.WithLabelValues(j.event.Name, "lost").Inc()
 	q.after = append(q.after, func() { q.d.lost(j, why) })
 }
 
@@ -105,6 +103,8 @@ func (q *queue) toldLocked(j *job, v verdict) {
 	if len(with) > 0 && final(v.answer.Status) {
 		settle = q.singleLocked
 	}
+	q.pace.note(&v)
+	q.told.most = q.pace.now
 	q.attemptedLocked(j)
 	settle(j, v)
 	for _, o := range with {
@@ -125,11 +125,11 @@ func (q *queue) attemptedLocked(j *job) {
 }
 
 // singleLocked has an event told in a request of its own.
-func (q *queue) singleLocked(j *job, _ verdict) {
+func (q *queue) singleLocked(j *job, v verdict) {
 	j.alone = true
 	switch {
-	case j.withdrawn:
-		q.finishLocked(j)
+	case j.withdrawn, j.dropped:
+		q.settleLocked(j, v)
 	case q.over:
 		q.lostLocked(j, lostAtTheEnd)
 	case q.firstLocked(j):
@@ -150,18 +150,22 @@ func (q *queue) settleLocked(j *job, v verdict) {
 	switch {
 	case v.err == nil && v.answer.Status/100 == 2:
 		q.finishLocked(j)
-		q.sayLocked(j, Kept.Told)
+		q.sayToldLocked(j)
 	case j.withdrawn:
 		q.finishLocked(j)
-	case final(v.answer.Status):
+	case j.dropped:
 		q.finishLocked(j)
+		q.sayToldLocked(j)
+	case final(v.answer.Status):
+		q.buryLocked(j, &v)
 	case j.set.to == nil:
 		q.lostLocked(j, lostNoWebhook)
 	case time.Since(j.born) >= retry.GiveUpAfter:
-		q.lostLocked(j, lostGivenUp)
+		q.buryLocked(j, &v)
 	case q.over:
 		q.lostLocked(j, lostAtTheEnd)
 	case q.firstLocked(j):
+		j.failure = failure(j.set, &v)
 		pause := v.after
 		if q.closed { // the last chance
 			pause = min(pause, retry.Min)
