@@ -50,6 +50,7 @@ type Hub struct {
 	followed *followed
 	catchUp  *catchUp
 	lasting  *lasting
+	outbox   Outbox // nil: the backend is told nothing
 	receipts receipts
 	acks     acks
 	// encodings is how many were given out.

@@ -238,6 +238,7 @@ func TestOpenAPI_IsWhatTheAPIDoes(t *testing.T) {
 	d.pushes()
 	d.questions()
 	d.histories()
+	d.outbox()
 	d.refusals()
 	for _, operation := range d.operations() {
 		if !d.answered[operation] {

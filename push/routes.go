@@ -52,8 +52,11 @@ func (a *API) table() []route {
 		"/v1/connections/{connection}/channels/{channel}": {
 			"PUT": a.putSubscription, "DELETE": a.deleteSubscription,
 		},
-		"/v1/nodes":        get(a.getNodes),
-		"/v1/openapi.json": get(a.getOpenAPI),
+		"/v1/nodes":                 get(a.getNodes),
+		"/v1/outbox":                get(a.getOutbox),
+		"/v1/outbox/{entry}":        {"GET": a.getOutboxEvent, "DELETE": a.deleteOutboxEvent},
+		"/v1/outbox/{entry}/replay": post(a.postReplay),
+		"/v1/openapi.json":          get(a.getOpenAPI),
 	} {
 		routes = append(routes, route{
 			segments: strings.Split(path, "/"), methods: methods,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"container/heap"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -22,7 +23,7 @@ type Pending struct {
 	// Time is when it happened.
 	Time time.Time
 	// Data is its payload, JSON.
-	Data []byte
+	Data json.RawMessage
 	// Tries is how often it was sent; of a dead letter 0. Due is when it is sent next;
 	// zero: as soon as may be, or when those before it are.
 	Tries int
@@ -33,6 +34,8 @@ type Pending struct {
 	GivenUp time.Time
 	// Rank orders those that wait, over all nodes; a dead letter has none.
 	Rank string
+	// Node has it; left to who asks several.
+	Node string
 }
 
 func (p *Pending) describe(ev *Event, at time.Time) {
@@ -49,6 +52,11 @@ func (d *Dispatcher) Waiting(after string, limit int) (page []Pending, more bool
 		jobs = jobs[:limit]
 	}
 	return d.queue.describe(jobs), more
+}
+
+// Find returns the event of an id; false: none of that id waits here.
+func (d *Dispatcher) Find(id string) (Pending, bool) {
+	return d.queue.change(id, func(*queue, *job) {})
 }
 
 // Hurry makes an event that waits here due now, if those before it let it; false: none
