@@ -30,7 +30,7 @@ var _ Letters = broker.Outbox(nil)
 // anything is told; without it they are lost.
 func (d *Dispatcher) SetLetters(l Letters) {
 	d.letters = l
-	d.metrics.Gauge("pushcart_webhook_outbox_shared", "Told events that wait in the broker, over all nodes; 0 without Redis.",
+	d.metrics.Gauge("pushcart_webhook_outbox_redis", "Told events that wait in the broker, over all nodes; 0 without Redis.",
 		func() float64 { waiting, _ := l.OutboxSize(); return float64(waiting) })
 	d.metrics.Gauge("pushcart_webhook_dead_letters", "Told events that were given up and are kept, over all nodes.",
 		func() float64 { _, dead := l.OutboxSize(); return float64(dead) })
