@@ -50,6 +50,8 @@ func New(set *Settings, nodeID string, m *metrics.Metrics, log *slog.Logger) *Di
 	}
 	m.Gauge("pushcart_webhook_outbox", "Told events that wait for their delivery.",
 		func() float64 { return float64(d.queue.waiting()) })
+	m.Gauge("pushcart_webhook_at_once", "Told events that may be under way at once; less than half of webhook.max_in_flight after failures.",
+		func() float64 { return float64(d.queue.atOnce()) })
 	m.Gauge("pushcart_webhook_outbox_oldest_seconds", "Age of the oldest told event that waits on this node; 0 if none does.",
 		func() float64 { return d.OldestWaiting().Seconds() })
 	m.Gauge("pushcart_webhook_asked", "Messages of clients that wait for the backend's answer.",

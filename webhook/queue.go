@@ -104,6 +104,13 @@ func (q *queue) waiting() int {
 	return q.outbox.Len()
 }
 
+// atOnce is how many told events may be under way.
+func (q *queue) atOnce() int {
+	q.mu.Lock()
+	defer q.unlock()
+	return q.told.most
+}
+
 // asked is how many messages wait for their answer.
 func (q *queue) asked() int {
 	q.mu.Lock()
