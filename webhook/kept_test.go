@@ -86,6 +86,42 @@ func TestKept_HearsWhatIsLost(t *testing.T) {
 	})
 }
 
+// What another node tells is not lost.
+func TestKept_WhatIsToldElsewhereIsNotCountedAsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fates{}
+		r := newRig(t, nil, func(*job) verdict { return broken })
+		for _, conn := range []string{"a", "b elsewhere"} {
+			r.Tell(f.event(Disconnected, conn, 1))
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = r.Close(ctx)
+		if got := f.all(); len(got) != 2 || r.lost(Disconnected) != 1 {
+			t.Errorf("%q, %d counted as lost", got, r.lost(Disconnected))
+		}
+	})
+}
+
+// The broker hands out few, and keeps them: they do not make room for what only this
+// node has.
+func TestBound_DoesNotDropWhatTheBrokerKeeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fates{}
+		r := newRig(t, func(cfg *config.Webhook) { cfg.Outbox.Messages = 2 }, func(*job) verdict { return broken })
+		for i := range 3 {
+			ev := NewFact(UserOnline, "", "ann", uint64(i+1), time.Now())
+			ev.Entry, ev.Kept = "1-1", f.of("fact")
+			r.Tell(ev)
+		}
+		r.Tell(f.event(Connected, "a", 1))
+		synctest.Wait()
+		want(t, "fates", f.all(), []string{"connected a lost"})
+		r.Withdraw(func(*Event) bool { return true })
+	})
+}
+
 func TestWithdraw_DropsWhatWaitsWithoutAWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, up := &fates{}, false

@@ -12,6 +12,8 @@ import (
 
 // Letters keeps the events that were given up; broker.Outbox does.
 type Letters interface {
+	// LimitOutbox sets the bounds of all that the broker keeps for the backend.
+	LimitOutbox(l broker.OutboxLimits)
 	// Bury keeps a letter in the place of one with the same id. It does not wait.
 	Bury(l broker.DeadLetter)
 	// DeadLetters returns a page of them, the oldest first, and where the next begins.
@@ -27,9 +29,10 @@ type Letters interface {
 var _ Letters = broker.Outbox(nil)
 
 // SetLetters sets where the events that are given up are kept. Call it once, before
-// anything is told; without it they are lost.
+// the broker starts; without it they are lost.
 func (d *Dispatcher) SetLetters(l Letters) {
 	d.letters = l
+	l.LimitOutbox(d.settings.Load().kept)
 	d.metrics.Gauge("pushcart_webhook_outbox_redis", "Told events that wait in the broker, over all nodes; 0 without Redis.",
 		func() float64 { waiting, _ := l.OutboxSize(); return float64(waiting) })
 	d.metrics.Gauge("pushcart_webhook_dead_letters", "Told events that were given up and are kept, over all nodes.",

@@ -20,9 +20,16 @@ import (
 
 // memoryLetters is a broker's dead letters; err is its state.
 type memoryLetters struct {
-	mu  sync.Mutex // guards all below
-	all []broker.DeadLetter
-	err error
+	mu     sync.Mutex // guards all below
+	all    []broker.DeadLetter
+	limits broker.OutboxLimits
+	err    error
+}
+
+func (m *memoryLetters) LimitOutbox(l broker.OutboxLimits) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.limits = l
 }
 
 func (m *memoryLetters) Bury(l broker.DeadLetter) {
@@ -308,5 +315,18 @@ func TestDeadLetters_OneThatCannotBeReadIsShownAndNotReplayed(t *testing.T) {
 	}
 	if _, err := r.Replay(t.Context(), "x"); !errors.Is(err, ErrRecord) {
 		t.Error(err)
+	}
+}
+
+func TestLetters_TheBoundsAreTheConfigurationsAlsoAfterAReload(t *testing.T) {
+	r, letters := letterRig(t, func(c *config.Webhook) { c.DeadLetters.Messages = 5 }, nil)
+	if want := (broker.OutboxLimits{Waiting: 1_000_000, DeadLetters: 5, Age: 7 * 24 * time.Hour}); letters.limits != want {
+		t.Errorf("got %+v, want %+v", letters.limits, want)
+	}
+	cfg := testConfig("http://backend.test/")
+	cfg.DeadLetters, cfg.Outbox.Redis = config.DeadLetters{Messages: 7, Age: time.Hour}, 9
+	r.Apply(settingsOf(t, cfg, config.Backend{}))
+	if want := (broker.OutboxLimits{Waiting: 9, DeadLetters: 7, Age: time.Hour}); letters.limits != want {
+		t.Errorf("after a reload: got %+v, want %+v", letters.limits, want)
 	}
 }

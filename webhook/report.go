@@ -127,11 +127,7 @@ func (d *Dispatcher) expired(j *job) {
 // lost counts and logs a told event that nobody tells any more; why is nil where the log
 // has it already.
 func (d *Dispatcher) lost(j *job, why *loss) {
-	elsewhere := j.event.Entry != ""
-	if kept := j.event.Kept; kept != nil {
-		elsewhere = kept.Lost() || elsewhere
-	}
-	if elsewhere {
+	if kept := j.event.Kept; kept != nil && kept.Lost() {
 		return
 	}
 	d.metrics.Webhooks.WithLabelValues(j.event.Name, "lost").Inc()

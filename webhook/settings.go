@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/httpclient"
 	"github.com/pushcart/pushcart/internal/tlsconf"
@@ -29,6 +30,7 @@ type Settings struct {
 	batch       config.Batch
 	breaker     config.Breaker
 	outbox      config.WebhookOutbox
+	kept        broker.OutboxLimits
 	retry       config.Retry
 }
 
@@ -38,6 +40,7 @@ func NewSettings(cfg config.Webhook, backend config.Backend) (*Settings, error) 
 	set := &Settings{
 		wanted: map[string]bool{}, targets: map[string]*fasthttp.URI{}, timeout: cfg.Timeout, maxAnswer: cfg.MaxAnswer,
 		maxInFlight: cfg.MaxInFlight, outbox: cfg.Outbox, retry: cfg.Retry,
+		kept:       broker.OutboxLimits{Waiting: cfg.Outbox.Redis, DeadLetters: cfg.DeadLetters.Messages, Age: cfg.DeadLetters.Age},
 		structured: cfg.Format == config.FormatStructured, batch: cfg.Batch, breaker: cfg.Breaker,
 	}
 	if cfg.URL == "" {
@@ -81,6 +84,9 @@ func (d *Dispatcher) Apply(set *Settings) {
 	old := d.settings.Swap(set)
 	d.queue.closeBreakers()
 	d.queue.resize(set.maxInFlight)
+	if d.letters != nil {
+		d.letters.LimitOutbox(set.kept)
+	}
 	if old.client != nil {
 		d.retire(old.client)
 	}

@@ -77,6 +77,50 @@ func TestOutbox_ShowsReplaysAndDropsWhatWaits(t *testing.T) {
 	}
 }
 
+// The app refuses an event for good; once it is mended it gets it, with the id that it had.
+func TestOutbox_DeadLettersAreSentAgain(t *testing.T) {
+	app := testbackend.New(t)
+	app.Script("connected", testbackend.Status(http.StatusNotFound))
+	r := stopped(t, func(c *config.Config) {
+		c.Webhook.URL, c.Webhook.Events, c.Webhook.Unsigned = app.URL+"/hooks", []string{"connected"}, true
+	})
+	r.withConfig(t, "")
+	for i := range 2 {
+		c := startTool(strings.NewReader(""), "listen", "--user", fmt.Sprint("u", i), "--count", "1")
+		c.errs.Await(t, "connected")
+		t.Cleanup(func() { c.end(t, 0) })
+	}
+	t.Cleanup(func() { mustRun(t, "push", "--all", "bye") })
+	var list outboxList
+	testkit.Eventually(t, "both are dead letters", func() bool {
+		if err := json.Unmarshal([]byte(mustRun(t, "outbox", "list", "--state", "dead", "--json")), &list); err != nil {
+			t.Fatal(err)
+		}
+		return len(list.Events) == 2
+	})
+	if out := spaces.ReplaceAllString(mustRun(t, "status"), "|"); !strings.Contains(out, "\noutbox|nothing waits here, 2 dead letters (pushcart outbox list --state dead)\n") {
+		t.Errorf("got\n%s", out)
+	}
+	shown := spaces.ReplaceAllString(mustRun(t, "outbox", "show", list.Events[0].ID), "|")
+	for _, want := range []string{"state|dead\n", "given up|", "reason|404: the backend has no such route\n"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("no %q in\n%s", want, shown)
+		}
+	}
+	app.Script("connected", testbackend.Status(http.StatusNoContent))
+	if out := mustRun(t, "outbox", "replay", "--all"); out != "2 events to be sent again\n" {
+		t.Errorf("got %q", out)
+	}
+	testkit.Eventually(t, "no letters", func() bool { return mustRun(t, "outbox", "list", "--state", "dead") == "no dead letters\n" })
+	ids := map[string]int{}
+	for _, req := range app.Got() {
+		ids[req.Header.Get("ce-id")]++
+	}
+	if len(ids) != 2 || ids[list.Events[0].ID] != 2 || ids[list.Events[1].ID] != 2 {
+		t.Errorf("the app got %v, want each of two ids twice", ids)
+	}
+}
+
 // letterAPI is a push API with dead letters, page by page.
 type letterAPI struct {
 	mu   sync.Mutex // guards all below
