@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,9 +125,9 @@ func TestBound_DoesNotDropWhatTheBrokerKeeps(t *testing.T) {
 
 func TestWithdraw_DropsWhatWaitsWithoutAWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f, up := &fates{}, false
+		f, up := &fates{}, atomic.Bool{}
 		r := newRig(t, nil, func(*job) verdict {
-			if !up {
+			if !up.Load() {
 				return broken
 			}
 			return good
@@ -137,7 +138,7 @@ func TestWithdraw_DropsWhatWaitsWithoutAWord(t *testing.T) {
 		}
 		synctest.Wait()
 		r.Withdraw(func(ev *Event) bool { return ev.ConnectionID == "a" })
-		up = true
+		up.Store(true)
 		pass(time.Hour)
 		want(t, "fates", f.all(), []string{"connected b told", "disconnected b told"})
 		if n := r.lost(Connected) + r.lost(Disconnected); n != 0 || r.queue.waiting() != 0 || len(r.queue.keys) != 0 {

@@ -2,12 +2,17 @@ package webhook
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testbackend"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // A backend that was away for ten minutes, with 10,000 events waiting, finds few at
@@ -100,10 +105,10 @@ func TestPace_ARefusalOfOneEventIsNoSign(t *testing.T) {
 
 func TestPace_AReloadKeepsToIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		up := false
+		var up atomic.Bool
 		r := newRig(t, func(c *config.Webhook) { c.MaxInFlight = 64 }, func(*job) verdict {
 			time.Sleep(time.Second)
-			if up {
+			if up.Load() {
 				return good
 			}
 			return broken
@@ -124,7 +129,64 @@ func TestPace_AReloadKeepsToIt(t *testing.T) {
 			t.Errorf("%d at once after a reload while the backend is away", r.most)
 		}
 		r.mu.Unlock()
-		up = true
+		up.Store(true)
 		pass(time.Hour)
 	})
+}
+
+// crowded is a backend that was away and can take so much at once; past that it answers
+// 503, as a front before an app that is full does.
+type crowded struct {
+	room int
+
+	mu             sync.Mutex // guards all below
+	up             bool
+	now, most      int
+	taken, refused int
+}
+
+func (c *crowded) answer(w http.ResponseWriter, _ *testbackend.Request) {
+	c.mu.Lock()
+	if !c.up || c.now >= c.room {
+		if c.up {
+			c.refused++
+		}
+		c.mu.Unlock()
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	c.now++
+	c.most = max(c.most, c.now)
+	c.mu.Unlock()
+	time.Sleep(2 * time.Millisecond) // its work
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now--
+	c.taken++
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// Over real connections: an app with room for a quarter of what may be under way comes
+// back when everything is due at once. It takes all, and refuses few.
+func TestPace_AnAppWithLittleRoomRefusesFew(t *testing.T) {
+	const events = 2000
+	app, c := testbackend.New(t), &crowded{room: 32}
+	app.Script("", c.answer)
+	cfg := testConfig(app.URL)
+	cfg.Retry = config.Retry{Min: 20 * time.Millisecond, Max: 100 * time.Millisecond, GiveUpAfter: time.Hour}
+	d := newDispatcher(t, cfg)
+	for i := range events {
+		d.Tell(event(Connected, fmt.Sprint(i), 1))
+	}
+	testkit.Eventually(t, "one goes at a time while the app is away", func() bool { return d.queue.atOnce() == 1 && len(app.Got()) > 500 })
+	c.mu.Lock()
+	c.up = true
+	c.mu.Unlock()
+	testkit.Eventually(t, "all were told", func() bool { return d.queue.waiting() == 0 })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.Logf("%d taken, at most %d at once, %d refused", c.taken, c.most, c.refused)
+	if c.taken != events || c.refused > events/4 {
+		t.Errorf("%d of %d were taken, %d refused", c.taken, events, c.refused)
+	}
 }

@@ -3,6 +3,7 @@ package webhook
 import (
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,11 +50,11 @@ func TestWaiting_IsShownPageByPageWithWhyAndUntilWhen(t *testing.T) {
 
 func TestHurry_MakesAnEventDueNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		up := false
+		var up atomic.Bool
 		r := newRig(t, func(c *config.Webhook) {
 			c.Retry = config.Retry{Min: time.Hour, Max: time.Hour, GiveUpAfter: 24 * time.Hour}
 		}, func(*job) verdict {
-			if !up {
+			if !up.Load() {
 				return verdict{result: "error", after: time.Hour, again: true, err: ErrUnavailable, answer: Answer{Status: 503}}
 			}
 			return good
@@ -61,7 +62,7 @@ func TestHurry_MakesAnEventDueNow(t *testing.T) {
 		r.Tell(event(Connected, "a", 1))
 		r.Tell(event(Connected, "b", 1))
 		synctest.Wait()
-		up = true
+		up.Store(true)
 		p, ok := r.Hurry(ConnectionEventID(Connected, "b").String())
 		if synctest.Wait(); !ok || p.Connection != "b" {
 			t.Error(p, ok)
