@@ -33,10 +33,14 @@ var _ Letters = broker.Outbox(nil)
 func (d *Dispatcher) SetLetters(l Letters) {
 	d.letters = l
 	l.LimitOutbox(d.settings.Load().kept)
-	d.metrics.Gauge("pushcart_webhook_outbox_redis", "Told events that wait in the broker, over all nodes; 0 without Redis.",
-		func() float64 { waiting, _ := l.OutboxSize(); return float64(waiting) })
-	d.metrics.Gauge("pushcart_webhook_dead_letters", "Told events that were given up and are kept, over all nodes.",
-		func() float64 { _, dead := l.OutboxSize(); return float64(dead) })
+}
+
+// sizes counts what the broker keeps.
+func (d *Dispatcher) sizes() (waiting, dead int) {
+	if d.letters == nil {
+		return 0, 0
+	}
+	return d.letters.OutboxSize()
 }
 
 // buryLocked makes a dead letter of a told event that the backend does not take, or did
