@@ -29,8 +29,9 @@ type identity struct {
 	latest         time.Time // of the connect answer, zero for none
 	claims         json.RawMessage
 	state          json.RawMessage
-	subprotocol    string   // what the connect answer selected
-	messages       [][]byte // to send first, each JSON
+	info           json.RawMessage // for presence
+	subprotocol    string          // what the connect answer selected
+	messages       [][]byte        // to send first, each JSON
 }
 
 // identify is step 4: JWT, then forward, then the connect webhook, those that are
@@ -41,6 +42,7 @@ func (w *admitting) identify(ctx context.Context) (*identity, *Refusal) {
 	if r != nil {
 		return nil, r
 	}
+	w.showClaim(id)
 	asked := w.set.connect != nil
 	if asked {
 		if r := w.connect(ctx, id); r != nil {
@@ -238,6 +240,7 @@ func (w *admitting) connect(ctx context.Context, id *identity) *Refusal {
 	}
 	got, err := w.engine.hooks.ParseConnectAnswer(answer)
 	if err == nil {
+		w.show(id, got.Info, "webhook.url")
 		err = id.answer(got)
 	}
 	if err != nil {

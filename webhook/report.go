@@ -42,6 +42,9 @@ func (d *Dispatcher) report(j *job, v *verdict) {
 		message = "webhook batch refused: each of its events is sent by itself"
 	case told && final(status):
 		message = "webhook refused for good: the event is not sent again"
+		if d.letters != nil {
+			message += "; pushcart outbox list --state dead shows it"
+		}
 	case told:
 		message = "webhook failed: the event is sent again later"
 	}
@@ -124,8 +127,16 @@ func (d *Dispatcher) expired(j *job) {
 	j.done(Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, errExpired))
 }
 
-// lost logs a told event that is given up.
+// lost counts and logs a told event that nobody tells any more; why is nil where the log
+// has it already.
 func (d *Dispatcher) lost(j *job, why *loss) {
+	if kept := j.event.Kept; kept != nil && kept.Lost() {
+		return
+	}
+	d.metrics.Webhooks.WithLabelValues(j.event.Name, "lost").Inc()
+	if why == nil {
+		return
+	}
 	d.rare.Error("webhook "+j.event.Name+" lost "+why.setting, "webhook events lost",
 		"event", j.event.Name, "reason", why.reason, "setting", why.setting)
 }
@@ -136,7 +147,6 @@ type loss struct{ reason, setting string }
 var (
 	lostOutboxFull = &loss{"too many wait", "webhook.outbox"}
 	lostNoWebhook  = &loss{errNoWebhook.Error(), "webhook.url"}
-	lostGivenUp    = &loss{"not delivered in time", "webhook.retry.give_up_after"}
 	lostAtTheEnd   = &loss{"not delivered before the end of the process", "webhook.timeout"}
 	lostAfterEnd   = &loss{"told after the end", "shutdown.drain"}
 )

@@ -41,6 +41,7 @@ type node struct {
 	log     *slog.Logger
 	metrics *metrics.Metrics
 	broker  hub.Broker
+	roster  broker.Roster // nil: the broker keeps none
 	hub     *hub.Hub
 	hooks   *webhook.Dispatcher
 	// sessions decides who comes in, for all transports.
@@ -94,8 +95,15 @@ func (n *node) build(cfg config.Config) error {
 	n.hub.SetVersion(version)
 	n.hub.Apply(l.rules)
 	n.hooks = webhook.New(l.hooks, n.id, m, n.log)
+	n.roster, _ = n.broker.(broker.Roster)
+	kept, _ := n.broker.(broker.Outbox)
+	n.hub.SetOutbox(outbox{n.hooks})
+	if kept != nil {
+		n.hooks.SetLetters(kept)
+	}
 	n.sessions = session.NewEngine(session.Options{
 		Settings: l.sessions, RequestsInFlight: cfg.WebSocket.RequestsInFlight, Hub: n.hub, Webhooks: n.hooks, Seats: seats, Descriptors: l.fds.Clients,
+		Roster: n.roster, Outbox: kept, Shared: len(cfg.Redis.Addresses) > 0,
 		Protocols: []session.Named{{Name: raw.Name, Protocol: raw.Protocol{}}, {Name: json.Name, Protocol: json.Protocol{}}},
 		Metrics:   m, Panics: m.Panics.Inc, Log: n.log,
 	})
@@ -109,7 +117,7 @@ func (n *node) build(cfg config.Config) error {
 	if err != nil {
 		return err
 	}
-	n.api = push.NewAPI(push.APIOptions{Settings: l.push, MaxBody: cfg.Push.MaxBody, Hub: n.hub, Log: n.log})
+	n.api = push.NewAPI(push.APIOptions{Settings: l.push, MaxBody: cfg.Push.MaxBody, Hub: n.hub, Letters: outbox{n.hooks}, Log: n.log})
 	n.admin = admin.New(admin.Options{
 		Config: cfg.Admin, Metrics: m.Handler(), Panics: m.Panics.Inc, Redis: redis, Reload: n.reload, Drain: n.leave, Log: n.log,
 	})
