@@ -1,6 +1,10 @@
 package roster
 
-import "github.com/pushcart/pushcart/broker"
+import (
+	"strings"
+
+	"github.com/pushcart/pushcart/broker"
+)
 
 // The fields of roster:NODE. The first letter says what the rest names:
 //
@@ -13,17 +17,30 @@ import "github.com/pushcart/pushcart/broker"
 // An entry of due is u USER, o CHANNEL or m CHANNEL \n USER. Names have no control
 // characters (SPEC §11 Names).
 const (
-	sequenceField   = "_"
-	connectionField = "c"
-	userField       = "u"
-	occupiedField   = "o"
-	memberField     = "m"
+	sequenceField = "_"
 
 	livingRecord = "L"
 	endedRecord  = "E"
 	// memberGap is between a channel and its member.
 	memberGap = "\n"
 )
+
+// parseField reads the name of a field. ok is false for the number, and for what is not
+// one of ours.
+func parseField(field string) (k key, ok bool) {
+	if len(field) < 2 {
+		return key{}, false
+	}
+	k = key{letter: field[0], name: field[1:]}
+	switch k.letter {
+	case 'c', 'u', 'o':
+		return k, true
+	case 'm':
+		k.name, k.user, ok = strings.Cut(k.name, memberGap)
+		return k, ok
+	}
+	return key{}, false
+}
 
 // factLetters are the kinds of facts in the outbox, its field t. Those of arrivals are
 // the capitals of the letters of fields, those of departures the letters.
