@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/redisbroker/roster"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -19,6 +20,7 @@ type Broker struct {
 	subscriber *subscriber
 	streams    *streams
 	lasting    *lasting
+	*roster.Roster
 }
 
 var (
@@ -38,6 +40,7 @@ func New(cfg config.Redis, nodeID string, m *metrics.Metrics, log *slog.Logger) 
 	streams.lost = m.FanoutDropped.Inc
 	b := &Broker{link: l, publisher: newPublisher(l), subscriber: newSubscriber(l, streams), streams: streams}
 	b.lasting = newLasting(l, b.subscriber)
+	b.Roster = roster.New(rosterLink{l, b.subscriber}, func(int) {})
 	m.Gauge("pushcart_redis_publish_queue", "Publications that wait for Redis.",
 		func() float64 { return float64(b.publisher.waiting()) })
 	return b, nil
@@ -65,6 +68,7 @@ func (b *Broker) Start(receive broker.Receiver) error {
 	b.link.run("reading from Redis", b.streams.run)
 	b.link.run("lists in Redis", b.lasting.run)
 	b.link.run("probes of Redis", c.watch)
+	b.Roster.Start()
 	return nil
 }
 

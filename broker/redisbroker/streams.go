@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/redisbroker/roster"
 )
 
 // streams reads what is kept in Redis: for callers of Read, and for this node's
@@ -127,9 +128,12 @@ func (s *streams) now() int64 { return time.Now().UnixMilli() + s.ahead.Load() }
 
 // message takes what came through the subscription.
 func (s *streams) message(topic, payload string) {
-	m, kept := parseKept(topic, payload)
-	if !kept {
-		m = broker.Message{Topic: topic, Payload: []byte(payload)}
+	m, kept, ok := parse(topic, payload)
+	if !ok {
+		s.lost()
+		s.link.health.rate.Warn("frame", "message of redis dropped: it tells of members in a way that this version does not know",
+			"key", "redis.prefix", "topic", topic)
+		return
 	}
 	f := s.feeds.get(topic)
 	switch {
@@ -155,6 +159,19 @@ func (s *streams) message(topic, payload string) {
 		s.link.health.rate.Warn("waiting", "messages dropped: too many came while earlier ones were fetched from redis",
 			"key", "channels[].history", "topic", topic)
 	}
+}
+
+// parse reads what came on a topic: a message, which may be kept, or a frame about
+// members. ok is false for a frame that cannot be read.
+func parse(topic, payload string) (m broker.Message, kept, ok bool) {
+	if roster.IsFrame(payload) {
+		m, ok = roster.ParseFrame(topic, payload)
+		return m, false, ok
+	}
+	if m, kept = parseKept(topic, payload); !kept {
+		m = broker.Message{Topic: topic, Payload: []byte(payload)}
+	}
+	return m, kept, true
 }
 
 // subscribed is called whenever a topic's messages begin to come, also those of a new

@@ -16,9 +16,9 @@ type part struct {
 	// refused are changes whose keys are of another type; they are tried again.
 	refused []change
 	batch   *batch // on its way, or to be sent again
-	// away: what was sent last was not taken, so that only the last change to each name
-	// is kept.
-	away bool
+	// away: what was sent last was not taken. full: too many changes wait. Then only the
+	// last to each name is kept.
+	away, full bool
 	// stale: Redis lacks some of what was declared, and is to be told everything again.
 	// anew: the next batch is the first to do so.
 	stale, anew bool
@@ -55,12 +55,13 @@ func (p *part) declare(c *broker.Change) {
 	e.state = s
 	switch {
 	case e.last || p.stale: // goes out as what is so by then
-	case p.away:
+	case p.away || p.full:
 		p.add(change{entry: e, last: true})
 	default:
 		p.add(change{entry: e, state: s})
 	}
-	if len(p.queue) > maxWaiting && !p.away {
+	if len(p.queue) > maxWaiting && !p.away && !p.full {
+		p.full = true
 		p.collapse()
 	}
 }
@@ -123,7 +124,7 @@ func (p *part) take() *batch {
 	}
 	p.taken += n
 	if p.queue = p.queue[n:]; len(p.queue) == 0 {
-		p.queue = nil
+		p.queue, p.full = nil, false
 	}
 	if len(b.changes) == 0 && !p.check && !p.anew {
 		return nil
