@@ -172,15 +172,31 @@ func (n *RosterNode) Page(t testing.TB, channel string, q broker.MembersQuery) b
 	return m
 }
 
-// Facts is what was told, in its order.
+// Facts is what was told, in its order. The same fact told again is left out: it has the
+// same id for the backend.
 type Facts struct {
-	mu  sync.Mutex // guards all
-	all []broker.Fact
+	mu   sync.Mutex // guards all below
+	all  []broker.Fact
+	seen map[factID]bool
+}
+
+type factID struct {
+	kind       broker.FactKind
+	name, user string
+	generation uint64
 }
 
 func (f *Facts) add(fact broker.Fact) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	id := factID{fact.Kind, fact.Name, fact.User, fact.Generation}
+	if f.seen[id] {
+		return
+	}
+	if f.seen == nil {
+		f.seen = map[factID]bool{}
+	}
+	f.seen[id] = true
 	f.all = append(f.all, fact)
 }
 

@@ -51,9 +51,9 @@ func (n rosterLine) Exchange(ctx context.Context, fill func(redis.Pipeliner)) ([
 		return nil, err
 	}
 	for _, c := range cmds {
-		if err := c.Err(); judge(err) == elsewhere {
+		if judge(c.Err()) == elsewhere {
 			n.line.hangUp()
-			return nil, err
+			break
 		}
 	}
 	return cmds, nil

@@ -164,7 +164,7 @@ func (d *declarations) checkAll() {
 }
 
 func (d *declarations) checkLocked(p int) {
-	if part := d.parts[p]; len(part.entries) > 0 {
+	if part := d.parts[p]; part.numbered > 0 {
 		part.check = true
 		d.touchLocked(p)
 	}

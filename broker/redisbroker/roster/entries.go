@@ -49,31 +49,32 @@ type entry struct {
 	// not answered.
 	known, maybe bool
 	// open counts its changes that wait or are on their way; last: one of them goes out
-	// as what is so by then.
-	open int
-	last bool
+	// as what is so by then, again: and Redis was told of that before.
+	open        int
+	last, again bool
 }
 
 // change is one that Redis is to be told.
 type change struct {
 	entry *entry
 	state state
-	last  bool // state is the entry's when it is sent
+	last  bool // state and again are the entry's when it is sent
 	again bool // it was told before
-	// Set when it is sent: what Redis may have of it, and the entry's known before.
-	known, before bool
+	// Set when it is sent: what Redis may have of it, and the entry's known and maybe
+	// before.
+	known, wasKnown, wasMaybe bool
 }
 
 // freeze fixes what is sent. false: there is nothing to say.
 func (c *change) freeze() bool {
 	e := c.entry
 	if c.last {
-		c.state, e.last = e.state, false
+		c.state, c.again, c.last, e.last = e.state, e.again, false, false
 	}
 	if c.state.gone && !e.known && !e.maybe && !c.state.stored {
 		return false
 	}
-	c.before = e.known
+	c.wasKnown, c.wasMaybe = e.known, e.maybe
 	c.known = e.known || c.state.gone && e.maybe
 	e.known, e.maybe = !c.state.gone, true
 	return true

@@ -82,7 +82,7 @@ func (w *work) send(ctx context.Context, pipe redis.Pipeliner, r *Roster) {
 	}
 }
 
-// failed is for work of which nothing that was answered counts.
+// failed is for work that was not sent.
 func (d *declarations) failed(w *work, err error) {
 	d.line.HangUp()
 	d.refused(err)
@@ -90,7 +90,7 @@ func (d *declarations) failed(w *work, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range w.parcels {
-		c.part.fail()
+		c.part.refuse()
 		c.settleReadings(err)
 		d.touchLocked(c.p)
 	}
@@ -125,13 +125,10 @@ func (d *declarations) settle(w *work) (more bool) {
 		}
 		err := d.outcomeLocked(c)
 		dead = dead || redis.HasErrorPrefix(err, "DEAD")
-		if redis.HasErrorPrefix(err, "STALE") { // they see what is declared again
-			c.part.readings = append(c.readings, c.part.readings...)
-			d.readings += len(c.readings)
-			c.readings = nil
-		}
-		if lost := c.settleReadings(err); lost {
-			d.line.HangUp()
+		if err != nil && (needsAnother(err) || redis.HasErrorPrefix(err, "STALE")) { // they see what is sent again
+			d.againLocked(c, c.readings)
+		} else {
+			d.againLocked(c, c.settleReadings(err))
 		}
 		d.touchLocked(c.p)
 	}
@@ -188,7 +185,11 @@ func (d *declarations) keptLocked(c *parcel, err error) error {
 		keys = []string{r.rosterKey(c.p, d.name), r.outboxKey(c.p), r.dueKey(c.p)}
 	}
 	d.refused(err, keys...)
-	c.part.fail()
+	if answered(err) {
+		c.part.refuse()
+	} else {
+		c.part.fail()
+	}
 	d.held |= 1 << c.p
 	return err
 }
@@ -217,18 +218,29 @@ func (d *declarations) left(answer []any) map[int]bool {
 	return left
 }
 
+// againLocked has readings sent again, on another connection if they got no answer.
+func (d *declarations) againLocked(c *parcel, readings []*reading) {
+	if len(readings) > 0 && (c.batch == nil || c.answer.Err() == nil) {
+		d.line.HangUp()
+		d.held |= 1 << c.p
+	}
+	c.part.readings = append(readings, c.part.readings...)
+	d.readings += len(readings)
+}
+
 // settleReadings answers those who read behind the batch; err is that of the batch, without
-// which they do not see what this node declared. lost: they need another connection.
-func (c *parcel) settleReadings(err error) (lost bool) {
+// which they do not see what this node declared. It returns those that got no answer.
+func (c *parcel) settleReadings(err error) (again []*reading) {
 	for _, r := range c.readings {
-		failed := err
 		var m broker.Members
+		failed := err
 		if failed == nil {
 			var reply []any
 			if reply, failed = r.cmd.Slice(); failed == nil {
 				m, failed = parseMembers(reply)
-			} else {
-				lost = needsAnother(failed)
+			} else if needsAnother(failed) {
+				again = append(again, r)
+				continue
 			}
 		}
 		if failed != nil && !errors.Is(failed, broker.ErrUnavailable) {
@@ -236,11 +248,15 @@ func (c *parcel) settleReadings(err error) (lost bool) {
 		}
 		r.settle(m, failed)
 	}
-	return lost
+	return again
 }
 
 // needsAnother: the connection ended, or lacks our scripts.
 func needsAnother(err error) bool {
+	return !answered(err) || redis.HasErrorPrefix(err, "NOSCRIPT")
+}
+
+func answered(err error) bool {
 	var answer redis.Error
-	return !errors.As(err, &answer) || redis.HasErrorPrefix(err, "NOSCRIPT")
+	return errors.As(err, &answer)
 }

@@ -40,9 +40,9 @@ type Link interface {
 // Line is one goroutine's way to Redis.
 type Line interface {
 	// Exchange sends what fill adds to a pipeline and waits for the answers. Each command
-	// is about one partition and has its own error; err says that there is no connection,
-	// or that no answer counts, as this server must not be used. fill may be called
-	// again.
+	// is about one partition and has its own error; err says that nothing was sent. fill
+	// may be called again. After an answer of a server that must not be used the next
+	// commands go out on a new connection.
 	Exchange(ctx context.Context, fill func(redis.Pipeliner)) (cmds []redis.Cmder, err error)
 	// HangUp has the next commands go out on a new connection.
 	HangUp()

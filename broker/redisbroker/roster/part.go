@@ -37,6 +37,9 @@ type batch struct {
 	changes []change
 	before  string // the number of the batch before it, as declareSource wants it
 	number  uint64
+	// doubt: it got no answer before, so that Redis may have it.
+	doubt       bool
+	check, anew bool // as of the part
 }
 
 func newPart() *part { return &part{entries: map[key]*entry{}} }
@@ -52,7 +55,7 @@ func (p *part) declare(c *broker.Change) {
 		e = &entry{key: k}
 		p.entries[k] = e
 	}
-	e.state = s
+	e.state, e.again = s, false
 	switch {
 	case e.last || p.stale: // goes out as what is so by then
 	case p.away || p.full:
@@ -77,18 +80,23 @@ func (p *part) collapse() {
 	queue := p.queue
 	p.queue = nil
 	for i := range queue {
-		queue[i].entry.open--
-		queue[i].entry.last = false
-	}
-	for i := range queue {
-		c := queue[i]
-		if !c.state.stored {
-			if c.entry.last {
-				continue
-			}
-			c.last, c.state = true, state{}
+		c := &queue[i]
+		if c.last {
+			c.again = c.entry.again
 		}
-		p.add(c)
+		c.entry.open--
+		c.entry.last = false
+	}
+	for _, c := range queue {
+		switch e := c.entry; {
+		case c.state.stored:
+			p.add(c)
+		case e.last:
+			e.again = e.again && c.again
+		default:
+			e.again = c.again
+			p.add(change{entry: e, last: true})
+		}
 	}
 	p.moved()
 }
@@ -108,7 +116,7 @@ func (p *part) take() *batch {
 	case len(p.queue) == 0 && !p.check && !p.anew:
 		return nil
 	}
-	b := &batch{before: sequenceText(p.had)}
+	b := &batch{before: sequenceText(p.had), check: p.check, anew: p.anew}
 	if p.anew {
 		b.before = "*"
 	}
@@ -154,32 +162,59 @@ func (p *part) confirm(left map[int]bool) {
 			p.close(c.entry)
 			continue
 		}
-		c.entry.known, c.entry.maybe = c.before, c.state.gone && c.known
+		c.entry.known, c.entry.maybe = c.wasKnown, c.state.gone && c.known
 		if c.entry.last {
 			p.close(c.entry)
 			continue
 		}
-		c.entry.last, c.last = true, !c.state.stored
+		if c.last = !c.state.stored; c.last {
+			c.entry.last, c.entry.again = true, c.again
+		}
 		p.refused = append(p.refused, *c)
 	}
 }
 
-// fail is for a batch that Redis did not take, as far as is known.
+// fail is for a batch that got no answer: it is sent again as it is.
 func (p *part) fail() {
+	if p.batch != nil {
+		p.batch.doubt = true
+	}
+	p.leave()
+}
+
+// refuse is for what Redis did not take. If it never may have, what is so by then is sent.
+func (p *part) refuse() {
+	if b := p.batch; b != nil && !b.doubt {
+		p.undo()
+		p.queue = append(b.changes, p.queue...)
+		p.check, p.anew, p.away = p.check || b.check, b.anew, false
+	}
+	p.leave()
+}
+
+func (p *part) leave() {
 	if !p.away {
 		p.away = true
 		p.collapse()
 	}
 }
 
+// undo takes back what was believed of the batch.
+func (p *part) undo() {
+	for i := len(p.batch.changes) - 1; i >= 0; i-- {
+		c := &p.batch.changes[i]
+		if c.entry.known = c.wasKnown; !p.batch.doubt {
+			c.entry.maybe = c.wasMaybe
+		}
+	}
+	p.batch = nil
+}
+
 // lose is for a batch that Redis refused because it lacks what was declared before: all
 // is to be declared again.
 func (p *part) lose() {
-	for i := len(p.batch.changes) - 1; i >= 0; i-- {
-		c := &p.batch.changes[i]
-		c.entry.known = c.before
-	}
-	p.batch, p.stale = nil, true
+	p.undo()
+	p.stale = true
 }
 
 // resync has everything declared again, and what Redis has from us beyond that taken back.
@@ -191,8 +226,8 @@ func (p *part) resync(fields []string) {
 		}
 	}
 	for _, e := range p.entries {
-		e.open, e.last = 0, false
-		p.add(change{entry: e, last: true, again: true})
+		e.open, e.again = 0, true
+		p.add(change{entry: e, last: true})
 	}
 	p.stale, p.anew = false, true
 	p.moved()
@@ -216,7 +251,8 @@ func (p *part) renewSome(turns int) {
 	n := min(len(p.renew), len(p.entries)/turns+1)
 	for _, e := range p.renew[:n] {
 		if e.open == 0 && !e.state.gone && p.entries[e.key] == e {
-			p.add(change{entry: e, last: true, again: true})
+			e.again = true
+			p.add(change{entry: e, last: true})
 		}
 	}
 	p.renew = p.renew[n:]
