@@ -82,6 +82,7 @@ func (r *Roster) Declare(changes ...broker.Change) {
 	if d.closed {
 		return
 	}
+	r.keeper.want()
 	for i := range changes {
 		p := r.link.Partition(changes[i].Name)
 		d.parts[p].declare(&changes[i])
@@ -95,6 +96,14 @@ func (d *declarations) touchLocked(p int) {
 		return
 	}
 	d.waiting |= 1 << p
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// counted is called when others know this node, so that it may declare what it has.
+func (d *declarations) counted() {
 	select {
 	case d.wake <- struct{}{}:
 	default:

@@ -33,6 +33,9 @@ func (d *declarations) take() *work {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w := &work{name: d.name}
+	if !d.roster.keeper.lease.counts(d.name) {
+		return w // counted wakes the loop
+	}
 	stale, changes := 0, 0
 	for i := range Partitions {
 		p := (d.from + i) % Partitions
@@ -163,6 +166,7 @@ func (d *declarations) outcomeLocked(c *parcel) error {
 		return err
 	case redis.HasErrorPrefix(err, "STALE"):
 		c.part.lose()
+		d.roster.keeper.lease.doubt()
 		d.roster.log.Warn("roster lost", "redis lost what this node declared; it is declared again", "key", "redis")
 		for p, part := range d.parts {
 			if part != c.part {

@@ -37,8 +37,8 @@ func (l *life) end(name string) bool {
 // buried is called by whoever finds out that the node was buried under a name: once for
 // each life all is forgotten that was declared, and the watcher hears of it.
 func (r *Roster) buried(name string) {
-	if !r.life.end(name) {
-		return
+	if r.link.Context().Err() != nil || !r.life.end(name) {
+		return // a node that ends buries itself
 	}
 	r.log.Error("node buried", "this node was silent for too long and taken for dead: its connections are told as lost, and it ends them",
 		"key", "redis", "node", name)

@@ -25,23 +25,27 @@ type Roster struct {
 	life     *life
 	watcher  broker.RosterWatcher // set before Start
 	declared *declarations
+	keeper   *keeper
 	// lost counts facts that found no room in the outbox.
 	lost func(n int)
 	// waiting bounds the facts of one partition.
 	waiting atomic.Int64
 }
 
-// New returns one that begins at Start. lost counts facts that the outbox had no room
+// New returns one that begins at Start, and talks to Redis from the first declaration or
+// bound of the outbox on. lost counts facts that the outbox had no room
 // for.
 func New(link Link, lost func(n int)) *Roster {
 	r := &Roster{link: link, log: link.Log(), life: newLife(link.Node()), lost: lost}
 	r.declared = newDeclarations(r)
+	r.keeper = newKeeper(r)
 	return r
 }
 
 // Start begins to talk to Redis. WatchRoster and LimitOutbox come before.
 func (r *Roster) Start() {
 	r.link.Run("declarations to Redis", r.declared.run)
+	r.link.Run("leases and outbox in Redis", r.keeper.run)
 }
 
 // WatchRoster implements broker.Roster.

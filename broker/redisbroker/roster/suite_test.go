@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
 	"github.com/pushcart/pushcart/broker/redisbroker"
 	"github.com/pushcart/pushcart/config"
@@ -32,22 +31,7 @@ func suite(t *testing.T, server *redistest.Server) {
 	}})
 }
 
-// node is a broker of which the first tells all facts.
-type node struct {
-	*redisbroker.Broker
-	tells bool
-}
-
-// Start implements broker.Broker.
-func (n *node) Start(receive broker.Receiver) error {
-	err := n.Broker.Start(receive)
-	if n.tells {
-		n.RunRig()
-	}
-	return err
-}
-
-func newNode(t testing.TB, addr, prefix string, i int, log *testkit.Log) *node {
+func newNode(t testing.TB, addr, prefix string, i int, log *testkit.Log) *redisbroker.Broker {
 	t.Helper()
 	if log == nil {
 		log = &testkit.Log{}
@@ -57,5 +41,6 @@ func newNode(t testing.TB, addr, prefix string, i int, log *testkit.Log) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &node{b, i == 0}
+	b.Quicken()
+	return b
 }
