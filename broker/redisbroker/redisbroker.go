@@ -10,6 +10,7 @@ import (
 	"github.com/pushcart/pushcart/broker/redisbroker/link"
 	"github.com/pushcart/pushcart/broker/redisbroker/lists"
 	"github.com/pushcart/pushcart/broker/redisbroker/pubsub"
+	"github.com/pushcart/pushcart/broker/redisbroker/roster"
 	"github.com/pushcart/pushcart/broker/redisbroker/seats"
 	"github.com/pushcart/pushcart/broker/redisbroker/streams"
 	"github.com/pushcart/pushcart/config"
@@ -24,6 +25,7 @@ type Broker struct {
 	subscriber *pubsub.Subscriber
 	streams    *streams.Streams
 	lasting    *lists.Lists
+	*roster.Roster
 }
 
 var (
@@ -42,6 +44,7 @@ func New(cfg config.Redis, nodeID string, m *metrics.Metrics, log *slog.Logger) 
 	b := &Broker{link: l, publisher: pubsub.NewPublisher(l), streams: streams.New(l, m.FanoutDropped.Inc)}
 	b.subscriber = pubsub.NewSubscriber(l, b.streams)
 	b.lasting = lists.New(l, b.subscriber)
+	b.Roster = roster.New(rosterLink{l, b.subscriber}, func(int) {})
 	m.Gauge("pushcart_redis_publish_queue", "Publications that wait for Redis.",
 		func() float64 { return float64(b.publisher.Waiting()) })
 	return b, nil
@@ -67,6 +70,7 @@ func (b *Broker) Start(receive broker.Receiver) error {
 	b.subscriber.Start()
 	b.lasting.Start()
 	c.Start()
+	b.Roster.Start()
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/redisbroker/link"
+	"github.com/pushcart/pushcart/broker/redisbroker/roster"
 )
 
 // Streams reads what is kept in Redis: for callers of Read, and for this node's
@@ -145,9 +146,12 @@ func (s *Streams) now() int64 { return time.Now().UnixMilli() + s.ahead.Load() }
 
 // Message takes what came through the subscription.
 func (s *Streams) Message(topic, payload string) {
-	m, kept := parseKept(topic, payload)
-	if !kept {
-		m = broker.Message{Topic: topic, Payload: []byte(payload)}
+	m, kept, ok := parse(topic, payload)
+	if !ok {
+		s.lost()
+		s.link.Log().Warn("frame", "message of redis dropped: it tells of members in a way that this version does not know",
+			"key", "redis.prefix", "topic", topic)
+		return
 	}
 	f := s.feeds.get(topic)
 	switch {
@@ -173,6 +177,19 @@ func (s *Streams) Message(topic, payload string) {
 		s.link.Log().Warn("waiting", "messages dropped: too many came while earlier ones were fetched from redis",
 			"key", "channels[].history", "topic", topic)
 	}
+}
+
+// parse reads what came on a topic: a message, which may be kept, or a frame about
+// members. ok is false for a frame that cannot be read.
+func parse(topic, payload string) (m broker.Message, kept, ok bool) {
+	if roster.IsFrame(payload) {
+		m, ok = roster.ParseFrame(topic, payload)
+		return m, false, ok
+	}
+	if m, kept = parseKept(topic, payload); !kept {
+		m = broker.Message{Topic: topic, Payload: []byte(payload)}
+	}
+	return m, kept, true
 }
 
 // Subscribed is called whenever a topic's messages begin to come, also those of a new
