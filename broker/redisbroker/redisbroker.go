@@ -77,9 +77,9 @@ func (b *Broker) Start(receive broker.Receiver) error {
 func (b *Broker) refuseLayout() error {
 	ctx, cancel := context.WithTimeout(b.link.Context(), layoutWait)
 	defer cancel()
-	client := b.link.Connect()
-	defer client.Close()
-	if err := b.link.CheckLayout(ctx, client); errors.Is(err, link.ErrLayout) {
+	line := b.link.Line()
+	defer line.HangUp()
+	if err := line.CheckLayout(ctx); errors.Is(err, link.ErrLayout) {
 		return err
 	}
 	return nil

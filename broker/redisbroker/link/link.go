@@ -92,20 +92,10 @@ func (l *Link) Slog() *slog.Logger { return l.log }
 // Guard takes panics.
 func (l *Link) Guard() *guard.Guard { return l.guard }
 
-// Connect returns a client for one goroutine. It has one connection, which is made
-// with its first command; to make another is to connect again. Scripts are loaded
-// before anything else goes out, so that they are there for what follows in the
-// same round trip; should that fail, what needs them will.
-func (l *Link) Connect(scripts ...string) *redis.Client {
+// Connect returns a client with one connection, which is made with its first command. It
+// is for subscriptions, which a Line has none of.
+func (l *Link) Connect() *redis.Client {
 	o := *l.options
-	if len(scripts) > 0 {
-		o.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
-			for _, source := range scripts {
-				_ = conn.ScriptLoad(ctx, source).Err()
-			}
-			return nil
-		}
-	}
 	return redis.NewClient(&o)
 }
 

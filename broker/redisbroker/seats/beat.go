@@ -2,7 +2,6 @@ package seats
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -70,20 +69,22 @@ func (s *Seats) turn() int { return s.beats % link.Partitions }
 // names of nodes that were silent too long. What an error loses is found again, as
 // the node then writes all its seats.
 func (s *Seats) announce(due bool, nudged uint64) (silent []string, err error) {
-	ctx, pipe, name := s.link.Context(), s.client.Pipeline(), s.name(s.epoch)
+	ctx, name := s.link.Context(), s.name(s.epoch)
 	began := time.Now()
-	lease := leaseScript.EvalSha(ctx, pipe, []string{s.link.Keys().Leases()}, name, "")
-	if due {
-		nodeScript.EvalSha(ctx, pipe, []string{s.keys[s.turn()].Nodes}, name, "", "")
-	}
+	var lease *redis.Cmd
 	var lists [link.Partitions]*redis.StringSliceCmd
-	for p := range lists {
-		if nudged>>p&1 == 1 {
-			lists[p] = pipe.LPopCount(ctx, s.keys[p].Lost+name, lostAtOnce)
+	_, err = s.exchange(ctx, func(pipe redis.Pipeliner) {
+		lease = leaseScript.EvalSha(ctx, pipe, []string{s.link.Keys().Leases()}, name, "")
+		if due {
+			nodeScript.EvalSha(ctx, pipe, []string{s.keys[s.turn()].Nodes}, name, "", "")
 		}
-	}
-	cmds, err := pipe.Exec(ctx)
-	if err = firstFailure(cmds, err); err != nil {
+		for p := range lists {
+			if nudged>>p&1 == 1 {
+				lists[p] = pipe.LPopCount(ctx, s.keys[p].Lost+name, lostAtOnce)
+			}
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
 	for p, list := range lists {
@@ -98,19 +99,6 @@ func (s *Seats) announce(due bool, nudged uint64) (silent []string, err error) {
 	left, err := strconv.ParseInt(answer[0], 10, 64)
 	s.expires = began.Add(time.Duration(left) * time.Microsecond)
 	return answer[1:], err
-}
-
-// firstFailure is the error of a pipeline, in which an absent key is none.
-func firstFailure(cmds []redis.Cmder, err error) error {
-	if !errors.Is(err, redis.Nil) {
-		return err
-	}
-	for _, c := range cmds {
-		if err := c.Err(); err != nil && !errors.Is(err, redis.Nil) {
-			return err
-		}
-	}
-	return nil
 }
 
 // evictAll takes connections as the script wrote them.
@@ -138,14 +126,20 @@ func (s *Seats) bury(names []string) error {
 }
 
 func (s *Seats) strike(ctx context.Context, names ...any) error {
-	pipe := s.client.Pipeline()
-	for p := range s.keys {
-		pipe.ZRem(ctx, s.keys[p].Nodes, names...)
-	}
-	if _, err := pipe.Exec(ctx); err != nil {
+	_, err := s.exchange(ctx, func(pipe redis.Pipeliner) {
+		for p := range s.keys {
+			pipe.ZRem(ctx, s.keys[p].Nodes, names...)
+		}
+	})
+	if err != nil {
 		return err
 	}
-	return s.client.ZRem(ctx, s.link.Keys().Leases(), names...).Err()
+	return s.dropLeases(ctx, names...)
+}
+
+func (s *Seats) dropLeases(ctx context.Context, names ...any) error {
+	_, err := s.exchange(ctx, func(pipe redis.Pipeliner) { pipe.ZRem(ctx, s.link.Keys().Leases(), names...) })
+	return err
 }
 
 // part gives all seats back.
@@ -187,24 +181,24 @@ func (s *Seats) begin() bool {
 // nowhere: a node that dies on the way leaves none that others would not bury.
 func (s *Seats) register(name, former string) error {
 	ctx, began := s.link.Context(), time.Now()
-	if err := s.link.CheckLayout(ctx, s.client); err != nil {
+	if err := s.line.CheckLayout(ctx); err != nil {
 		return err
 	}
-	pipe := s.client.Pipeline()
-	for _, source := range []string{leaseSource, nodeSource, seatSource} {
-		pipe.ScriptLoad(ctx, source)
-	}
-	leaseScript.EvalSha(ctx, pipe, []string{s.link.Keys().Leases()}, name, "new")
-	if _, err := pipe.Exec(ctx); err != nil {
+	if err := s.line.Greet(ctx); err != nil { // after SCRIPT FLUSH it lacks the scripts
 		return err
 	}
-	pipe = s.client.Pipeline()
-	for p := range s.keys {
-		nodeScript.EvalSha(ctx, pipe, []string{s.keys[p].Nodes}, name, "new", former)
+	if _, err := s.exchange(ctx, func(pipe redis.Pipeliner) {
+		leaseScript.EvalSha(ctx, pipe, []string{s.link.Keys().Leases()}, name, "new")
+	}); err != nil {
+		return err
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
+	if _, err := s.exchange(ctx, func(pipe redis.Pipeliner) {
+		for p := range s.keys {
+			nodeScript.EvalSha(ctx, pipe, []string{s.keys[p].Nodes}, name, "new", former)
+		}
+	}); err != nil {
 		return err
 	}
 	s.beaten, s.expires = began, began // look at the others' leases at once
-	return s.client.ZRem(ctx, s.link.Keys().Leases(), former).Err()
+	return s.dropLeases(ctx, former)
 }

@@ -2,6 +2,7 @@ package seats
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,8 +22,7 @@ const (
 )
 
 func (s *Seats) run() {
-	s.client = s.link.Connect()
-	defer func() { _ = s.client.Close() }()
+	defer s.line.HangUp()
 	t := time.NewTicker(seatsTry)
 	defer t.Stop()
 	for {
@@ -44,8 +44,7 @@ func (s *Seats) run() {
 func (s *Seats) failed(err error) {
 	s.lost(err)
 	if link.Judge(err) == link.Elsewhere {
-		_ = s.client.Close()
-		s.client = s.link.Connect()
+		s.line.HangUp()
 	}
 }
 
@@ -68,29 +67,50 @@ func (s *Seats) flush() bool {
 	if len(calls)+len(users) == 0 {
 		return false
 	}
-	ctx, pipe := s.link.Context(), s.client.Pipeline()
-	for _, c := range calls {
-		if c.done == nil {
-			pipe.ZRem(ctx, s.keys[link.PartitionOf(c.user)].Users+c.user, s.name(s.epoch)+"/"+c.connection)
+	cmds, err := s.exchange(s.link.Context(), func(pipe redis.Pipeliner) {
+		for _, c := range calls {
+			s.send(pipe, c, more || len(users) > 0)
+		}
+		for _, user := range users {
+			s.ask(pipe, user, "", s.table.Of(user))
+		}
+	})
+	for i, c := range calls {
+		if err != nil {
+			c.settle(givenUp)
 			continue
 		}
-		var held []seattable.Seat
-		if more || len(users) > 0 { // this user's may not be written yet
-			held = s.table.Of(c.user)
-		}
-		s.ask(ctx, pipe, c.user, c.connection, held)
-	}
-	for _, user := range users {
-		s.ask(ctx, pipe, user, "", s.table.Of(user))
-	}
-	answers, err := pipe.Exec(ctx)
-	for i, c := range calls {
-		s.answer(c, answers[i], err)
+		s.answer(c, cmds[i])
 	}
 	if err != nil {
 		s.failed(err)
 	}
 	return err == nil && more
+}
+
+// exchange is one round trip, in which no command may fail. An absent key is no failure.
+func (s *Seats) exchange(ctx context.Context, fill func(redis.Pipeliner)) ([]redis.Cmder, error) {
+	cmds, err := s.line.Exchange(ctx, fill)
+	for _, c := range cmds {
+		if failed := c.Err(); err == nil && !errors.Is(failed, redis.Nil) {
+			err = failed
+		}
+	}
+	return cmds, err
+}
+
+// send adds a call to a pipeline. The seats of its user may not be written yet where
+// others wait to be.
+func (s *Seats) send(pipe redis.Pipeliner, c *call, othersWait bool) {
+	if c.done == nil {
+		pipe.ZRem(s.link.Context(), s.keys[link.PartitionOf(c.user)].Users+c.user, s.name(s.epoch)+"/"+c.connection)
+		return
+	}
+	var held []seattable.Seat
+	if othersWait {
+		held = s.table.Of(c.user)
+	}
+	s.ask(pipe, c.user, c.connection, held)
 }
 
 // next takes what to send: calls first, then users.
@@ -104,7 +124,7 @@ func (s *Seats) next() (calls []*call, users []string, more bool) {
 	return calls, users, len(s.queue)+len(s.unsure) > 0
 }
 
-func (s *Seats) ask(ctx context.Context, to redis.Scripter, user, connection string, held []seattable.Seat) {
+func (s *Seats) ask(to redis.Scripter, user, connection string, held []seattable.Seat) {
 	rules, policy := s.table.Rules(), config.PolicyReject
 	if rules.Replace {
 		policy = config.PolicyReplace
@@ -117,20 +137,16 @@ func (s *Seats) ask(ctx context.Context, to redis.Scripter, user, connection str
 	for _, h := range held {
 		args = append(args, h.Connection, h.Joined)
 	}
-	seatScript.EvalSha(ctx, to, []string{k.Nodes, k.Users + user}, args...)
+	seatScript.EvalSha(s.link.Context(), to, []string{k.Nodes, k.Users + user}, args...)
 }
 
 // answer takes Redis' to one call of a batch. The seat is in the table before the
 // caller hears of it, and can leave.
-func (s *Seats) answer(c *call, answer redis.Cmder, err error) {
+func (s *Seats) answer(c *call, answer redis.Cmder) {
 	if c.done == nil {
 		return
 	}
-	if err != nil {
-		c.settle(givenUp)
-		return
-	}
-	joined, _ := answer.(*redis.Cmd).Int64() // err is also each command's
+	joined, _ := answer.(*redis.Cmd).Int64() // none has an error
 	if joined == 0 {
 		c.settle(refused)
 	} else if c.verdict.CompareAndSwap(undecided, seated) {

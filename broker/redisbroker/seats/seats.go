@@ -7,8 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/pushcart/pushcart/broker/internal/seattable"
 	"github.com/pushcart/pushcart/broker/redisbroker/link"
 	"github.com/pushcart/pushcart/broker/redisbroker/pubsub"
@@ -50,7 +48,7 @@ type Seats struct {
 	wake   chan struct{}
 
 	// Of the loop only.
-	client  *redis.Client
+	line    *link.Line
 	epoch   uint64 // of the name
 	beaten  time.Time
 	beats   int
@@ -82,6 +80,7 @@ var (
 // New returns seats that are counted through a link, under these limits.
 func New(l *link.Link, sub *pubsub.Subscriber, limits config.Limits) *Seats {
 	s := &Seats{link: l, subscriber: sub, table: seattable.New(limits), live: true, wake: make(chan struct{}, 1)}
+	s.line = l.Line(leaseSource, nodeSource, seatSource)
 	for p := range s.keys {
 		s.keys[p] = l.Keys().Seats(p)
 	}
