@@ -103,6 +103,44 @@ func TestPace_ARefusalOfOneEventIsNoSign(t *testing.T) {
 	}
 }
 
+// An app whose route for connected hangs is told one at a time; its clients' messages do
+// not wait for that.
+func TestPace_DoesNotHoldMessagesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const clients = 50
+		var answered atomic.Int32
+		r := newRig(t, nil, func(j *job) verdict {
+			if j.event.Name == Message {
+				return good
+			}
+			time.Sleep(5 * time.Second)
+			return verdict{result: "timeout", after: -1, err: ErrUnavailable}
+		})
+		for i := range clients {
+			r.Tell(event(Connected, fmt.Sprint("before", i), 1))
+		}
+		pass(10 * time.Minute)
+		if n := r.queue.atOnce(); n != 1 {
+			t.Fatalf("%d at once", n)
+		}
+		for i := range clients {
+			conn := fmt.Sprint("new", i)
+			r.Tell(event(Connected, conn, 1))
+			r.Ask(event(Message, conn, 2), func(_ Answer, err error) {
+				if err == nil {
+					answered.Add(1)
+				}
+			})
+		}
+		pass(6 * time.Second)
+		if n := answered.Load(); n != clients {
+			t.Errorf("%d of %d messages were answered", n, clients)
+		}
+		r.Withdraw(func(*Event) bool { return true })
+		pass(5 * time.Second)
+	})
+}
+
 func TestPace_AReloadKeepsToIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var up atomic.Bool

@@ -255,7 +255,7 @@ func (q *queue) nextLocked() *job {
 	for range all {
 		c := all[q.turn%len(all)]
 		q.turn++
-		if e := c.ready.Front(); e != nil && c.running < c.most && (c != &q.told || q.ripeLocked()) {
+		if e := c.ready.Front(); e != nil && q.roomLocked(c, e.Value.(*job)) && (c != &q.told || q.ripeLocked()) {
 			j := e.Value.(*job)
 			c.remove(j)
 			c.running++
@@ -265,6 +265,12 @@ func (q *queue) nextLocked() *job {
 		}
 	}
 	return nil
+}
+
+// roomLocked says whether one more of a class, j, may be under way. A message that waits
+// for the first try of what was told before it does not wait for the pace of that.
+func (q *queue) roomLocked(c *class, j *job) bool {
+	return c.running < c.most || j.hurried && j.tries == 0 && c.running < q.pace.most
 }
 
 // beginLocked settles how a job is sent.
