@@ -22,7 +22,7 @@ type watched struct {
 	log    testkit.Log
 }
 
-// startNodes starts nodes, the first of which tells the facts, at these addresses.
+// startNodes starts nodes at these addresses.
 func startNodes(t *testing.T, addrs ...string) (nodes []*watched) {
 	t.Helper()
 	var all []brokertest.RosterBroker
@@ -321,7 +321,7 @@ func TestRoster_ALostAnswerTellsNothingTwice(t *testing.T) {
 				b.Declare(gone(user), left("room"+user, user))
 			}
 		}
-		testkit.Eventually(t, "redis took it", func() bool { return strings.HasSuffix(a.Facts.Of("user0"), "online") })
+		testkit.Eventually(t, "redis took it", func() bool { return server.Do(t, "HEXISTS", a.roster.KeyOf("user:", "user0"), ".on") == "1" })
 		hear()
 		testkit.Eventually(t, "redis is back", b.Up)
 		for i := range 20 {
@@ -371,7 +371,8 @@ func TestRoster_FactsWithoutRoomAreCountedAndLogged(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	log := &testkit.Log{}
-	n := newNode(t, server.Addr, "pc", 1, log) // which tells nothing
+	n := newNode(t, server.Addr, "pc", 1, log)
+	server.Do(t, "SET", n.KeyBeside("room", "owner"), "another:1") // which tells nothing
 	all := brokertest.StartRosters(t, []brokertest.RosterBroker{n})
 	n.LimitOutbox(broker.OutboxLimits{Waiting: 64 * 10})
 	for i := range 20 {

@@ -54,7 +54,7 @@ const (
 	// tries is how often, within a beat, a Redis that is away is tried.
 	tries = 4
 	// partingWait bounds what a node does that ends.
-	partingWait = 2 * time.Second
+	partingWait = time.Second
 )
 
 // errand is something that goes to Redis.

@@ -240,13 +240,13 @@ func (r *Roster) DeadLetters(ctx context.Context, cursor string, limit int) (pag
 	}
 	values, err := cmd.Slice()
 	for i := 1; err == nil && i+2 < len(values); i += 3 {
+		next = text(values[i]) + "-" + text(values[i+1])
 		l, bad := parseLetter(text(values[i+1]), text(values[i+2]))
 		if bad != nil {
 			r.keeper.complain(bad)
 			continue
 		}
 		page = append(page, l)
-		next = text(values[i]) + "-" + l.ID
 	}
 	if count(values, 0) == 0 {
 		next = ""

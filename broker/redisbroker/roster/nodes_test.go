@@ -19,7 +19,7 @@ import (
 )
 
 // quick is a pace for tests. Its lease is many beats: on a slow machine nodes are late.
-var quick = pace{beat: 50 * time.Millisecond, lease: 1500 * time.Millisecond, step: time.Second, fence: 300 * time.Millisecond}
+var quick = pace{beat: 50 * time.Millisecond, lease: time.Second, step: 600 * time.Millisecond, fence: 300 * time.Millisecond}
 
 // testNode is one node with what it was told.
 type testNode struct {
