@@ -25,6 +25,7 @@ type parcel struct {
 	batch    *batch
 	readings []*reading
 	fields   *redis.StringSliceCmd
+	last     *redis.StringCmd
 	answer   *redis.Cmd
 }
 
@@ -77,6 +78,7 @@ func (w *work) send(ctx context.Context, pipe redis.Pipeliner, r *Roster) {
 			c.answer = declareScript.EvalSha(ctx, pipe, []string{r.rosterKey(c.p, w.name)}, args...)
 		case c.part.stale:
 			c.fields = pipe.HKeys(ctx, r.rosterKey(c.p, w.name))
+			c.last = pipe.HGet(ctx, r.rosterKey(c.p, w.name), sequenceField)
 		}
 		for _, read := range c.readings {
 			read.cmd = membersScript.EvalSha(ctx, pipe,
@@ -148,11 +150,14 @@ func (d *declarations) settle(w *work) (more bool) {
 func (d *declarations) outcomeLocked(c *parcel) error {
 	switch {
 	case c.fields != nil:
-		fields, err := c.fields.Result()
+		last, err := c.last.Result()
+		if err == nil || errors.Is(err, redis.Nil) {
+			err = c.fields.Err()
+		}
 		if err != nil {
 			return d.keptLocked(c, err)
 		}
-		c.part.resync(fields)
+		c.part.resync(c.fields.Val(), last)
 		return nil
 	case c.batch == nil:
 		return nil
