@@ -13,7 +13,7 @@ import "github.com/redis/go-redis/v9"
 // if NODE was buried, and with STALE if Redis has another batch than the one before.
 var declareSource = prelude + `
 local roster = KEYS[1]
-if call('EXISTS', IN .. 'dead:' .. NODE) == 1 then return redis.error_reply('DEAD the node was buried') end
+if call('EXISTS', DEAD .. NODE) == 1 then return redis.error_reply('DEAD the node was buried') end
 local last = call('HGET', roster, '_')
 if last == ARGV[7] then return {0} end
 if (last or '') ~= ARGV[6] then return redis.error_reply('STALE batches are missing') end

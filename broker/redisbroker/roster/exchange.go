@@ -89,7 +89,6 @@ func (w *work) send(ctx context.Context, pipe redis.Pipeliner, r *Roster) {
 
 // failed is for work that was not sent.
 func (d *declarations) failed(w *work, err error) {
-	d.line.HangUp()
 	d.refused(err)
 	d.held = everyPart
 	d.mu.Lock()
@@ -227,7 +226,7 @@ func (d *declarations) left(answer []any) map[int]bool {
 	return left
 }
 
-// againLocked has readings sent again, on another connection if they got no answer.
+// againLocked has readings sent again, with the next try if they got no answer.
 func (d *declarations) againLocked(c *parcel, readings []*reading) {
 	if len(readings) > 0 && (c.batch == nil || c.answer.Err() == nil) {
 		d.line.HangUp()
