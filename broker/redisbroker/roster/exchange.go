@@ -209,10 +209,7 @@ func (d *declarations) left(answer []any) map[int]bool {
 		return nil
 	}
 	r := d.roster
-	if lost, _ := answer[0].(int64); lost > 0 {
-		r.lost(int(lost))
-		r.log.Error("outbox full", "more waits for the backend than the outbox holds; the oldest is lost", "key", "webhook.outbox.redis")
-	}
+	r.keeper.trimmed(count(answer, 0))
 	var left map[int]bool
 	for i := 1; i+1 < len(answer); i += 2 {
 		if left == nil {
