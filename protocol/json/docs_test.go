@@ -65,3 +65,18 @@ func TestDocs_MessagesWithinLinesAreRight(t *testing.T) {
 		t.Errorf("only %d messages found", seen)
 	}
 }
+
+func TestDocs_PositionsAreRight(t *testing.T) {
+	seen := 0
+	for _, b := range testdocs.Read(t, "docs/protocol.md").Blocks {
+		if b.Language == "json" && b.Info == "resume" {
+			seen++
+			if err := fits(schemasOf(t).resume, []byte(b.Text)); err != nil {
+				t.Errorf("%s: %v", b.Where(), err)
+			}
+		}
+	}
+	if seen == 0 {
+		t.Error("no positions found")
+	}
+}
