@@ -20,6 +20,7 @@ func TestDocs_ConfigurationsPassCheck(t *testing.T) {
 	t.Setenv("WEBHOOK_SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
 	t.Setenv("JWT_SECRET", strings.Repeat("x", 32))
 	t.Setenv("PASSWORD", "x")
+	t.Setenv("PORT", "3000")
 	pages := testdocs.Pages(t)
 	t.Chdir(t.TempDir())
 	for name, content := range map[string]string{
