@@ -1,8 +1,6 @@
 package docs
 
 import (
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -22,12 +20,7 @@ func TestPages_PushInThreeLanguages(t *testing.T) {
 		}
 		found++
 		t.Run(b.Language, func(t *testing.T) {
-			if _, err := exec.LookPath(command[0]); err != nil {
-				if os.Getenv("PUSHCART_TEST_ALL") != "" {
-					t.Fatalf("%s is not installed", command[0])
-				}
-				t.Skipf("%s is not installed; .ci/run installs it", command[0])
-			}
+			needs(t, command[0])
 			ownNetwork(t)
 			r := newReader(t, page)
 			r.save(testdocs.Block{Info: "pushcart.yaml", Text: "backend: {url: \"http://127.0.0.1:3000\"}\nauth: {jwt: {secret: " + strings.Repeat("s", 32) + "}}\n"})

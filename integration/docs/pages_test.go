@@ -2,6 +2,7 @@ package docs
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -56,6 +57,7 @@ func (r *reader) read(page testdocs.Page) {
 		if b.Unused() != "" || r.t.Failed() {
 			continue
 		}
+		needs(r.t, b.Option("needs"))
 		switch {
 		case b.File() != "":
 			r.save(b)
@@ -68,6 +70,21 @@ func (r *reader) read(page testdocs.Page) {
 		case b.Option("terminal") != "":
 			r.look(b)
 		}
+	}
+}
+
+// needs skips the rest of a page where a program is missing. CI installs all of them
+// and sets PUSHCART_TEST_ALL.
+func needs(t *testing.T, program string) {
+	t.Helper()
+	if program == "" {
+		return
+	}
+	if _, err := exec.LookPath(program); err != nil {
+		if os.Getenv("PUSHCART_TEST_ALL") != "" {
+			t.Fatalf("%s is not installed", program)
+		}
+		t.Skipf("%s is not installed; .ci/run installs it", program)
 	}
 }
 
