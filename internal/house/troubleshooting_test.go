@@ -54,7 +54,7 @@ func logged(path string, fn *ast.FuncDecl, n ast.Node) []string {
 	at := 0
 	switch method.Sel.Name {
 	case "Warn", "Error":
-		if rare(path, method.X) {
+		if rateLimited(path, call.Args) {
 			at = 1 // the first is the cause
 		}
 	case "Log": // of slog, with context and level
@@ -68,17 +68,19 @@ func logged(path string, fn *ast.FuncDecl, n ast.Node) []string {
 	return texts(fn, call.Args[at])
 }
 
-// rare says whether it is a ratelog.Logger.
-func rare(path string, x ast.Expr) bool {
-	name := ""
-	switch x := x.(type) {
-	case *ast.SelectorExpr:
-		name = x.Sel.Name
-	case *ast.Ident:
-		name = x.Name
+// rateLimited says whether it is a call of a ratelog.Logger: behind the cause there is a
+// message, or what may be one, where a slog.Logger has a key, which is one word.
+func rateLimited(path string, args []ast.Expr) bool {
+	if len(args) < 2 || path == "internal/guard/guard.go" {
+		return len(args) > 1
 	}
-	return slices.Contains([]string{"rare", "rate", "quiet", "to"}, name) ||
-		path == "internal/guard/guard.go" || path == "internal/descriptors/listener.go"
+	literal, ok := args[1].(*ast.BasicLit)
+	if !ok {
+		_, joined := args[1].(*ast.BinaryExpr)
+		_, variable := args[1].(*ast.Ident)
+		return joined || variable
+	}
+	return strings.Contains(literal.Value, " ")
 }
 
 // texts are the strings that an expression may be: a literal, literals joined, or a
