@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pushcart/pushcart/broker/redisbroker/link"
 )
 
 // lease keeps this node counted among those that live: it beats. All leases are in
@@ -33,12 +35,6 @@ type lease struct {
 	beaten time.Time // when the last one that was taken was sent
 	living []string  // the names of nodes that are not dead, as they were then
 }
-
-const leasePartition = 0
-
-func (r *Roster) nodesKey() string { return r.link.Keys(leasePartition) + "nodes" }
-
-func (r *Roster) clockKey() string { return r.link.Keys(leasePartition) + "nodes:clock" }
 
 // keeperPrelude begins the scripts that are not about who is here. What runs while Redis
 // has no memory left allows nobody to be taken for dead by mistake, and facts to be told.
@@ -119,7 +115,7 @@ func (b *beat) send(ctx context.Context, pipe redis.Pipeliner) {
 	k := b.lease.keeper
 	b.sent = time.Now()
 	b.cmd = beatScript.EvalSha(ctx, pipe,
-		[]string{k.roster.nodesKey(), k.roster.clockKey(), k.roster.deadKey(leasePartition, b.name)}, b.name, k.pace.step.Microseconds())
+		[]string{k.roster.nodesKey(), k.roster.clockKey(), k.roster.deadKey(link.LeasePartition, b.name)}, b.name, k.pace.step.Microseconds())
 }
 
 func (b *beat) learn(err error) {
