@@ -149,8 +149,8 @@ func (n *node) close(ctx context.Context) error {
 		errs = append(errs, n.ws.Close(sockets))
 		cancel()
 	}
-	if n.roster != nil {
-		n.roster.Flush(ctx) // which tells what is due now
+	if n.broker != nil {
+		n.broker.Flush(ctx) // which tells what is due now
 	}
 	if n.hooks != nil {
 		errs = append(errs, n.hooks.Close(ctx))
