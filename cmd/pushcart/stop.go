@@ -112,7 +112,7 @@ func (n *node) depart(ctx context.Context) {
 	n.reloading.Lock()
 	times := n.live.cfg.Shutdown
 	n.reloading.Unlock()
-	n.log.Info("draining", "connections", n.ws.Connections(), "delay", times.Delay, "drain", times.Drain)
+	n.log.Info("draining", "connections", n.ws.Connections(), "delay", times.Delay.String(), "drain", times.Drain.String())
 	n.admin.SetReady(false)
 	sleep(ctx, times.Delay)
 	n.ws.BeginDrain()
