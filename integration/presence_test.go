@@ -15,7 +15,7 @@ channels:
 - {match: "room.*", subscribe: anyone, presence: true, presence_frames: 3}
 - {match: "kept.*", subscribe: anyone, publish: anyone, presence: true, history: {messages: 1000, age: 5m}}
 - {match: "**", subscribe: anyone}
-users: {offline_delay: 300ms}`
+users: {offline_delay: 2s}`
 
 // presenceNodes are one node in memory, or two that share a Redis.
 func presenceNodes(t *testing.T, test func(t *testing.T, app *backend, here, there *sidecar)) {
@@ -94,11 +94,7 @@ func TestPresence_OverNodes(t *testing.T) {
 func TestPresence_WhoComesBackInTimeIsNotOffline(t *testing.T) {
 	presenceNodes(t, func(t *testing.T, app *backend, here, there *sidecar) {
 		for i := range 4 {
-			c := talk(t, []*sidecar{here, there}[i%2], token("ann"), "")
-			if i > 0 {
-				defer func() { _ = c.conn.Close() }()
-			}
-			_ = c.conn.Close()
+			_ = talk(t, []*sidecar{here, there}[i%2], token("ann"), "").conn.Close()
 		}
 		last := talk(t, there, token("ann"), "")
 		app.wantsFacts(t, "user.online ann ann")

@@ -173,8 +173,9 @@ func TestTransport_NeedsNothingOfWebSockets(t *testing.T) {
 	if out[0].Err != nil || out[0].Nodes != 1 {
 		t.Errorf("push: %+v", out[0])
 	}
-	one.say(hub.Text, "hello")
 	want := []string{`first "hi"`, "push x", "reply HELLO 3"}
+	testkit.Eventually(t, "the push", func() bool { return len(one.got()) == 2 })
+	one.say(hub.Text, "hello") // whose answer may overtake a push
 	testkit.Eventually(t, "the reply", func() bool { return len(one.got()) == len(want) })
 	if got := one.got(); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
