@@ -9,10 +9,6 @@ import (
 // DuplicateWindow is how long an idempotency key is remembered (SPEC §6.1).
 const DuplicateWindow = 5 * time.Minute
 
-// MaxPending bounds the publications that wait for Redis; past it Publish fails
-// with ErrUnavailable at once.
-const MaxPending = 65536
-
 // Errors of Publish and Subscribe; match with errors.Is.
 var (
 	// ErrUnavailable: the broker did not confirm in time. The message may or may
@@ -20,8 +16,6 @@ var (
 	ErrUnavailable = errors.New("broker: unavailable")
 	// ErrConflict: the ID was used for other content within DuplicateWindow.
 	ErrConflict = errors.New("broker: id was used for other content")
-	// ErrLayout, of Start: what Redis holds under our prefix is another version's.
-	ErrLayout = errors.New("broker: another layout of keys")
 	// ErrClosed: Close was called.
 	ErrClosed = errors.New("broker: closed")
 )

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// lastingKept is how long a list is kept after its last use (SPEC §11 Handshake).
-	lastingKept = 30 * 24 * time.Hour
+	// LastingKept is how long a list is kept after its last use (SPEC §11 Handshake).
+	LastingKept = 30 * 24 * time.Hour
 	// MaxLasting bounds the lists that one call of Lasting reads.
 	MaxLasting = 256
 )
@@ -48,8 +48,3 @@ type LastingChange struct {
 	// Payload is as a Publication's.
 	Payload []byte
 }
-
-var (
-	_ Lasting = (*Memory)(nil)
-	_ Lasting = (*Redis)(nil)
-)

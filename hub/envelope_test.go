@@ -11,6 +11,7 @@ import (
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
 
+	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -108,7 +109,7 @@ func FuzzHub_ReceivesAnything(f *testing.F) {
 
 func TestHub_SaysWhenItCannotRead(t *testing.T) {
 	var log testkit.Log
-	h := NewHub(broker.NewMemory(), NewNodeID(), metrics.New("", ""), slog.New(slog.NewTextHandler(&log, nil)))
+	h := NewHub(memory.New(), NewNodeID(), metrics.New("", ""), slog.New(slog.NewTextHandler(&log, nil)))
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -8,10 +8,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
 	"github.com/pushcart/pushcart/metrics"
 
+	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -110,7 +110,7 @@ func newHub(t testing.TB, b Broker) *Hub {
 }
 
 // alone is a node in memory.
-func alone(t testing.TB) *Hub { return newHub(t, broker.NewMemory()) }
+func alone(t testing.TB) *Hub { return newHub(t, memory.New()) }
 
 // pair is two nodes of one network.
 func pair(t testing.TB) (a, b *Hub, n *brokertest.Network) {

@@ -14,6 +14,8 @@ import (
 	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
 
+	"github.com/pushcart/pushcart/broker/memory"
+	"github.com/pushcart/pushcart/broker/redisbroker"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -271,7 +273,7 @@ func TestUnfollow_EndsWhatIsJustBeginning(t *testing.T) {
 // A subscription that is given up, as the broker does not answer, ends in one step, not in
 // two at once: it was answered twice then, or with the wrong error.
 func TestFollow_IsAnsweredOnceWhereTheBrokerDoesNotAnswer(t *testing.T) {
-	b := broker.NewMemory()
+	b := memory.New()
 	h := newHub(t, b)
 	h.Apply(keepingMany(t))
 	if err := b.Close(); err != nil {
@@ -298,7 +300,7 @@ func TestFollow_NoMessageIsLostOrRepeatedWithRedis(t *testing.T) {
 	server := redistest.Start(t)
 	var hubs []*Hub
 	for range 2 {
-		b, err := broker.NewRedis(config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"}, NewNodeID(), metrics.New("", ""), discard())
+		b, err := redisbroker.New(config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"}, NewNodeID(), metrics.New("", ""), discard())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
@@ -68,7 +69,7 @@ func (h *Hub) Guard() *guard.Guard { return h.guard }
 // NewHub returns a hub that keeps nothing; Start makes it receive, and Apply gives it
 // rules.
 func NewHub(b Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub {
-	_, alone := b.(*broker.Memory)
+	_, alone := b.(*memory.Broker)
 	h := &Hub{
 		node: nodeID, about: about{started: time.Now()}, broker: b, alone: alone,
 		metrics: m, pushes: newPushCounters(m), log: log, rate: ratelog.New(log), guard: guard.New(log, m.Panics.Inc), bulkFrom: defaultBulkFrom,

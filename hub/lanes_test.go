@@ -13,6 +13,7 @@ import (
 	"github.com/pushcart/pushcart/broker/brokertest"
 	"github.com/pushcart/pushcart/metrics"
 
+	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -266,7 +267,7 @@ func TestHub_CloseDelivers(t *testing.T) {
 // With many publishers in memory, one of them does not deliver for all others
 // for ever: each of these returns.
 func TestLanes_HelpersTakeTurns(t *testing.T) {
-	h := newHub(t, broker.NewMemory())
+	h := newHub(t, memory.New())
 	join(t, h, "42")
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()

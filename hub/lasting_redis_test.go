@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/redisbroker"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
@@ -16,7 +16,7 @@ import (
 
 func redisHub(t *testing.T, addr string) *Hub {
 	t.Helper()
-	b, err := broker.NewRedis(config.Redis{Addresses: []string{addr}, Prefix: "pc"}, NewNodeID(), metrics.New("", ""), discard())
+	b, err := redisbroker.New(config.Redis{Addresses: []string{addr}, Prefix: "pc"}, NewNodeID(), metrics.New("", ""), discard())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
+	"github.com/pushcart/pushcart/broker/memory"
+	"github.com/pushcart/pushcart/broker/redisbroker"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
@@ -359,10 +361,10 @@ func TestLasting_WhoComesWhileTheBrokerIsAwayIsSubscribedWhenItIsBack(t *testing
 func BenchmarkLasting_Connect(b *testing.B) {
 	server := redistest.Start(b)
 	for _, on := range []string{"memory", "redis"} {
-		var over Broker = broker.NewMemory()
+		var over Broker = memory.New()
 		if on == "redis" {
 			var err error
-			if over, err = broker.NewRedis(config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"}, NewNodeID(), metrics.New("", ""), discard()); err != nil {
+			if over, err = redisbroker.New(config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"}, NewNodeID(), metrics.New("", ""), discard()); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/auth"
-	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/clientaddr"
@@ -27,7 +27,7 @@ func newTestEngine(t testing.TB, change func(*config.Config)) *Engine {
 	cfg := config.Default()
 	change(&cfg)
 	log, m := slog.New(slog.DiscardHandler), metrics.New("test", "")
-	h := hub.NewHub(broker.NewMemory(), hub.NewNodeID(), m, log)
+	h := hub.NewHub(memory.New(), hub.NewNodeID(), m, log)
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func newTestEngine(t testing.TB, change func(*config.Config)) *Engine {
 		t.Fatal(err)
 	}
 	o := Options{
-		Settings: newTestSettings(t, &cfg, a, hooks), RequestsInFlight: cfg.WebSocket.RequestsInFlight, Hub: h, Seats: broker.NewMemorySeats(cfg.Limits),
+		Settings: newTestSettings(t, &cfg, a, hooks), RequestsInFlight: cfg.WebSocket.RequestsInFlight, Hub: h, Seats: memory.NewSeats(cfg.Limits),
 		Protocols: []Named{{Name: "plain", Protocol: plain{}}}, Metrics: m, Log: log,
 	}
 	if cfg.Webhook.URL != "" {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/pushcart/pushcart/auth"
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/accesslog"
@@ -69,11 +70,11 @@ func newServerOf(t testing.TB, change func(*config.Config), e *engine, p parts) 
 	if seats != nil {
 		cfg.Limits.ConnectionsPerUser = 1
 	} else {
-		seats = broker.NewMemorySeats(cfg.Limits)
+		seats = memory.NewSeats(cfg.Limits)
 	}
 	log := slog.New(slog.NewJSONHandler(p.log, nil))
 	m := metrics.New("test", "")
-	hub := hub.NewHub(broker.NewMemory(), hub.NewNodeID(), m, log)
+	hub := hub.NewHub(memory.New(), hub.NewNodeID(), m, log)
 	if err := hub.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

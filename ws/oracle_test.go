@@ -16,24 +16,24 @@ import (
 	"github.com/fasthttp/websocket"
 )
 
-// memory is a connection on which all of in has come and nothing more will.
-type memory struct {
+// allCome is a connection on which all of in has come and nothing more will.
+type allCome struct {
 	net.Conn
 	in  *bytes.Reader
 	out bytes.Buffer
 }
 
-func (m *memory) Read(b []byte) (int, error)       { return m.in.Read(b) }
-func (m *memory) Write(b []byte) (int, error)      { return m.out.Write(b) }
-func (m *memory) Close() error                     { return nil }
-func (m *memory) SetDeadline(time.Time) error      { return nil }
-func (m *memory) SetReadDeadline(time.Time) error  { return nil }
-func (m *memory) SetWriteDeadline(time.Time) error { return nil }
+func (m *allCome) Read(b []byte) (int, error)       { return m.in.Read(b) }
+func (m *allCome) Write(b []byte) (int, error)      { return m.out.Write(b) }
+func (m *allCome) Close() error                     { return nil }
+func (m *allCome) SetDeadline(time.Time) error      { return nil }
+func (m *allCome) SetReadDeadline(time.Time) error  { return nil }
+func (m *allCome) SetWriteDeadline(time.Time) error { return nil }
 
-// hijacked hands a memory to an upgrader of net/http.
+// hijacked hands an allCome to an upgrader of net/http.
 type hijacked struct {
 	http.ResponseWriter
-	conn *memory
+	conn *allCome
 }
 
 func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -65,7 +65,7 @@ func (o *outcome) read(written []byte) {
 // oracle is what fasthttp/websocket makes of input.
 func oracle(t *testing.T, input []byte) (o outcome) {
 	t.Helper()
-	conn := &memory{in: bytes.NewReader(input)}
+	conn := &allCome{in: bytes.NewReader(input)}
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(handshook + "\r\n")))
 	if err != nil {
 		t.Fatal(err)

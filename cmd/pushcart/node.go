@@ -13,6 +13,8 @@ import (
 
 	"github.com/pushcart/pushcart/admin"
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/memory"
+	"github.com/pushcart/pushcart/broker/redisbroker"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/descriptors"
@@ -113,9 +115,9 @@ func (n *node) build(cfg config.Config) error {
 func (n *node) connect(cfg config.Config, m *metrics.Metrics) (redis func() error, seats broker.Seats, err error) {
 	if len(cfg.Redis.Addresses) == 0 {
 		n.broker = n.memory(cfg, m)
-		return nil, broker.NewMemorySeats(cfg.Limits), nil
+		return nil, memory.NewSeats(cfg.Limits), nil
 	}
-	r, err := broker.NewRedis(cfg.Redis, n.id, m, n.log)
+	r, err := redisbroker.New(cfg.Redis, n.id, m, n.log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -125,8 +127,8 @@ func (n *node) connect(cfg config.Config, m *metrics.Metrics) (redis func() erro
 }
 
 // memory is the broker of a single node.
-func (n *node) memory(cfg config.Config, m *metrics.Metrics) *broker.Memory {
-	b := broker.NewMemory()
+func (n *node) memory(cfg config.Config, m *metrics.Metrics) *memory.Broker {
+	b := memory.New()
 	b.LimitHistory(int64(cfg.HistoryTotal))
 	m.Gauge("pushcart_history_bytes", "Bytes of history in memory.", func() float64 { return float64(b.HistoryBytes()) })
 	m.Gauge("pushcart_history_streams", "Users and channels with history in memory.",

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
+	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
@@ -113,7 +113,7 @@ func New(t testing.TB, b hub.Broker, m *metrics.Metrics) *hub.Hub {
 // Alone is a node in memory.
 func Alone(t testing.TB) *hub.Hub {
 	t.Helper()
-	return New(t, broker.NewMemory(), metrics.New("test", "test"))
+	return New(t, memory.New(), metrics.New("test", "test"))
 }
 
 // Pair is two nodes of one network.

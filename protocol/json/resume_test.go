@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/testkit"
@@ -150,7 +151,7 @@ func TestResume_RefusesTheHandshakeWithTheReason(t *testing.T) {
 
 // slowBroker answers what is kept only when it is let.
 type slowBroker struct {
-	*broker.Memory
+	*memory.Broker
 	held atomic.Bool
 	let  chan struct{}
 }
@@ -159,13 +160,13 @@ func (b *slowBroker) Read(ctx context.Context, q broker.Query) (broker.Range, er
 	if b.held.Load() {
 		<-b.let
 	}
-	return b.Memory.Read(ctx, q)
+	return b.Broker.Read(ctx, q)
 }
 
 // What cannot be read within a second is not in welcome. What the server gives comes later
 // all the same, and what the client resumed does not: it has to ask again.
 func TestWelcome_LeavesOutWhatCannotBeReadInTime(t *testing.T) {
-	b := &slowBroker{Memory: broker.NewMemory(), let: make(chan struct{})}
+	b := &slowBroker{Broker: memory.New(), let: make(chan struct{})}
 	r := newRigOver(t, b, nil)
 	at := r.say("open.a", "1").Positions[0].Position
 	r.say("news", "1")

@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/auth"
-	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/clientaddr"
@@ -51,7 +51,7 @@ const keeping = 50
 
 func newRig(t *testing.T, change func(*config.Config)) *rig {
 	t.Helper()
-	return newRigOver(t, broker.NewMemory(), change)
+	return newRigOver(t, memory.New(), change)
 }
 
 func newRigOver(t *testing.T, b hub.Broker, change func(*config.Config)) *rig {
