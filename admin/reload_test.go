@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -42,21 +43,24 @@ func TestReload_SaysWhatCameOfIt(t *testing.T) {
 	}
 }
 
-func TestReload_IsAWriteThatOnlyOwnersMake(t *testing.T) {
+func TestWrites_AreForOwnersOnly(t *testing.T) {
 	asked := false
 	server := func(listen string, tokens ...config.Secret) *Server {
 		return New(Options{Config: config.Admin{Listen: listen, Tokens: tokens}, Metrics: someMetrics,
-			Reload: func() (Reloaded, error) { asked = true; return Reloaded{}, nil }})
+			Reload: func() (Reloaded, error) { asked = true; return Reloaded{}, nil },
+			Drain:  func(context.Context) int { asked = true; return 0 }})
 	}
 	f := func(s *Server, method, host string, header http.Header, status int) {
 		t.Helper()
-		asked = false
-		r := httptest.NewRequest(method, "/reload", nil)
-		r.Host, r.Header = host, header
-		w := httptest.NewRecorder()
-		s.http.Handler.ServeHTTP(w, r)
-		if w.Code != status || asked != (status == 200) {
-			t.Errorf("%s on %s with %v: got %d, asked %v, want %d", method, host, header, w.Code, asked, status)
+		for _, path := range []string{"/reload", "/drain"} {
+			asked = false
+			r := httptest.NewRequest(method, path, nil)
+			r.Host, r.Header = host, header
+			w := httptest.NewRecorder()
+			s.http.Handler.ServeHTTP(w, r)
+			if w.Code != status || asked != (status == 200) {
+				t.Errorf("%s %s on %s with %v: got %d, asked %v, want %d", method, path, host, header, w.Code, asked, status)
+			}
 		}
 	}
 	local := server("127.0.0.1:8082")

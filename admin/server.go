@@ -32,6 +32,9 @@ type Options struct {
 	// Reload reads the configuration again and says what came of it. Its error is
 	// config.Problems, or an *apierror.Error where it cannot be.
 	Reload func() (Reloaded, error)
+	// Drain takes the node out of service and returns when that is over, or ctx: how
+	// many WebSockets are left then.
+	Drain func(ctx context.Context) (left int)
 	// Panics is called for each panic; nil: nobody counts.
 	Panics func()
 	Log    *slog.Logger
@@ -78,6 +81,7 @@ func (s *Server) routes() http.Handler {
 	guarded := http.NewServeMux()
 	guarded.HandleFunc("GET /{$}", s.index)
 	guarded.HandleFunc("/reload", s.writes(s.reload))
+	guarded.HandleFunc("/drain", s.writes(s.drain))
 	if s.o.Config.Pprof {
 		guarded.HandleFunc("/debug/pprof/", pprof.Index)
 		guarded.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
@@ -151,7 +155,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	text := "pushcart admin\n\n/healthz  is the process alive\n/readyz   should it get traffic (?require=redis: also Redis)\n/metrics  Prometheus metrics\n/reload   POST: read the configuration again\n"
+	text := "pushcart admin\n\n/healthz  is the process alive\n/readyz   should it get traffic (?require=redis: also Redis)\n/metrics  Prometheus metrics\n/reload   POST: read the configuration again\n/drain    POST: close the WebSockets and take no more\n"
 	if s.o.Config.Pprof {
 		text += "/debug/pprof/\n"
 	}

@@ -83,7 +83,7 @@ type Change struct {
 	// Tell: what follows is to be told to the backend, where it is a Fact; else it is
 	// only kept.
 	Tell bool
-	// Delay is users.offline_delay, of UserGone.
+	// Delay is users.offline_delay, of UserHere and UserGone.
 	Delay time.Duration
 	// Frames is presence_frames of the channel's rule, of MemberHere and MemberGone:
 	// up to so many members each Joined and Left is a message on the channel's topic.

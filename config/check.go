@@ -20,6 +20,7 @@ func (c *Config) check(p *Problems) {
 	c.checkJWT(p)
 	c.checkForward(p)
 	c.checkHistory(p)
+	c.checkPresence(p)
 	c.checkRights(p)
 	c.checkWebhook(p)
 	c.checkRedis(p)

@@ -8,12 +8,9 @@ import (
 	"github.com/pushcart/pushcart/internal/nearest"
 )
 
-var eventNames = []string{"connect", "connected", "message", "subscribe", "publish", "disconnected"}
-
-// laterEvents are those of the specification that this version does not send.
-var laterEvents = []string{
-	"user.online", "user.offline", "channel.occupied", "channel.vacated",
-	"presence.join", "presence.leave",
+var eventNames = []string{
+	"connect", "connected", "message", "subscribe", "publish", "disconnected",
+	"user.online", "user.offline", "channel.occupied", "channel.vacated", "presence.join", "presence.leave",
 }
 
 func (c *Config) checkWebhook(p *Problems) {
@@ -29,10 +26,7 @@ func (c *Config) checkWebhook(p *Problems) {
 		p.add("webhook.url", "is required with webhook.events and webhook.secrets, like /hooks/push")
 	}
 	for i, e := range w.Events {
-		switch {
-		case slices.Contains(laterEvents, e):
-			p.add(item("webhook.events", i), "%s is not available in this version", e)
-		case e != "*" && !slices.Contains(eventNames, e):
+		if e != "*" && !slices.Contains(eventNames, e) {
 			p.addWord(item("webhook.events", i), append(slices.Clone(eventNames), "*"), `want one of %s or "*", got %q%s`, strings.Join(eventNames, ", "), e, hint(nearest.Word(e, eventNames)))
 		}
 	}
@@ -46,6 +40,9 @@ func (c *Config) checkWebhook(p *Problems) {
 	positive(p, "webhook.max_in_flight", int64(w.MaxInFlight))
 	positive(p, "webhook.outbox.messages", int64(w.Outbox.Messages))
 	positive(p, "webhook.outbox.bytes", int64(w.Outbox.Bytes))
+	positive(p, "webhook.outbox.redis", int64(w.Outbox.Redis))
+	positive(p, "webhook.dead_letters.messages", int64(w.DeadLetters.Messages))
+	duration(p, "webhook.dead_letters.age", w.DeadLetters.Age)
 	duration(p, "webhook.retry.min", w.Retry.Min)
 	duration(p, "webhook.retry.give_up_after", w.Retry.GiveUpAfter)
 	if w.Retry.Max < w.Retry.Min {

@@ -13,8 +13,7 @@ import (
 // later are keys of the specification that this version does not have yet. To ask
 // for one gets its own error, so that nobody takes it for a typing mistake.
 var later = map[string]bool{
-	"channels[].presence": true, "channels[].presence_frames": true, "users.offline_delay": true, "sse": true,
-	"admin.payloads": true, "webhook.outbox.redis": true, "webhook.dead_letters": true,
+	"sse": true, "admin.payloads": true,
 	"redis.mode": true, "redis.master_name": true, "redis.sentinel_username": true, "redis.sentinel_password": true,
 	"redis.sentinel_password_file": true,
 }

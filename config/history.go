@@ -17,6 +17,11 @@ type ChannelRule struct {
 	Subscribe string `yaml:"subscribe"`
 	// Publish says which clients may publish, in the same words. Default nobody.
 	Publish string `yaml:"publish"`
+	// Presence says whether it is kept who is subscribed. Default false.
+	Presence bool `yaml:"presence"`
+	// PresenceFrames is up to how many members clients of pushcart.json.v1 are told of
+	// each that comes and goes; 0: of none. Default 200, at most 1000.
+	PresenceFrames int `yaml:"presence_frames"`
 	// History is what is kept of each of the channels.
 	History History `yaml:"history"`
 }
@@ -25,6 +30,9 @@ type ChannelRule struct {
 type Users struct {
 	// History is what is kept of the pushes to each user.
 	History History `yaml:"history"`
+	// OfflineDelay is how long a user has no connection before the event user.offline.
+	// Default 10s.
+	OfflineDelay time.Duration `yaml:"offline_delay"`
 	// Publish says which clients may publish to a user: nobody, user or anyone.
 	// Default nobody.
 	Publish string `yaml:"publish"`
@@ -100,6 +108,24 @@ func (c *Config) checkMatches(p *Problems) {
 			}
 		}
 	}
+}
+
+// MemoryBound is the most that queues and history may take of the process's memory, and
+// the keys that it is the sum of.
+func (c *Config) MemoryBound() (sum Size, keys []string) {
+	add := func(key string, bound Size) {
+		sum += bound
+		keys = append(keys, key)
+	}
+	add("websocket.outbox.total", c.WebSocket.Outbox.Total)
+	add("websocket.inbound_total", c.WebSocket.InboundTotal)
+	if c.keepsInMemory() {
+		add("history_total", c.HistoryTotal)
+	}
+	if c.Webhook.URL != "" {
+		add("webhook.outbox.bytes", c.Webhook.Outbox.Bytes)
+	}
+	return sum, keys
 }
 
 // keepsInMemory says whether anything is kept, and not in Redis.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,23 +13,24 @@ channels:
   - {match: "chat.*", history: {messages: 100, age: 24h}}
   - match: "feed.{user}"
     history: {messages: 10, age: 1ms}
-  - match: "**"
-users: {history: {messages: 50, age: 1h}}
+  - {match: "**", presence: true, presence_frames: 0}
+users: {history: {messages: 50, age: 1h}, offline_delay: 3s}
 history_total: 1GiB
 `), noEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []ChannelRule{
-		{"chat.*", "granted", "nobody", History{100, 24 * time.Hour}}, {"feed.{user}", "granted", "nobody", History{10, time.Millisecond}},
-		{"**", "granted", "nobody", History{}},
+		{"chat.*", "granted", "nobody", false, 200, History{100, 24 * time.Hour}},
+		{"feed.{user}", "granted", "nobody", false, 200, History{10, time.Millisecond}},
+		{"**", "granted", "nobody", true, 0, History{}},
 	}
 	for i, rule := range c.Channels {
 		if rule != want[i] {
 			t.Errorf("rule %d: got %+v, want %+v", i, rule, want[i])
 		}
 	}
-	if len(c.Channels) != len(want) || c.Users.History != (History{50, time.Hour}) || c.HistoryTotal != GiB {
+	if len(c.Channels) != len(want) || c.Users.History != (History{50, time.Hour}) || c.Users.OfflineDelay != 3*time.Second || c.HistoryTotal != GiB {
 		t.Errorf("got %+v, %+v, %v", c.Channels, c.Users, c.HistoryTotal)
 	}
 }
@@ -80,10 +82,31 @@ func TestLoad_SaysWhatIsWrongWithRules(t *testing.T) {
 	f("history_total: 512KiB")
 	f("history_total: 0", ":2: history_total: must be more than 0, got 0")
 
-	f("channels: [{match: a, presence: true}]", ":2: channels[0].presence: is not available in this version")
-	f("users: {offline_delay: 1s}", ":2: users.offline_delay: is not available in this version")
+	f("channels: [{match: a, presence: true, presence_frames: 1000}, {match: b, presence_frames: 0}]")
+	f("channels: [{match: a, presence: maybe}]", `:2: channels[0].presence: want true or false, got "maybe"`)
+	f("channels: [{match: a, presence_frames: 1001}]", ":2: channels[0].presence_frames: must not be more than 1000, got 1001")
+	f("channels: [{match: a, presence_frames: -1}]", ":2: channels[0].presence_frames: must not be negative")
+	f("users: {offline_delay: 0s}")
+	f("users: {offline_delay: -1s}", ":2: users.offline_delay: must not be negative")
 	f("channels: [{mach: a}]", ":2: channels[0].mach: unknown key; did you mean match?",
 		`:2: channels[0].match: is required: a pattern for names, like "chat.*", or "**" for all`)
 	f("channel: []", ":2: channel: unknown key; did you mean channels?")
 	f("users: {histroy: {}}", ":2: users.histroy: unknown key; did you mean history?")
+}
+
+func TestMemoryBound_IsTheSumOfWhatMayWait(t *testing.T) {
+	f := func(yaml string, want Size, keys ...string) {
+		t.Helper()
+		c, err := Parse([]byte(minimal+yaml), noEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sum, named := c.MemoryBound(); sum != want || !slices.Equal(named, keys) {
+			t.Errorf("%s: got %v of %q, want %v of %q", yaml, sum, named, want, keys)
+		}
+	}
+	f("", 640*MiB, "websocket.outbox.total", "websocket.inbound_total")
+	kept := "users: {history: {messages: 50, age: 1h}}\nwebhook: {url: /hook, events: [message], unsigned: true}\n"
+	f(kept, 960*MiB, "websocket.outbox.total", "websocket.inbound_total", "history_total", "webhook.outbox.bytes")
+	f(kept+"redis: {addresses: ['127.0.0.1:6379']}", 704*MiB, "websocket.outbox.total", "websocket.inbound_total", "webhook.outbox.bytes")
 }

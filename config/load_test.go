@@ -65,7 +65,7 @@ func TestParse_ReportsEveryProblemWithItsPath(t *testing.T) {
 		"websocket.max_message_size: must not be more than 1GiB", "websocket.outbox.bytes: must not be more than 1GiB")
 	f(minimal+"push: {max_body: 3GiB}\nwebhook: {max_answer: 2GiB}", "push.max_body: must not be", "webhook.max_answer: must not be")
 	f(minimal+"limits: {connections: 3000000000}", "limits.connections: must not be more than 2147483647")
-	f(minimal+"webhook: {dead_letters: {}}", "webhook.dead_letters: is not available in this version")
+	f(minimal+"redis: {mode: auto}", "redis.mode: is not available in this version")
 	f(minimal+"webhook: {format: structurd, batch: {events: 0, wait: -1s}, breaker: {failures: -1}}",
 		"webhook.format: want binary or structured, got \"structurd\"", "webhook.batch.events: want 1 (no batches) to 1000, got 0",
 		"webhook.batch.wait: must not be negative", "webhook.breaker.failures: must not be negative")
@@ -79,8 +79,12 @@ func TestParse_ReportsEveryProblemWithItsPath(t *testing.T) {
 	f(minimal+"webhook: {url: 'http://app/', unsigned: true, events: [message]}", "webhook.url: would close the whole public listener")
 	f(minimal+"webhook: {url: 'http://app/{event}', unsigned: true, events: [message]}", "webhook.url: would close")
 	f(minimal+"webhook: {url: 'http://app/h?x=1', unsigned: true, events: [message]}", "webhook.url: has a query")
-	f(minimal+"webhook: {url: 'http://app/h', unsigned: true, events: [mesage, user.online]}",
-		"webhook.events[0]: want one of", "webhook.events[1]: user.online is not available in this version")
+	f(minimal+"webhook: {url: 'http://app/h', unsigned: true, events: [user.online, user.onlin]}",
+		`webhook.events[1]: want one of connect, connected, message, subscribe, publish, disconnected, user.online, user.offline, `+
+			`channel.occupied, channel.vacated, presence.join, presence.leave or "*", got "user.onlin": user.online?`)
+	f(minimal+"webhook: {outbox: {redis: 0}, dead_letters: {messages: -1, age: 0s}}",
+		"webhook.outbox.redis: must be more than 0, got 0", "webhook.dead_letters.messages: must be more than 0, got -1",
+		"webhook.dead_letters.age: must be more than 0, got 0s")
 	f(minimal+"webhook: {url: 'http://app/h', secrets: [whsec_c2hvcnQ=], events: [message]}", "webhook.secrets[0]: want whsec_")
 	f(minimal+"webhook: {on_error: {connect: allow}}", "webhook.on_error.connect: allow lets anybody in")
 	f(minimal+"auth: {jwt: {secret: short}}", "auth.jwt.secret: has 5 bytes")

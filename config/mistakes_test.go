@@ -145,7 +145,7 @@ func TestLoad_SaysWhatToTypeInstead(t *testing.T) {
 	f(minimal+"webhook: {events: [message], secrets: [whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=]}", ":2: webhook.url: is required with webhook.events and webhook.secrets, like /hooks/push")
 	f(minimal+"webhook: {url: hooks/push, unsigned: true, events: [message]}",
 		`:2: webhook.url: want an http:// or https:// URL, or a path of the backend, got "hooks/push": /hooks/push?`)
-	f(minimal+"webhook: {url: /h, unsigned: true, events: [mesage]}", `:2: webhook.events[0]: want one of connect, connected, message, subscribe, publish, disconnected or "*", got "mesage": message?`)
+	f(minimal+"webhook: {url: /h, unsigned: true, events: [mesage]}", `:2: webhook.events[0]: want one of connect, connected, message, subscribe, publish, disconnected, user.online, user.offline, channel.occupied, channel.vacated, presence.join, presence.leave or "*", got "mesage": message?`)
 	f(minimal+"redis: {addresses: [redis]}", `:2: redis.addresses[0]: want host:port, got "redis": redis:6379?`)
 	f(minimal+"redis: {addresses: ['redis://u:ge/heim@h:6379']}",
 		":2: redis.addresses[0]: want host:port or a redis:// URL; a /, ? or # in its password is written %2F, %3F, %23")

@@ -60,7 +60,7 @@ func TestReload_TakesWhatIsLiveAndNamesTheRest(t *testing.T) {
 	f("", "auth: {forward: {url: 'https://user:secret@app/me', user: /id}}",
 		[]string{`auth.forward.url: "" → https://[redacted]@app/me`, `auth.forward.user: "" → /id`}, nil)
 	f("", "channels: [{match: 'news.*', history: {messages: 5, age: 1m}}]\nusers: {history: {messages: 1, age: 1h}}\nhistory_total: 1MiB", []string{
-		"channels: [{match: **, subscribe: granted, publish: nobody, history: {messages: 0, age: 0s}}] → [{match: news.*, subscribe: granted, publish: nobody, history: {messages: 5, age: 1m0s}}]", "users.history.messages: 0 → 1", "users.history.age: 0s → 1h0m0s",
+		"channels: [{match: **, subscribe: granted, publish: nobody, presence: false, presence_frames: 200, history: {messages: 0, age: 0s}}] → [{match: news.*, subscribe: granted, publish: nobody, presence: false, presence_frames: 200, history: {messages: 5, age: 1m0s}}]", "users.history.messages: 0 → 1", "users.history.age: 0s → 1h0m0s",
 	}, []string{"history_total: 256MiB → 1MiB"})
 	f("", "log: {level: debug, format: json, access: all, query: true}",
 		[]string{"log.level: info → debug", "log.format: text → json", "log.access: off → all", "log.query: false → true"}, nil)

@@ -15,7 +15,9 @@ const (
 )
 
 // setDefaults is what absent keys of a rule mean.
-func (r *ChannelRule) setDefaults() { r.Subscribe, r.Publish = Granted, Nobody }
+func (r *ChannelRule) setDefaults() {
+	r.Subscribe, r.Publish, r.PresenceFrames = Granted, Nobody, defaultPresenceFrames
+}
 
 // checkRights looks at what clients may do.
 func (c *Config) checkRights(p *Problems) {

@@ -17,8 +17,9 @@ websocket: {requests_in_flight: 3}
 		t.Fatal(err)
 	}
 	want := []ChannelRule{
-		{Match: "chat.*", Subscribe: AnyUser, Publish: ByWebhook}, {Match: "feed.{user}", Subscribe: Anyone, Publish: Nobody},
-		{Match: "**", Subscribe: Granted, Publish: Nobody},
+		{Match: "chat.*", Subscribe: AnyUser, Publish: ByWebhook, PresenceFrames: 200},
+		{Match: "feed.{user}", Subscribe: Anyone, Publish: Nobody, PresenceFrames: 200},
+		{Match: "**", Subscribe: Granted, Publish: Nobody, PresenceFrames: 200},
 	}
 	for i, rule := range c.Channels {
 		if rule != want[i] {

@@ -15,7 +15,8 @@ type Webhook struct {
 	// Host is the Host header to send; see auth.forward.host.
 	Host string `yaml:"host"`
 	// Events are the ones to send: connect, connected, message, subscribe, publish,
-	// disconnected; ["*"] is all. Required with URL.
+	// disconnected, user.online, user.offline, channel.occupied, channel.vacated,
+	// presence.join, presence.leave; ["*"] is all. Required with URL.
 	Events []string `yaml:"events"`
 	// Secrets sign every event, "whsec_<base64>" of 24 to 64 bytes; one signature
 	// each, so that one can be rotated.
@@ -35,8 +36,11 @@ type Webhook struct {
 	MaxAnswer Size `yaml:"max_answer"`
 	// ForwardHeaders are the handshake's headers that go with events.
 	ForwardHeaders ForwardHeaders `yaml:"forward_headers"`
-	// Outbox bounds the notifications that wait in memory for their delivery.
+	// Outbox bounds the notifications that wait for their delivery.
 	Outbox WebhookOutbox `yaml:"outbox"`
+	// DeadLetters bounds the notifications that were given up and are kept to be looked
+	// at and sent again.
+	DeadLetters DeadLetters `yaml:"dead_letters"`
 	// Format is binary or structured, the content mode of CloudEvents. In binary mode
 	// attributes are headers and the signature covers the payload; in structured
 	// mode all is one JSON body, and the signature covers it. Default binary.
@@ -64,13 +68,24 @@ type ForwardHeaders struct {
 	Message []string `yaml:"message"`
 }
 
-// WebhookOutbox bounds notifications that wait in memory; past it the oldest are
-// counted and logged as lost.
+// WebhookOutbox bounds notifications that wait, in memory and in Redis; past it the
+// oldest are counted and logged as lost.
 type WebhookOutbox struct {
-	// Messages is the number of events. Default 100000.
+	// Messages is the number of events in memory. Default 100000.
 	Messages int `yaml:"messages"`
 	// Bytes is their size. Default 64MiB.
 	Bytes Size `yaml:"bytes"`
+	// Redis is the number of events in Redis, over all nodes. Default 1000000.
+	Redis int `yaml:"redis"`
+}
+
+// DeadLetters bounds the notifications that were refused for good, or not taken within
+// Retry.GiveUpAfter; past it the oldest make room.
+type DeadLetters struct {
+	// Messages is the number of events, over all nodes. Default 10000.
+	Messages int `yaml:"messages"`
+	// Age is how long one is kept. Default 168h.
+	Age time.Duration `yaml:"age"`
 }
 
 // Values of Webhook.Format.
@@ -125,8 +140,7 @@ type Retry struct {
 	Min time.Duration `yaml:"min"`
 	// Max is the longest pause. Default 1m.
 	Max time.Duration `yaml:"max"`
-	// GiveUpAfter is the age at which an event is dropped, counted and logged.
-	// Default 24h.
+	// GiveUpAfter is the age at which an event becomes a dead letter. Default 24h.
 	GiveUpAfter time.Duration `yaml:"give_up_after"`
 }
 

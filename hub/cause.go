@@ -22,6 +22,7 @@ const (
 	Failed                       // a fault of the sidecar
 	NoAnswer                     // the backend did not answer a message
 	Dismissed                    // the backend answered a message with 410
+	Buried                       // the other nodes took this one for dead, and told its end
 	Disconnected                 // the backend asked for it; Code and Reason are its own
 )
 
@@ -48,6 +49,8 @@ func (w Why) Label() string {
 		return "slow"
 	case Draining, GoingAway:
 		return "drain"
+	case Buried:
+		return "node_lost"
 	}
 	return "error"
 }

@@ -15,19 +15,21 @@ type channels struct {
 }
 
 type channelShard struct {
-	mu sync.RWMutex // guards m, every channel in it, and the index of every place in them
+	mu sync.RWMutex // guards m, every channel in it, the index of every place in them, and declared
 	m  map[string]*channel
+	declared
 }
 
 type channel struct {
-	name  string
-	conns []Conn
+	name    string
+	conns   []Conn
+	members members // nil where the rules have no presence
 }
 
-func newChannels() *channels {
+func newChannels(d declared) *channels {
 	t := &channels{seed: maphash.MakeSeed()}
 	for i := range t.shards {
-		t.shards[i].m = map[string]*channel{}
+		t.shards[i].m, t.shards[i].declared = map[string]*channel{}, d
 	}
 	return t
 }
@@ -55,6 +57,10 @@ func (t *channels) add(name string, c Conn, most int) (added, full bool) {
 	if added, full = t.sit(c.Member(), ch, most); added {
 		ch.conns = append(ch.conns, c)
 		s.m[name] = ch
+		if len(ch.conns) == 1 {
+			s.channel(ch.name, true)
+		}
+		s.member(ch, c, true)
 	}
 	return added, full
 }
@@ -105,10 +111,12 @@ func (t *channels) remove(name string, c Conn, vacant func(name string)) (was bo
 	if moved != c {
 		t.move(moved.Member(), ch, gone.index)
 	}
+	s.member(ch, c, false)
 	switch {
 	case last == 0:
 		delete(s.m, name)
 		vacant(name)
+		s.channel(name, false)
 	case cap(ch.conns) > 64 && 4*last < cap(ch.conns):
 		ch.conns = slices.Clone(ch.conns)
 	}
@@ -139,6 +147,20 @@ func (t *channels) move(m *Member, ch *channel, index int) {
 	defer t.seatsOf(m).Unlock()
 	if i := m.place(ch.name); i >= 0 {
 		(*m.places)[i].index = index
+	}
+}
+
+// by changes the rules by which channels and their members are declared; anew: the broker
+// has forgotten what was.
+func (t *channels) by(r *Rules, anew bool) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		if anew {
+			s.forgotten()
+		}
+		s.channelsBy(r, s.m)
+		s.mu.Unlock()
 	}
 }
 

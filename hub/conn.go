@@ -17,6 +17,11 @@ const (
 	Gap          // messages are lost for good; what follows are those after the position
 	Subscribed   // the backend subscribed the connection
 	Unsubscribed // and undid it
+	// What only followers get of channels with presence, in Presence.
+	Joined  // a user's first connection was subscribed
+	Left    // its last one is no more
+	Paused  // there are too many to tell of each from now on
+	Resumed // they are told again; these are the members
 )
 
 // Conn is what the hub needs from a connection. Package ws implements it.

@@ -34,6 +34,8 @@ type cursor struct {
 	// begin: then the cursor ends there.
 	at, to Position
 	opened bool // the broker confirmed the topic
+	// held is what came of members and is not handed over yet; the stream's lock guards it.
+	held []heldMessage
 	// queued for its next step, moving, to be moved again: catchUp's lock guards these.
 	queued, moving, again bool
 }
@@ -139,6 +141,7 @@ func (h *Hub) joinPlain(c *cursor) {
 			return
 		}
 		c.settle(Followed{}, nil)
+		c.handHeld()
 		s.remove(c.conn) // nobody asks for its positions
 	})
 }
@@ -200,15 +203,15 @@ func (h *Hub) hand(c *cursor, r *broker.Range, bytes int) (all bool) {
 			batch = append(batch, kept)
 		}
 	}
-	if len(batch) > 0 {
-		h.metrics.Recovered.Add(float64(len(batch)))
-		c.conn.Send(batch)
-	}
 	switch {
 	case handed == len(r.Messages):
 		c.at = Position{Offset: r.Reached, Epoch: r.Current.Epoch}
 	case handed > 0:
 		c.at = r.Messages[handed-1].Position
+	}
+	h.metrics.Recovered.Add(float64(len(batch)))
+	if batch = withHeld(batch, h.takeHeld(c)); len(batch) > 0 {
+		c.conn.Send(batch)
 	}
 	return handed == len(r.Messages) && !r.More || c.done()
 }
@@ -241,6 +244,7 @@ func (h *Hub) arrive(c *cursor, epochs int) (r result) {
 	h.followed.with(c.topic, func(s *stream) {
 		if s.join(c.conn, c.at, epochs) {
 			r = stepEnded
+			c.handHeld()
 		}
 	})
 	return r
@@ -255,7 +259,10 @@ func (h *Hub) giveUpOn(c *cursor, err error) result {
 	switch {
 	case c.to.Epoch != "":
 	case c.start.Anyway:
-		h.followed.with(c.topic, func(s *stream) { s.joinBlind(c.conn) })
+		h.followed.with(c.topic, func(s *stream) {
+			s.joinBlind(c.conn)
+			c.handHeld()
+		})
 	default:
 		h.unfollow(c.conn, c.topic)
 	}

@@ -32,7 +32,7 @@ var deliveries = sync.Pool{New: func() any { return new(delivery) }}
 func (h *Hub) receive(m broker.Message) {
 	topic, payload := m.Topic, m.Payload
 	if m.Kind != broker.Published {
-		h.lanes.push(h.lanes.to(topic, envelopePush), task{topic: topic, kind: m.Kind, position: m.Position})
+		h.lanes.push(h.lanes.to(topic, envelopePush), task{topic: topic, kind: m.Kind, position: m.Position, presence: m.Presence})
 		return
 	}
 	switch kind := envelopeKind(payload); kind {
@@ -77,6 +77,10 @@ func (h *Hub) deliver(d *delivery, tasks []task) {
 		switch {
 		case t.mark != nil:
 			t.mark.reached()
+			continue
+		case t.presence != nil:
+			h.flush(d, topic)
+			h.tellMembers(d, t)
 			continue
 		case t.kind != broker.Published:
 			h.flush(d, topic)
@@ -300,7 +304,7 @@ func (h *Hub) send(d *delivery) {
 	} else {
 		h.sendEach(d.conns, d.batch)
 	}
-	if len(d.conns) > 0 {
+	if len(d.conns) > 0 && d.batch[0].Presence == nil {
 		now := time.Now().UnixNano()
 		for _, m := range d.batch { // one observation for each push (SPEC §10)
 			h.metrics.PushToWrite.Observe(float64(max(0, now-m.Accepted)) / 1e9)
@@ -383,6 +387,9 @@ func (h *Hub) Connection(id string) Conn {
 	}
 	return h.table.get(n)
 }
+
+// Has says whether the connection of a member is in this node's table.
+func (h *Hub) Has(m *Member) bool { return h.table.get(m.id) != nil }
 
 // Each calls f for every connection of this node.
 func (h *Hub) Each(f func(Conn)) {

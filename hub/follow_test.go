@@ -58,6 +58,14 @@ func (f *fan) Send(batch []*Message) {
 		case Unsubscribed:
 			_, name := splitTopic(m.Topic)
 			f.log = append(f.log, "unsubscribed:"+name)
+		case Joined:
+			f.log = append(f.log, "+"+m.Presence.User)
+		case Left:
+			f.log = append(f.log, "-"+m.Presence.User)
+		case Paused:
+			f.log = append(f.log, "paused")
+		case Resumed:
+			f.log = append(f.log, fmt.Sprint("resumed:", len(m.Presence.Members)))
 		default:
 			f.log = append(f.log, string(m.Data))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,16 +25,19 @@ type Broker interface {
 // Hub is this node's table of connections and the receiving end of the broker:
 // it keeps subscriptions in step with who is here, and delivers what comes.
 type Hub struct {
-	node    string
-	about   about
-	broker  Broker
-	rules   atomic.Pointer[Rules]
-	alone   bool // no other node can have connections
-	metrics *metrics.Metrics
-	pushes  pushCounters
-	log     *slog.Logger
-	rate    *ratelog.Logger
-	guard   *guard.Guard
+	node   string
+	about  about
+	broker Broker
+	roster broker.Roster // nil: the broker keeps none
+	rules  atomic.Pointer[Rules]
+	// applying is held while the rules change by which is declared what is here.
+	applying sync.Mutex
+	alone    bool // no other node can have connections
+	metrics  *metrics.Metrics
+	pushes   pushCounters
+	log      *slog.Logger
+	rate     *ratelog.Logger
+	guard    *guard.Guard
 
 	numbers  *numbers
 	table    *table
@@ -46,6 +50,7 @@ type Hub struct {
 	followed *followed
 	catchUp  *catchUp
 	lasting  *lasting
+	outbox   Outbox // nil: the backend is told nothing
 	receipts receipts
 	acks     acks
 	// encodings is how many were given out.
@@ -73,8 +78,11 @@ func NewHub(b Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub 
 	h := &Hub{
 		node: nodeID, about: about{started: time.Now()}, broker: b, alone: alone,
 		metrics: m, pushes: newPushCounters(m), log: log, rate: ratelog.New(log), guard: guard.New(log, m.Panics.Inc), bulkFrom: defaultBulkFrom,
-		numbers: newNumbers(), table: newTable(), users: newUsers(), channels: newChannels(), waiters: newWaiters(),
+		numbers: newNumbers(), table: newTable(), waiters: newWaiters(),
 	}
+	h.roster, _ = b.(broker.Roster)
+	d := declared{rules: &Rules{}, to: h.roster, moves: &memberMoves{}}
+	h.users, h.channels = newUsers(d), newChannels(d)
 	h.lanes, h.outgoing = newLanes(h), newOutgoing(h)
 	h.followed, h.catchUp, h.lasting = newFollowed(), newCatchUp(h), newLasting(h)
 	b.WatchLasting(h.lasting.missed)
@@ -84,6 +92,10 @@ func NewHub(b Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub 
 		func() float64 { return float64(h.Channels()) })
 	m.Counter("pushcart_lasting_full_total", "Lasting subscriptions that a connection had no room for.",
 		func() float64 { return float64(h.fullLasting.Load()) })
+	m.Counter("pushcart_presence_joins_total", "Users whose first connection on this node was subscribed to a channel with presence.",
+		func() float64 { return float64(d.moves.joins.Load()) })
+	m.Counter("pushcart_presence_leaves_total", "Users whose last connection on this node left a channel with presence.",
+		func() float64 { return float64(d.moves.leaves.Load()) })
 	m.Gauge("pushcart_fanout_bytes", "Bytes of messages that wait for their fan-out.",
 		func() float64 { return float64(h.lanes.waiting()) })
 	return h

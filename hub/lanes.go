@@ -42,9 +42,10 @@ const (
 type task struct {
 	topic   string
 	payload []byte
-	// kind and position are the broker's: Opened and Lost have no payload.
+	// kind, position and presence are the broker's: only what was published has a payload.
 	kind     broker.Kind
 	position broker.Position
+	presence *broker.Presence
 	mark     *mark // instead of all above
 }
 

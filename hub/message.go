@@ -1,6 +1,10 @@
 package hub
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/pushcart/pushcart/broker"
+)
 
 // Message is what one push delivers on this node. It is shared by all
 // connections that get it and does not change.
@@ -26,6 +30,8 @@ type Message struct {
 	NewEpoch bool
 	// Accepted is when the push was accepted, in Unix nanoseconds.
 	Accepted int64
+	// Presence is of the kinds that tell of members; else nil.
+	Presence *broker.Presence
 
 	first   encoded // most messages are wanted in one encoding
 	others  atomic.Pointer[encoded]

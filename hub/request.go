@@ -27,6 +27,11 @@ const (
 	opUnsubscribeUser = "unsubscribe_user"
 	opChannels        = "channels" // → Channels
 	opNode            = "node"     // → About
+	// What the node has to tell the backend → Waiting.
+	opWaiting      = "waiting"
+	opFindWaiting  = "find_waiting" // one by its id, and so below
+	opHurryWaiting = "hurry_waiting"
+	opDropWaiting  = "drop_waiting"
 )
 
 // request is a question or an order to the nodes of a topic.
@@ -41,13 +46,14 @@ type request struct {
 	Code       int             `json:"code,omitempty"`
 	Reason     string          `json:"reason,omitempty"`
 	State      json.RawMessage `json:"state,omitempty"`
+	Event      string          `json:"event,omitempty"` // its id
 }
 
 // kind says whether the request keeps its place among the pushes to its topic, or to
 // all topics.
 func (q *request) kind() byte {
 	switch q.Op {
-	case opDescribe, opChannels, opNode:
+	case opDescribe, opChannels, opNode, opWaiting, opFindWaiting, opHurryWaiting, opDropWaiting:
 		return envelopeQuery
 	case opDisconnect, opUnsubscribe, opSubscribeUser, opUnsubscribeUser:
 		return envelopeEnding
@@ -62,7 +68,8 @@ type reply struct {
 	Connections []Info         `json:"connections,omitempty"`
 	Full        bool           `json:"full,omitempty"` // too many channels
 	Channels    []ChannelCount `json:"channels,omitempty"`
-	More        bool           `json:"more,omitempty"` // channels after the last of them
+	Waiting     []Pending      `json:"waiting,omitempty"`
+	More        bool           `json:"more,omitempty"` // others after the last of them
 	About       *NodeInfo      `json:"about,omitempty"`
 }
 
@@ -88,6 +95,8 @@ func (h *Hub) serve(topic string, b []byte) {
 		out.About = &NodeInfo{h.node, h.about.address, h.about.version, h.about.started.UTC(), h.Connections()}
 	case opChannels:
 		out.Channels, out.More = h.listChannels(&q)
+	case opWaiting, opFindWaiting, opHurryWaiting, opDropWaiting:
+		h.serveWaiting(&q, &out)
 	case opSubscribe:
 		h.serveSubscribe(&q, out)
 		return

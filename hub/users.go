@@ -10,8 +10,9 @@ import (
 type users struct {
 	seed   maphash.Seed
 	shards [shards]struct {
-		mu sync.RWMutex // guards set, and every crowd in it
+		mu sync.RWMutex // guards set, every crowd in it, and declared
 		set[string, any]
+		declared
 	}
 }
 
@@ -29,9 +30,10 @@ func userOf(v any) string {
 	return v.(Conn).Member().user
 }
 
-func newUsers() *users {
+func newUsers(d declared) *users {
 	u := &users{seed: maphash.MakeSeed()}
 	for i := range u.shards {
+		u.shards[i].declared = d
 		u.shards[i].hash = func(v any) uint64 { return maphash.String(u.seed, userOf(v)) }
 		u.shards[i].is = func(v any, user string) bool { return userOf(v) == user }
 	}
@@ -46,6 +48,7 @@ func (u *users) add(user string, c Conn) {
 	i := s.find(h, user)
 	if i < 0 {
 		s.add(c)
+		s.user(user, true)
 		return
 	}
 	switch v := s.slots[i].(type) {
@@ -72,6 +75,7 @@ func (u *users) remove(user string, c Conn, vacant func()) {
 	case !many && s.slots[i] == any(c):
 		s.set.remove(i)
 		vacant()
+		s.user(user, false)
 	case many:
 		if at := slices.Index(v.conns, c); at >= 0 {
 			last := len(v.conns) - 1
@@ -116,6 +120,19 @@ func (u *users) names(shard int) (names []string) {
 	defer s.mu.RUnlock()
 	s.all(func(v any) { names = append(names, userOf(v)) })
 	return names
+}
+
+// by changes the rules by which users are declared; anew: the broker has forgotten what was.
+func (u *users) by(r *Rules, anew bool) {
+	for i := range u.shards {
+		s := &u.shards[i]
+		s.mu.Lock()
+		if anew {
+			s.forgotten()
+		}
+		s.usersBy(r, func(yield func(string)) { s.all(func(v any) { yield(userOf(v)) }) })
+		s.mu.Unlock()
+	}
 }
 
 // appendTo appends the user's connections to dst.

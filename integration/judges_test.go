@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -36,7 +37,10 @@ type captor struct {
 	requests []captured
 }
 
-const strangeUser = `zoë 100% "q" 日本`
+const (
+	strangeUser    = `zoë 100% "q" 日本`
+	strangeChannel = `chät "100%" 日本`
+)
 
 func newCaptor(t *testing.T) *captor {
 	t.Helper()
@@ -51,7 +55,7 @@ func newCaptor(t *testing.T) *captor {
 		c.requests = append(c.requests, one)
 		c.mu.Unlock()
 		if r.URL.Path == "/hooks/connect" {
-			answer, _ := json.Marshal(map[string]any{"user_id": strangeUser, "state": map[string]any{"né": []int{1, 2}}})
+			answer, _ := json.Marshal(map[string]any{"user_id": strangeUser, "state": map[string]any{"né": []int{1, 2}}, "channels": []string{strangeChannel}})
 			_, _ = w.Write(answer)
 			return
 		}
@@ -165,7 +169,7 @@ func TestJudges_ReadWhatTheSidecarSends(t *testing.T) {
 func capture(t *testing.T, lines string, several bool) []captured {
 	t.Helper()
 	app := newCaptor(t)
-	s := start(t, fmt.Sprintf("backend: {url: '%s'}\nwebhook:\n  url: /hooks/{event}\n  events: ['*']\n  secrets: [%s, %s]\n  %s", app.URL, whsec, whsec2, lines))
+	s := start(t, fmt.Sprintf("backend: {url: '%s'}\nchannels: [{match: '**', presence: true}]\nusers: {offline_delay: 100ms}\nwebhook:\n  url: /hooks/{event}\n  events: ['*']\n  secrets: [%s, %s]\n  %s", app.URL, whsec, whsec2, lines))
 	others := 0
 	if several {
 		others = 10
@@ -174,16 +178,16 @@ func capture(t *testing.T, lines string, several bool) []captured {
 	for _, m := range said {
 		send(t, c, m.kind, m.text)
 	}
-	events := 3 + len(said)
+	events := 3 + len(said) + len(facts)
 	for range others {
 		_ = dial(t, s, nil).Close()
 		events += 3
 	}
-	testkit.Eventually(t, "all messages are answered", func() bool { return countEvents(app.got()) >= 2+len(said) })
+	testkit.Eventually(t, "all messages are answered", func() bool { return countOf(app.got(), "pushcart.message") == len(said) })
 	_ = c.Close()
 	testkit.Eventually(t, "all events came", func() bool { return countEvents(app.got()) >= events })
 	requests := app.got()
-	if several && len(requests) > 1+len(said)+others+4 {
+	if several && len(requests) > 1+len(said)+others+6 {
 		t.Errorf("%d events in %d requests: hardly any batch", events, len(requests))
 	}
 	return requests
@@ -194,6 +198,63 @@ func countEvents(requests []captured) (n int) {
 		n += max(1, bytes.Count(r.Body, []byte(`"specversion"`)))
 	}
 	return n
+}
+
+func countOf(requests []captured, kind string) (n int) {
+	for _, r := range requests {
+		if r.Headers["ce-type"] == kind {
+			n++
+		}
+		n += bytes.Count(r.Body, []byte(`"type":"`+kind+`"`))
+	}
+	return n
+}
+
+// facts are what is told beside the connections' events: once each, as all are one
+// user's in one channel.
+var facts = map[string]struct{ subject, user, data string }{
+	"pushcart.user.online":      {strangeUser, strangeUser, `{"generation":%d}`},
+	"pushcart.user.offline":     {strangeUser, strangeUser, `{"generation":%d}`},
+	"pushcart.channel.occupied": {strangeChannel, "", `{"channel":` + asJSON(strangeChannel) + `,"generation":%d}`},
+	"pushcart.channel.vacated":  {strangeChannel, "", `{"channel":` + asJSON(strangeChannel) + `,"generation":%d}`},
+	"pushcart.presence.join":    {strangeChannel, strangeUser, `{"channel":` + asJSON(strangeChannel) + `,"user_id":` + asJSON(strangeUser) + `}`},
+	"pushcart.presence.leave":   {strangeChannel, strangeUser, `{"channel":` + asJSON(strangeChannel) + `,"user_id":` + asJSON(strangeUser) + `}`},
+}
+
+// asJSON is text as JSON.
+func asJSON(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// checkFacts looks at the events without a connection.
+func checkFacts(t *testing.T, name string, events []attributes) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, e := range events {
+		want, ok := facts[e["type"]]
+		generation, err := strconv.ParseUint(e["sequence"], 10, 64)
+		data, _ := base64.StdEncoding.DecodeString(e["data"])
+		body := fmt.Sprintf(want.data, generation)
+		if !strings.Contains(want.data, "%d") {
+			body = want.data
+		}
+		if !ok || seen[e["type"]] || e["subject"] != want.subject || e["userid"] != want.user || err != nil || len(e["sequence"]) != 20 || !sameJSON(string(data), body) {
+			t.Errorf("%s: got %v with %s, want %+v once", name, e, data, want)
+		}
+		seen[e["type"]] = true
+	}
+	if len(seen) != len(facts) {
+		t.Errorf("%s: facts %v", name, seen)
+	}
+}
+
+func sameJSON(a, b string) bool {
+	var x, y any
+	return json.Unmarshal([]byte(a), &x) == nil && json.Unmarshal([]byte(b), &y) == nil && reflect.DeepEqual(x, y)
 }
 
 // read are all the events of a judge.
@@ -212,8 +273,13 @@ func read(t *testing.T, name string, all []judgement) (events []attributes) {
 func check(t *testing.T, name string, events []attributes) {
 	t.Helper()
 	ids, of := map[string]bool{}, map[string][]attributes{}
+	var others []attributes
 	for _, e := range events {
 		ids[e["id"]] = true
+		if e["connectionid"] == "" {
+			others = append(others, e)
+			continue
+		}
 		of[e["connectionid"]] = append(of[e["connectionid"]], e)
 		state, _ := base64.StdEncoding.DecodeString(e["state"])
 		if e["type"] != "pushcart.connect" && (e["userid"] != strangeUser || string(state) != `{"né":[1,2]}`) {
@@ -226,6 +292,7 @@ func check(t *testing.T, name string, events []attributes) {
 	if len(ids) != len(events) {
 		t.Errorf("%s: %d ids of %d events", name, len(ids), len(events))
 	}
+	checkFacts(t, name, others)
 	talked := 0
 	for conn, events := range of {
 		slices.SortFunc(events, func(a, b attributes) int { return strings.Compare(a["sequence"], b["sequence"]) })

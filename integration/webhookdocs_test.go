@@ -73,7 +73,7 @@ func (s *scribe) serve(conn net.Conn) {
 		s.mu.Unlock()
 		answer := "HTTP/1.1 204 No Content\r\n\r\n"
 		if strings.Contains(head, "ce-type: pushcart.connect\r") || strings.Contains(string(body), `"pushcart.connect"`) {
-			const who = `{"user_id":"zoë","state":{"step":1}}`
+			const who = `{"user_id":"zoë","channels":["chat.7"],"state":{"step":1}}`
 			answer = fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(who), who)
 		}
 		if _, err := io.WriteString(conn, answer); err != nil {
@@ -109,7 +109,7 @@ var varying = []struct{ pattern, name string }{
 	{`00-[0-9a-f]{32}-[0-9a-f]{16}-01`, "TRACE"},
 	{`[0-9a-v]{13}-[0-9a-v]{13}`, "CONNECTION"}, {`/nodes/[0-9a-v]{13}`, "NODE"},
 	{`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`, "TIME"}, {`webhook-timestamp: \d+`, "TIMESTAMP"}, {`v1,[A-Za-z0-9+/]{43}=`, "SIGNATURE"},
-	{`"Sec-Websocket-Key":\["[^"]+"\]`, "KEY"}, {`"duration_ms":\d+`, "DURATION"}, {`Content-Length: \d+`, "LENGTH"},
+	{`"Sec-Websocket-Key":\["[^"]+"\]`, "KEY"}, {`"duration_ms":\d+`, "DURATION"}, {`ce-sequence: 0{7}[1-9]\d{12}`, "GENERATION"}, {`"generation":\d+`, "GENERATION"}, {`Content-Length: \d+`, "LENGTH"}, {`Host: 127.0.0.1:\d+`, "BACKEND"},
 }
 
 func normal(request string) string {
@@ -187,7 +187,7 @@ func sentExamples(t *testing.T) map[string]string {
 	all := map[string]string{}
 	run := func(lines string) *scribe {
 		app := newScribe(t)
-		s := start(t, fmt.Sprintf("backend: {url: 'http://%s'}\ntrusted_proxies: [127.0.0.1]\nwebhook:\n  url: /hooks/push\n  events: ['*']\n  secrets: [%s]\n  %s", app.Addr(), whsec, lines))
+		s := start(t, fmt.Sprintf("backend: {url: 'http://%s'}\ntrusted_proxies: [127.0.0.1]\nchannels: [{match: 'chat.*', presence: true}]\nusers: {offline_delay: 10ms}\nwebhook:\n  url: /hooks/push\n  events: ['*']\n  secrets: [%s]\n  %s", app.Addr(), whsec, lines))
 		c, err := tryDial(s, "/_push?room=lobby", header)
 		if err != nil {
 			t.Fatal(err)
@@ -200,12 +200,14 @@ func sentExamples(t *testing.T) map[string]string {
 		return app
 	}
 	app := run("")
-	for _, name := range []string{"connect", "connected", "message", "disconnected"} {
+	for _, name := range []string{
+		"connect", "connected", "message", "disconnected", "user.online", "user.offline", "channel.occupied", "channel.vacated", "presence.join", "presence.leave",
+	} {
 		all[name] = app.find(t, "ce-type: pushcart."+name+"\n")
 	}
 	all["structured"] = run("format: structured").find(t, `"pushcart.message"`)
 	batch := newScribe(t)
-	s := start(t, fmt.Sprintf("backend: {url: 'http://%s'}\ntrusted_proxies: [127.0.0.1]\nwebhook: {url: /hooks/push, events: ['*'], secrets: [%s], batch: {events: 2, wait: 1m}}", batch.Addr(), whsec))
+	s := start(t, fmt.Sprintf("backend: {url: 'http://%s'}\ntrusted_proxies: [127.0.0.1]\nwebhook: {url: /hooks/push, events: [connect, connected, disconnected], secrets: [%s], batch: {events: 2, wait: 1m}}", batch.Addr(), whsec))
 	c, err := tryDial(s, "/_push?room=lobby", header)
 	if err != nil {
 		t.Fatal(err)

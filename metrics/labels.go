@@ -11,9 +11,11 @@ var (
 	disconnectCauses = []string{"client", "backend", "timeout", "slow", "drain", "error"}
 	// webhookResults are those of any webhook, webhookEvents have more of their own.
 	webhookResults = []string{"ok", "rejected", "timeout", "unreachable", "error"}
+	told           = []string{"dead", "lost"}
 	webhookEvents  = map[string][]string{
 		"connect": {"left", "breaker"}, "message": {"expired", "breaker"}, "subscribe": {"expired", "breaker"}, "publish": {"expired", "breaker"},
-		"connected": {"lost"}, "disconnected": {"lost"}, "batch": nil,
+		"connected": told, "disconnected": told, "user.online": told, "user.offline": told,
+		"channel.occupied": told, "channel.vacated": told, "presence.join": told, "presence.leave": told, "batch": nil,
 	}
 	requests       = []string{"subscribe", "recover", "publish", "message", "history", "refresh"}
 	requestResults = []string{

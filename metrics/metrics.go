@@ -36,7 +36,7 @@ type Metrics struct {
 	FanoutDropped prometheus.Counter
 
 	// Webhooks counts finished webhook requests by event and result (ok,
-	// rejected, timeout, unreachable, error, left, breaker, expired, lost).
+	// rejected, timeout, unreachable, error, left, breaker, expired, dead, lost).
 	Webhooks *prometheus.CounterVec
 	// WebhookBreaker is 1 for an event that the backend is not asked about at the
 	// moment, as it did not answer.

@@ -27,6 +27,7 @@ type APIOptions struct {
 	// MaxBody bounds a request body.
 	MaxBody config.Size
 	Hub     *hub.Hub
+	Letters Letters
 	Log     *slog.Logger
 }
 
@@ -34,6 +35,7 @@ type APIOptions struct {
 type API struct {
 	settings atomic.Pointer[Settings]
 	hub      *hub.Hub
+	letters  Letters
 	server   *fasthttp.Server
 	log      *slog.Logger
 	quiet    *ratelog.Logger // for what repeats
@@ -58,7 +60,7 @@ const (
 
 // NewAPI returns the API; Serve makes it listen.
 func NewAPI(o APIOptions) *API {
-	a := &API{hub: o.Hub, log: o.Log, quiet: ratelog.New(o.Log), panics: o.Hub.Guard(), callers: newCallers()}
+	a := &API{hub: o.Hub, letters: o.Letters, log: o.Log, quiet: ratelog.New(o.Log), panics: o.Hub.Guard(), callers: newCallers()}
 	a.settings.Store(o.Settings)
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.routes = a.table()

@@ -241,7 +241,7 @@ func TestAPI_Routes(t *testing.T) {
 	s := serve(t, hubtest.Alone(t))
 	for _, path := range []string{
 		"/", "/v1", "/v1/", "/v1/push/", "//v1/push", "/v1//push", "/V1/push", "/v1/x/../push", "/v2/push",
-		"/v1/channels/news/presence", "/v1/connections/x/history", "http://127.0.0.1/v1/push",
+		"/v1/users/x/presence", "/v1/connections/x/history", "http://127.0.0.1/v1/push",
 	} {
 		s.wantError(404, "not_found", "", "POST", path, "{}")
 	}

@@ -87,14 +87,24 @@ func (c *Client) Push(ctx context.Context, p *ClientPush) ([]byte, error) {
 // Get asks what is at /v1 and the segments, which may contain any character, and
 // returns the answer as it came. Its error is a *Refused where the API said no.
 func (c *Client) Get(ctx context.Context, query url.Values, segments ...string) ([]byte, error) {
-	path := "/v1"
-	for _, s := range segments {
-		path += "/" + url.PathEscape(s)
-	}
+	path := apiPath(segments)
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
 	return c.do(ctx, http.MethodGet, path, nil)
+}
+
+// Call is Get by another method, without a body.
+func (c *Client) Call(ctx context.Context, method string, segments ...string) ([]byte, error) {
+	return c.do(ctx, method, apiPath(segments), nil)
+}
+
+func apiPath(segments []string) string {
+	path := "/v1"
+	for _, s := range segments {
+		path += "/" + url.PathEscape(s)
+	}
+	return path
 }
 
 // maxAnswer bounds an answer that is read, in bytes: a page of channels is far below.
@@ -120,7 +130,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader) ([
 	if err != nil {
 		return nil, fmt.Errorf("push API: %w", err)
 	}
-	if resp.StatusCode == http.StatusOK {
+	if resp.StatusCode/100 == 2 {
 		return answer, nil
 	}
 	var said struct {

@@ -238,6 +238,7 @@ func TestOpenAPI_IsWhatTheAPIDoes(t *testing.T) {
 	d.pushes()
 	d.questions()
 	d.histories()
+	d.outbox()
 	d.refusals()
 	for _, operation := range d.operations() {
 		if !d.answered[operation] {
@@ -311,6 +312,8 @@ func (d *document) questions() {
 	d.call(s, "GET /v1/channels", "/v1/channels?limit=1", "", true)
 	d.call(s, "GET /v1/channels", "/v1/channels?match=n*&cursor=a.b", "", true)
 	d.call(s, "GET /v1/channels", "/v1/channels?limit=0", "", true)
+	d.call(s, "GET /v1/channels/{channel}/presence", "/v1/channels/news/presence", "", true)
+	d.presence()
 	d.call(s, "GET /v1/nodes", "/v1/nodes", "", true)
 	d.call(s, "GET /v1/openapi.json", "/v1/openapi.json", "", true)
 	d.call(s, "POST /v1/channels/{channel}/disconnect", "/v1/channels/news/disconnect", `{"code":4100,"reason":"bye"}`, true)
@@ -332,6 +335,14 @@ func (d *document) lasting() {
 	d.call(s, "PUT "+subscription, at+"a*", "", true)
 	d.call(s, "DELETE "+subscription, at+"c0", "", true)
 	d.call(s, "DELETE "+subscription, at+"never", "", true)
+}
+
+func (d *document) presence() {
+	h := present(d.t)
+	s := serve(d.t, h)
+	d.call(s, "GET /v1/channels/{channel}/presence", "/v1/channels/room.1/presence?limit=1", "", true)
+	d.call(s, "GET /v1/channels/{channel}/presence", "/v1/channels/room.1/presence?cursor=ann", "", true)
+	d.call(s, "GET /v1/channels/{channel}/presence", "/v1/channels/room.1/presence?limit=0", "", true)
 }
 
 func (d *document) histories() {

@@ -44,6 +44,7 @@ func (a *API) table() []route {
 		"/v1/users/{user}/channels/{channel}":     {"PUT": a.putLasting, "DELETE": a.deleteLasting},
 		"/v1/users/{user}/history":                {"GET": a.getUserHistory, "DELETE": a.deleteUserHistory},
 		"/v1/channels":                            get(a.getChannels),
+		"/v1/channels/{channel}/presence":         get(a.getPresence),
 		"/v1/channels/{channel}/history":          {"GET": a.getChannelHistory, "DELETE": a.deleteChannelHistory},
 		"/v1/channels/{channel}/disconnect":       post(a.disconnectChannel),
 		"/v1/connections/{connection}":            {"GET": a.getConnection, "PATCH": a.patchConnection},
@@ -51,8 +52,11 @@ func (a *API) table() []route {
 		"/v1/connections/{connection}/channels/{channel}": {
 			"PUT": a.putSubscription, "DELETE": a.deleteSubscription,
 		},
-		"/v1/nodes":        get(a.getNodes),
-		"/v1/openapi.json": get(a.getOpenAPI),
+		"/v1/nodes":                 get(a.getNodes),
+		"/v1/outbox":                get(a.getOutbox),
+		"/v1/outbox/{entry}":        {"GET": a.getOutboxEvent, "DELETE": a.deleteOutboxEvent},
+		"/v1/outbox/{entry}/replay": post(a.postReplay),
+		"/v1/openapi.json":          get(a.getOpenAPI),
 	} {
 		routes = append(routes, route{
 			segments: strings.Split(path, "/"), methods: methods,

@@ -1,11 +1,16 @@
 #!/bin/sh
-# Installs what the tests need beside Go: redis-server, chromium, and the npm
-# packages of integration/node and client/js. Says what to install where it may not.
+# Installs what the tests need beside Go: redis-server, chromium, the languages of
+# examples/ and docs/, npm's packages, and the tools of make release. Says what to install
+# where it may not.
 set -eu
 
 missing=""
 command -v redis-server >/dev/null 2>&1 || missing="$missing redis-server"
 command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 || missing="$missing chromium"
+# apt installs Flask and Sinatra for the system's Python and Ruby, others may be first in PATH.
+command -v php >/dev/null 2>&1 || missing="$missing php-cli"
+PATH=/usr/bin:$PATH python3 -c 'import flask' >/dev/null 2>&1 || missing="$missing python3-flask"
+PATH=/usr/bin:$PATH ruby -e 'require "sinatra/base"; require "puma"' >/dev/null 2>&1 || missing="$missing ruby-sinatra puma"
 
 if [ -n "$missing" ]; then
 	sudo=""
@@ -24,7 +29,9 @@ if [ -n "$missing" ]; then
 	fi
 fi
 
-for dir in integration/node client/js; do
+sh scripts/release.sh --tools || echo "the tools of make release cannot be had: its tests are skipped" >&2
+
+for dir in integration/node client/js examples/express; do
 	# npm keeps a copy of the lock file that it installed by.
 	lock=$dir/package-lock.json
 	installed=$dir/node_modules/.package-lock.json

@@ -212,7 +212,10 @@ func (w *admitting) keep() *Refusal {
 	if w.resume != nil {
 		m.dialog = w.engine.newDialog(w.identity)
 	}
-	if m.forwardedFor != "" || m.header != nil || m.state != nil || m.trace != nil || m.dialog != nil {
+	if w.identity.info != nil {
+		m.info = &w.identity.info
+	}
+	if m.info != nil || m.forwardedFor != "" || m.header != nil || m.state != nil || m.trace != nil || m.dialog != nil {
 		w.more = m
 	}
 	return nil

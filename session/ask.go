@@ -86,7 +86,7 @@ func (e *Engine) Ask(s *Session, t Transport, kind hub.Kind, p []byte, done func
 			return
 		}
 		if a.State != nil && a.Status/100 == 2 {
-			s.SetState(a.State)
+			e.SetState(s, a.State)
 		}
 		done(Answer{Status: a.Status, ContentType: a.ContentType, Body: a.Body}, nil)
 	})

@@ -11,13 +11,13 @@ import (
 // dialog is what a session has whose client makes requests: those that wait for their
 // answers, and what they stand on. Most connections have one that is all but empty.
 type dialog struct {
-	mu      sync.Mutex // guards all below
-	pending []*request // in the order in which they came; never more than bound
-	asking  bool       // one of them is with the backend
-	reading bool       // one of them reads history
-	settled bool       // the input is held until none is left
-	over    bool       // the connection ended
-	rights  *rights    // nil: none but what the rules give to all
+	mu      sync.Mutex  // guards all below
+	pending []*request  // in the order in which they came; never more than bound
+	asking  bool        // one of them is with the backend
+	reading [reads]bool // what one of them reads
+	settled bool        // the input is held until none is left
+	over    bool        // the connection ended
+	rights  *rights     // nil: none but what the rules give to all
 }
 
 // rights are what tokens and the connect answer give to a session.
@@ -59,12 +59,22 @@ const (
 	stageActing
 )
 
+// reading is what a request reads.
+type reading uint8
+
+const (
+	readsNothing reading = iota
+	readsHistory
+	readsPresence
+	reads
+)
+
 // request is one that waits for its answer.
 type request struct {
 	// channel it is about: such requests are answered in their order. "": none.
 	channel string
-	reads   bool // history: one at a time
-	cost    int  // bytes
+	reads   reading // one at a time of each
+	cost    int     // bytes
 	// question is what the backend is asked first, nil for nothing.
 	question *question
 	// act carries it out, with the backend's answer if there was a question. It never
@@ -113,7 +123,7 @@ func (d *dialog) next() *request {
 			d.asking, r.stage = true, stageAsking
 			return r
 		case r.stage == stageReady && d.turnLocked(i):
-			d.reading = d.reading || r.reads
+			d.reading[r.reads] = r.reads != readsNothing
 			r.stage = stageActing
 			return r
 		}
@@ -124,7 +134,7 @@ func (d *dialog) next() *request {
 // turnLocked says whether nothing before the i-th request has to be answered first.
 func (d *dialog) turnLocked(i int) bool {
 	r := d.pending[i]
-	if r.reads && d.reading {
+	if d.reading[r.reads] {
 		return false
 	}
 	return r.channel == "" || !slices.ContainsFunc(d.pending[:i], func(before *request) bool { return before.channel == r.channel })
@@ -150,9 +160,7 @@ func (d *dialog) remove(r *request, most int) (resumes int) {
 	if len(d.pending) == most {
 		resumes++
 	}
-	if r.reads {
-		d.reading = false
-	}
+	d.reading[r.reads] = false
 	if d.pending = slices.Delete(d.pending, i, i+1); len(d.pending) > 0 {
 		return resumes
 	}

@@ -22,7 +22,7 @@ func TestDialog_KeepsWhatHasAnOrder(t *testing.T) {
 		for step := 0; step < 200; step++ {
 			switch n := rnd.IntN(4); {
 			case n == 0 && len(d.pending) < 8:
-				r := &request{channel: []string{"", "a", "b"}[rnd.IntN(3)], reads: rnd.IntN(4) == 0}
+				r := &request{channel: []string{"", "a", "b"}[rnd.IntN(3)], reads: reading(max(0, rnd.IntN(6)-3))}
 				if rnd.IntN(2) == 0 {
 					r.question = &question{}
 				}
@@ -43,7 +43,7 @@ func TestDialog_KeepsWhatHasAnOrder(t *testing.T) {
 					lastAsked, asked = n, append(asked, r)
 				default:
 					for _, other := range acting {
-						if r.channel != "" && other.channel == r.channel || r.reads && other.reads {
+						if r.channel != "" && other.channel == r.channel || r.reads != readsNothing && r.reads == other.reads {
 							t.Fatalf("seed %d: %s begins beside %s", seed, names[r], names[other])
 						}
 					}

@@ -25,6 +25,11 @@ type Options struct {
 	// Seats counts the connections of users; nil: limits.connections_per_user is
 	// not kept.
 	Seats broker.Seats
+	// Roster and Outbox are the broker's; nil: facts are not told. Shared says that there
+	// may be other nodes.
+	Roster broker.Roster
+	Outbox broker.Outbox
+	Shared bool
 	// Descriptors are shared with the public listener; nil: no bound.
 	Descriptors *descriptors.Budget
 	// Protocols are what clients may speak. The first is that of clients that ask
@@ -52,6 +57,8 @@ type Engine struct {
 	protocols []Named
 	occupancy *occupancy
 	users     *userLimit
+	roster    *roster
+	facts     *facts
 	metrics   *metrics.Metrics
 	log       *slog.Logger
 	rare      *ratelog.Logger // for what repeats
@@ -66,7 +73,7 @@ type Engine struct {
 	connecting atomic.Int64 // bytes of connect events that wait for their answer
 }
 
-// NewEngine returns the engine of a node.
+// NewEngine returns the engine of a node. It is called before the hub starts.
 func NewEngine(o Options) *Engine {
 	e := &Engine{
 		hub: o.Hub, hooks: o.Webhooks, protocols: o.Protocols, metrics: o.Metrics,
@@ -75,6 +82,15 @@ func NewEngine(o Options) *Engine {
 	}
 	e.settings.Store(o.Settings)
 	e.inFlight = o.RequestsInFlight
+	var others broker.Roster
+	if o.Shared {
+		others = o.Roster
+	}
+	e.roster, e.facts = newRoster(e, others), &facts{e, o.Outbox}
+	e.roster.apply(o.Settings.tells)
+	if o.Roster != nil {
+		o.Roster.WatchRoster(e.watcher())
+	}
 	e.life, e.end = context.WithCancel(context.Background())
 	return e
 }
@@ -85,6 +101,7 @@ func NewEngine(o Options) *Engine {
 func (e *Engine) Apply(s *Settings) {
 	e.users.apply(&s.limits)
 	old := e.settings.Swap(s)
+	e.roster.apply(s.tells)
 	addresses := countsAddresses(&s.limits) && !countsAddresses(&old.limits)
 	users := s.limits.ConnectionsPerUser > 0 && old.limits.ConnectionsPerUser == 0
 	if addresses || users {

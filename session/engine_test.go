@@ -24,6 +24,11 @@ func TestMain(m *testing.M) { leak.Main(m) }
 // configuration. It ends with the test.
 func newTestEngine(t testing.TB, change func(*config.Config)) *Engine {
 	t.Helper()
+	return newTestEngineWith(t, change, func(*Options) {})
+}
+
+func newTestEngineWith(t testing.TB, change func(*config.Config), options func(*Options)) *Engine {
+	t.Helper()
 	cfg := config.Default()
 	change(&cfg)
 	log, m := slog.New(slog.DiscardHandler), metrics.New("test", "")
@@ -46,6 +51,7 @@ func newTestEngine(t testing.TB, change func(*config.Config)) *Engine {
 	if cfg.Webhook.URL != "" {
 		o.Webhooks = webhook.New(hooks, h.NodeID(), m, log)
 	}
+	options(&o)
 	e := NewEngine(o)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

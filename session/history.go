@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/pushcart/pushcart/broker"
-	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/webhook"
@@ -24,15 +23,13 @@ type Page struct {
 // and limit 0 as many as fit. The client needs the right to subscribe; where a webhook
 // gives that, it has to be subscribed.
 func (e *Engine) History(s *Session, t Transport, channel string, after *hub.Position, limit int, done func(Page, *apierror.Error)) {
-	word := e.settings.Load().rules.of(channel, s.member.User()).subscribe
-	r := &request{channel: channel, reads: true}
+	r := &request{channel: channel, reads: readsHistory}
 	answer := func(p Page, err *apierror.Error) {
 		done(p, e.reported(err, "history", "channels[].subscribe, channels[].history"))
 		e.finish(s, t, r)
 	}
 	r.act = func(webhook.Answer, error) {
-		_, ok := e.right(s, word, channel, nil)
-		if (!ok || word == config.ByWebhook) && !e.follows(s, channel) {
+		if !e.mayRead(s, channel) {
 			answer(Page{}, mayNot("read what is kept of this channel"))
 			return
 		}

@@ -29,8 +29,9 @@ type identity struct {
 	latest         time.Time // of the connect answer, zero for none
 	claims         json.RawMessage
 	state          json.RawMessage
-	subprotocol    string   // what the connect answer selected
-	messages       [][]byte // to send first, each JSON
+	info           json.RawMessage // for presence
+	subprotocol    string          // what the connect answer selected
+	messages       [][]byte        // to send first, each JSON
 }
 
 // identify is step 4: JWT, then forward, then the connect webhook, those that are
@@ -41,6 +42,7 @@ func (w *admitting) identify(ctx context.Context) (*identity, *Refusal) {
 	if r != nil {
 		return nil, r
 	}
+	w.showClaim(id)
 	asked := w.set.connect != nil
 	if asked {
 		if r := w.connect(ctx, id); r != nil {
@@ -232,21 +234,32 @@ func (w *admitting) connect(ctx context.Context, id *identity) *Refusal {
 	case err != nil:
 		return w.noAnswer(err)
 	case answer.Status/100 == 4:
-		return &Refusal{
-			Result: "rejected", Status: answer.Status, ContentType: answer.ContentType, Body: answer.Body,
-			cause: "the connect webhook answered " + strconv.Itoa(answer.Status), key: "webhook.url",
-		}
+		return rejected(answer)
 	case answer.Status != http.StatusOK:
 		return nil
 	}
 	got, err := w.engine.hooks.ParseConnectAnswer(answer)
 	if err == nil {
+		w.show(id, got.Info, "webhook.url")
 		err = id.answer(got)
 	}
 	if err != nil {
 		return w.noAnswer(err)
 	}
 	return nil
+}
+
+// rejected passes the app's refusal on. Strangers and wrong signatures get the same
+// status from most apps, so the log names both.
+func rejected(answer webhook.Answer) *Refusal {
+	cause, key := "the connect webhook answered "+strconv.Itoa(answer.Status), "webhook.url"
+	if answer.Status == http.StatusUnauthorized || answer.Status == http.StatusForbidden {
+		cause += ": it knows nobody by this handshake, or the signature is wrong"
+		key += ", webhook.secrets"
+	}
+	return &Refusal{
+		Result: "rejected", Status: answer.Status, ContentType: answer.ContentType, Body: answer.Body, cause: cause, key: key,
+	}
 }
 
 // noAnswer is webhook.on_error.connect.

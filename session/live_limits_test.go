@@ -106,7 +106,7 @@ func TestApply_TheRateOfMessagesIsThatOfNow(t *testing.T) {
 		if n := burstOf(); n != 20 {
 			t.Errorf("10 a second: %d at once, want 20", n)
 		}
-		s.SetState([]byte(`{}`)) // must not lose what is used up
+		s.change(func(m *extra) { m.state = []byte(`{}`) }) // must not lose what is used up
 		if d := e.Throttle(s); d <= 0 {
 			t.Error("a new state gave a new burst")
 		}

@@ -57,7 +57,7 @@ func (e *Engine) step(s *Session, t Transport, d *dialog, r *request) {
 	e.hooks.Ask(ev, func(a webhook.Answer, err error) {
 		defer e.guard.Recover("answer of the backend", e.failed(t))
 		if err == nil && a.State != nil && a.Status/100 == 2 {
-			s.SetState(a.State)
+			e.SetState(s, a.State)
 		}
 		if d.answered(r, a, err) {
 			e.advance(s, t, d)
@@ -127,6 +127,7 @@ func (e *Engine) patience() (context.Context, context.CancelFunc) {
 // before.
 func (e *Engine) Close() {
 	e.end()
+	e.roster.close()
 	e.work.Wait()
 }
 

@@ -50,8 +50,9 @@ type extra struct {
 	header       []webhook.Field // kept for message events
 	limiter      *rate.Limiter   // of limits.message_rate, from the first message on
 	state        json.RawMessage
-	trace        *webhook.Trace // of a trusted proxy
-	dialog       *dialog        // where the client makes requests
+	trace        *webhook.Trace   // of a trusted proxy
+	dialog       *dialog          // where the client makes requests
+	info         *json.RawMessage // for presence; nil: nothing
 }
 
 // Expires is when the session ends, zero for never.
@@ -97,9 +98,18 @@ func (s *Session) State() json.RawMessage {
 	return nil
 }
 
-// SetState replaces it.
-func (s *Session) SetState(state json.RawMessage) {
+// SetState replaces the state of a connection.
+func (e *Engine) SetState(s *Session, state json.RawMessage) {
 	s.change(func(m *extra) { m.state = state })
+	e.roster.change(s)
+}
+
+// PresenceInfo is what presence shows of the connection's user: JSON, nil for nothing.
+func (s *Session) PresenceInfo() []byte {
+	if m := s.more.Load(); m != nil && m.info != nil {
+		return *m.info
+	}
+	return nil
 }
 
 // change stores another extra, which do may have been called for more than once.
@@ -119,6 +129,13 @@ func (s *Session) change(do func(m *extra)) *extra {
 
 // event is the connection's next event.
 func (s *Session) event(name string) *webhook.Event {
+	ev := s.about(name)
+	ev.Sequence = s.sequence.Add(1)
+	return ev
+}
+
+// about is an event of the connection, without its sequence.
+func (s *Session) about(name string) *webhook.Event {
 	host := s.host.Value()
 	ev := &webhook.Event{
 		Source: webhook.Source{
@@ -126,7 +143,7 @@ func (s *Session) event(name string) *webhook.Event {
 			ForwardedFor: s.RemoteIP().String(), Proto: "http",
 			Host: host.asked, RequestHost: host.sent,
 		},
-		Name: name, Sequence: s.sequence.Add(1),
+		Name: name,
 	}
 	if s.secure {
 		ev.Proto = "https"

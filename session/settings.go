@@ -26,6 +26,7 @@ type Settings struct {
 	pingInterval time.Duration
 	auth         *auth.Authenticator
 	connect      *webhook.Settings // nil: the backend is not asked
+	tells        connectionEvents
 }
 
 // Sections are those of the configuration that decide about sessions.
@@ -52,8 +53,11 @@ func NewSettings(c Sections, verifies *auth.Authenticator, hooks *webhook.Settin
 		subprotocols: c.WebSocket.Subprotocols, origins: newOrigins(c.WebSocket.AllowedOrigins), limits: c.Limits,
 		rules: rules, onError: c.Webhook.OnError, pingInterval: c.WebSocket.PingInterval, auth: verifies,
 	}
-	if hooks != nil && hooks.Wants(webhook.Connect) {
-		s.connect = hooks
+	if hooks != nil {
+		s.tells = connectionEvents{hooks.Wants(webhook.Connected), hooks.Wants(webhook.Disconnected)}
+		if hooks.Wants(webhook.Connect) {
+			s.connect = hooks
+		}
 	}
 	return s, nil
 }

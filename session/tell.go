@@ -1,7 +1,6 @@
 package session
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/pushcart/pushcart/hub"
@@ -10,13 +9,15 @@ import (
 
 // Opened tells the backend that the client is let in.
 func (e *Engine) Opened(s *Session) {
-	if !e.wants(webhook.Connected) {
-		s.sequence.Add(1)
-		return
+	s.sequence.Add(1)
+	var ev *webhook.Event
+	if e.wants(webhook.Connected) {
+		ev = s.about(webhook.Connected)
+		ev.Sequence, ev.ContentType, ev.Body = connectedSequence, contentJSON, connectedBody(s)
 	}
-	ev := s.event(webhook.Connected)
-	ev.ContentType, ev.Body = contentJSON, []byte(`{"connection_id":"`+s.member.ID()+`"}`)
-	e.hooks.Tell(ev)
+	if e.roster.opened(s, ev) && ev != nil {
+		e.hooks.Tell(ev)
+	}
 }
 
 // Ended forgets a connection whose socket is at its end, and tells the backend. The
@@ -29,25 +30,16 @@ func (e *Engine) Ended(s *Session, t Transport, c *hub.Cause) {
 	if c.Why == hub.SlowConsumer {
 		e.metrics.SlowConsumers.Inc()
 	}
-	if !e.wants(webhook.Disconnected) {
-		return
+	var ev *webhook.Event
+	if e.wants(webhook.Disconnected) {
+		code, reason := e.protocols[s.protocol].Code(c)
+		ev = s.event(webhook.Disconnected)
+		ev.ContentType, ev.Time = contentJSON, time.Now()
+		ev.Body = disconnected{
+			Code: code, Reason: reason, Cause: c.Why.Label(), DurationMS: time.Since(s.member.Since()).Milliseconds(),
+		}.body()
 	}
-	code, reason := e.protocols[s.protocol].Code(c)
-	body, err := json.Marshal(disconnected{
-		Code: code, Reason: reason, Cause: c.Why.Label(), DurationMS: time.Since(s.member.Since()).Milliseconds(),
-	})
-	if err != nil { // numbers and strings only: cannot happen
-		return
+	if e.roster.ended(s, ev) && ev != nil {
+		e.hooks.Tell(ev)
 	}
-	ev := s.event(webhook.Disconnected)
-	ev.ContentType, ev.Body = contentJSON, body
-	e.hooks.Tell(ev)
-}
-
-// disconnected is the body of that event (SPEC §5).
-type disconnected struct {
-	Code       int    `json:"code"`
-	Reason     string `json:"reason"`
-	Cause      string `json:"cause"`
-	DurationMS int64  `json:"duration_ms"`
 }

@@ -33,7 +33,8 @@ var _ Transport = (*tape)(nil)
 func (c *tape) Member() *hub.Member              { return c.session.Member() }
 func (c *tape) Session() *Session                { return &c.session }
 func (c *tape) Info() hub.Info                   { return c.engine.Describe(&c.session) }
-func (c *tape) SetState(state json.RawMessage)   { c.session.SetState(state) }
+func (c *tape) SetState(state json.RawMessage)   { c.engine.SetState(&c.session, state) }
+func (c *tape) PresenceInfo() []byte             { return c.session.PresenceInfo() }
 func (c *tape) Write(payload []byte, _ hub.Kind) { c.write(string(payload)) }
 func (c *tape) Hold()                            { c.hold(1) }
 func (c *tape) Resume()                          { c.hold(-1) }

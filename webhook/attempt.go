@@ -216,7 +216,7 @@ func (d *Dispatcher) ParseConnectAnswer(a Answer) (ConnectAnswer, error) {
 	}
 	if c.unknown != "" { // userId for user_id lets everybody in without a name
 		d.rare.Warn("connect answer field", "the answer to connect has an unknown field, which is ignored",
-			"field", c.unknown[:min(len(c.unknown), maxLoggedPath)], "known", "user_id, channels, state, expires_at, subprotocol, messages")
+			"field", c.unknown[:min(len(c.unknown), maxLoggedPath)], "known", "user_id, channels, info, state, expires_at, subprotocol, messages")
 	}
 	if len(c.State) > maxState {
 		d.stateIgnored(Connect, errors.New("state is larger than 2 KiB"))

@@ -52,7 +52,7 @@ func (q *queue) fillsLocked(events int) bool {
 	}
 	n := 0
 	for e := q.told.ready.Front(); e != nil && n < events; e = e.Next() {
-		n += len(q.keys[e.Value.(*job).event.ConnectionID].events)
+		n += len(q.keys[e.Value.(*job).key].events)
 	}
 	return n >= events
 }
@@ -67,7 +67,7 @@ func (q *queue) hurryLocked(k *key) {
 }
 
 // gatherLocked has what else is told go in the request of j: the later events of its
-// connection, then those of others, each connection's in their order.
+// key, then those of others, each key's in their order.
 func (q *queue) gatherLocked(j *job) {
 	most := j.set.batch.Events
 	if most <= 1 || j.alone {
@@ -84,7 +84,7 @@ func (q *queue) gatherLocked(j *job) {
 		j.with = append(j.with, o)
 	}
 	behind := func(first *job) {
-		for _, o := range q.keys[first.event.ConnectionID].events[1:] {
+		for _, o := range q.keys[first.key].events[1:] {
 			if !fits(o) {
 				return
 			}
@@ -112,9 +112,5 @@ func batchID(j *job) uuid.UUID {
 	for _, o := range j.with {
 		_, _ = h.Write(o.id[:])
 	}
-	var id uuid.UUID
-	copy(id[:], h.Sum(nil))
-	id[6] = id[6]&0x0f | 0x80
-	id[8] = id[8]&0x3f | 0x80
-	return id
+	return asUUIDv8([sha256.Size]byte(h.Sum(nil)))
 }

@@ -26,6 +26,7 @@ func parseConnectAnswer(body []byte) (c ConnectAnswer, err error) {
 	}{
 		{"user_id", c.readUser}, {"channels", c.readChannels}, {"expires_at", c.readExpiry},
 		{"subprotocol", func(raw json.RawMessage) (err error) { c.Subprotocol, err = strictjson.Text(raw); return err }},
+		{"info", func(raw json.RawMessage) error { c.Info = raw; return nil }},
 		{"state", func(raw json.RawMessage) error { c.State = raw; return nil }},
 		{"messages", func(raw json.RawMessage) error { return json.Unmarshal(raw, &c.Messages) }},
 	} {

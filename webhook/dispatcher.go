@@ -20,14 +20,20 @@ import (
 // Dispatcher sends events to the backend.
 type Dispatcher struct {
 	settings atomic.Pointer[Settings]
+	node     string
 	source   string
 	metrics  *metrics.Metrics
 	guard    *guard.Guard
 	rare     *ratelog.Logger
 	taken    atomic.Bool // a message was answered 2xx
+	letters  Letters     // nil: none are kept
 
 	mu      sync.Mutex // guards retired
 	retired []*httpclient.Client
+
+	// ctx ends with Close's patience.
+	ctx    context.Context
+	cancel context.CancelFunc
 
 	queue *queue
 }
@@ -35,17 +41,32 @@ type Dispatcher struct {
 // New returns a dispatcher. It holds goroutines only while something is under way;
 // Close waits for them.
 func New(set *Settings, nodeID string, m *metrics.Metrics, log *slog.Logger) *Dispatcher {
-	d := &Dispatcher{source: "/nodes/" + nodeID, metrics: m, guard: guard.New(log, m.Panics.Inc), rare: ratelog.New(log)}
+	d := &Dispatcher{node: nodeID, source: sourcePrefix + nodeID, metrics: m, guard: guard.New(log, m.Panics.Inc), rare: ratelog.New(log)}
 	d.settings.Store(set)
+	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.queue = newQueue(d)
 	for i := range d.queue.kinds {
 		m.WebhookBreaker.WithLabelValues(d.queue.kinds[i].event).Set(0)
 	}
+	d.measure()
+	return d
+}
+
+// measure shows what waits, where, and for how long.
+func (d *Dispatcher) measure() {
+	m := d.metrics
 	m.Gauge("pushcart_webhook_outbox", "Told events that wait for their delivery.",
 		func() float64 { return float64(d.queue.waiting()) })
+	m.Gauge("pushcart_webhook_outbox_redis", "Told events that wait in the broker, over all nodes; 0 without Redis.",
+		func() float64 { waiting, _ := d.sizes(); return float64(waiting) })
+	m.Gauge("pushcart_webhook_dead_letters", "Told events that were given up and are kept, over all nodes.",
+		func() float64 { _, dead := d.sizes(); return float64(dead) })
+	m.Gauge("pushcart_webhook_at_once", "Told events that may be under way at once; less than half of webhook.max_in_flight after failures.",
+		func() float64 { return float64(d.queue.atOnce()) })
+	m.Gauge("pushcart_webhook_outbox_oldest_seconds", "Age of the oldest told event that waits on this node; 0 if none does.",
+		func() float64 { return d.OldestWaiting().Seconds() })
 	m.Gauge("pushcart_webhook_asked", "Messages of clients that wait for the backend's answer.",
 		func() float64 { return float64(d.queue.asked()) })
-	return d
 }
 
 // Wants says whether webhook.events names the event.
@@ -87,8 +108,9 @@ func (d *Dispatcher) Ask(ev *Event, done func(Answer, error)) {
 	d.queue.ask(j)
 }
 
-// Tell queues an event and returns at once. Events of one connection are
-// delivered in order and retried until webhook.retry.give_up_after.
+// Tell queues an event and returns at once. Events of one connection, and facts about
+// one user, channel, or user in a channel, are delivered in order and retried until
+// webhook.retry.give_up_after.
 func (d *Dispatcher) Tell(ev *Event) { d.queue.tell(newJob(ev, nil)) }
 
 // Close delivers what waits and returns when nothing is left or ctx ended; then
@@ -101,23 +123,27 @@ func (d *Dispatcher) Close(ctx context.Context) error {
 // job is one event on its way.
 type job struct {
 	event *Event
-	id    uuid.UUID // of the event, and of the trace that it begins
-	born  time.Time
+	id    uuid.UUID           // of the event, and of the trace that it begins
+	key   string              // what it is in order with
+	born  time.Time           // when it came, or happened, if that was before
 	done  func(Answer, error) // nil for a notification
 	tries int
 	kind  *kind // of what is asked, else nil
 	class *class
 	set   *Settings // of connect, those of its handshake; else of the last attempt
 
-	sent    bool          // a try is under way
-	place   *list.Element // in class.ready, nil when not there
-	due     time.Time     // of the next try, while in queue.later
-	index   int           // there, -1 when not
-	kept    *list.Element // in queue.outbox, of a notification
-	with    []*job        // the notifications in the same request, while that is under way
-	alone   bool          // it is told in a request of its own
-	hurried bool          // it does not wait for others
-	behind  int           // the told events of its connection before a message
+	sent      bool          // a try is under way
+	place     *list.Element // in class.ready, nil when not there
+	due       time.Time     // of the next try, while in queue.later
+	index     int           // there, -1 when not
+	kept      *list.Element // in queue.outbox, of a notification
+	with      []*job        // the notifications in the same request, while that is under way
+	alone     bool          // it is told in a request of its own
+	withdrawn bool          // it is not told again; see Withdraw
+	dropped   bool          // nor is this, as an operator does not want it told
+	failure   string        // why it was not told yet
+	hurried   bool          // it does not wait for others
+	behind    int           // the told events of its connection before a message
 
 	deadline       time.Time       // of a question: it has its answer by then
 	wanted         context.Context // of connect: ends when nobody waits for the answer any more
@@ -126,11 +152,19 @@ type job struct {
 }
 
 func newJob(ev *Event, done func(Answer, error)) *job {
-	id, err := uuid.NewV7()
-	if err != nil { // crypto/rand never fails
-		id = uuid.New()
+	j := &job{event: ev, id: ev.id(), key: ev.key(), born: time.Now(), done: done, index: -1}
+	if !ev.Time.IsZero() && ev.Time.Before(j.born) {
+		j.born = ev.Time
 	}
-	return &job{event: ev, id: id, born: time.Now(), done: done, index: -1}
+	return j
 }
 
 func (j *job) size() int { return 256 + len(j.event.Body) + len(j.event.State) }
+
+// time is when the event happened.
+func (j *job) time() time.Time {
+	if j.event.Time.IsZero() {
+		return j.born
+	}
+	return j.event.Time
+}

@@ -96,14 +96,16 @@ func (d *Dispatcher) encodeBinary(req *fasthttp.Request, j *job) {
 	b := appendID((*p)[:0], j.id)
 	h.AddBytesV("ce-id", b)
 	h.Add("ce-type", eventType(ev.Name))
-	h.Add("ce-source", d.source)
-	h.Add("ce-subject", ev.ConnectionID)
-	b = j.born.UTC().AppendFormat(b[:0], timeFormat)
+	h.Add("ce-source", d.sourceOf(ev))
+	h.Add("ce-subject", attribute(ev.subject()))
+	b = j.time().UTC().AppendFormat(b[:0], timeFormat)
 	h.AddBytesV("ce-time", b)
-	h.Add("ce-connectionid", ev.ConnectionID)
+	addHeader(h, "ce-connectionid", ev.ConnectionID)
 	addHeader(h, "ce-userid", attribute(ev.UserID))
-	b = appendSequence(b[:0], ev.Sequence)
-	h.AddBytesV("ce-sequence", b)
+	if ev.Sequence > 0 {
+		b = appendSequence(b[:0], ev.Sequence)
+		h.AddBytesV("ce-sequence", b)
+	}
 	addHeader(h, "ce-event", attribute(ev.MessageEvent))
 	if len(ev.State) > 0 {
 		b = base64.StdEncoding.AppendEncode(b[:0], ev.State)
@@ -112,6 +114,16 @@ func (d *Dispatcher) encodeBinary(req *fasthttp.Request, j *job) {
 	*p = b
 	scratch.Put(p)
 }
+
+// sourceOf is ce-source.
+func (d *Dispatcher) sourceOf(ev *Event) string {
+	if ev.Node == "" {
+		return d.source
+	}
+	return sourcePrefix + ev.Node
+}
+
+const sourcePrefix = "/nodes/"
 
 // appendTrace appends the traceparent of the handshake, or one that begins a trace,
 // whose id is that of the event: the same on each try.

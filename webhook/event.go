@@ -15,7 +15,22 @@ const (
 	Subscribe    = "subscribe"
 	Publish      = "publish"
 	Disconnected = "disconnected"
+
+	// Those of facts, which have no connection; see [NewFact].
+	UserOnline      = "user.online"
+	UserOffline     = "user.offline"
+	ChannelOccupied = "channel.occupied"
+	ChannelVacated  = "channel.vacated"
+	PresenceJoin    = "presence.join"
+	PresenceLeave   = "presence.leave"
 )
+
+// eventNames are all of them. A record names an event by its place here, so that new
+// ones come last.
+var eventNames = [...]string{
+	Connect, Connected, Message, Subscribe, Publish, Disconnected,
+	UserOnline, UserOffline, ChannelOccupied, ChannelVacated, PresenceJoin, PresenceLeave,
+}
 
 // Field is one header of the handshake that goes with events.
 type Field struct{ Name, Value string }
@@ -46,8 +61,20 @@ type Event struct {
 	Source
 	// Name is one of the event names.
 	Name string
-	// Sequence counts the connection's events from 1.
+	// Channel is the one of a fact; "" for none.
+	Channel string
+	// Sequence counts the connection's events from 1, or is the generation of a fact
+	// (ce-sequence); 0: unknown, as of a connection whose node died.
 	Sequence uint64
+	// Time is when it happened (ce-time); zero: when it was given to the Dispatcher.
+	Time time.Time
+	// Node is the one that reports it (ce-source); "": this one.
+	Node string
+	// Entry is where the broker keeps it, "" for nowhere; it is the dispatcher's to
+	// pass on with a dead letter.
+	Entry string
+	// Kept hears what becomes of an event that is told; nil: nobody does.
+	Kept Kept
 	// MessageEvent is ce-event, for message only.
 	MessageEvent string
 	// State is the connection's state, JSON; nil for none.
@@ -74,6 +101,7 @@ type ConnectAnswer struct {
 	UserID      *string // nil: as before
 	Channels    []string
 	State       json.RawMessage // nil: none
+	Info        json.RawMessage // for presence; nil: none
 	ExpiresAt   *time.Time      // nil: as before
 	Subprotocol string
 	Messages    []json.RawMessage

@@ -38,6 +38,7 @@ type queue struct {
 	connects class
 	messages class
 	told     class
+	pace     pace
 	kinds    [4]kind // of what is asked
 	running  int
 	most     int // webhook.max_in_flight
@@ -56,7 +57,8 @@ type queue struct {
 	work     sync.WaitGroup
 }
 
-// key is one connection's told events in order, and the messages that wait for
+// key is the told events of one connection, or of one user or channel, in order, and
+// the messages that wait for
 // the first attempt of those before them.
 type key struct {
 	events      []*job // the first is with the told class or in later
@@ -80,7 +82,9 @@ func (q *queue) resize(most int) {
 	q.mu.Lock()
 	defer q.unlock()
 	q.most, q.messages.most = most, most
-	q.connects.most, q.told.most = max(1, most/2), max(1, most/2)
+	q.connects.most = max(1, most/2)
+	q.pace.resize(max(1, most/2))
+	q.told.most = q.pace.now
 	q.pumpLocked()
 }
 
@@ -98,6 +102,13 @@ func (q *queue) waiting() int {
 	q.mu.Lock()
 	defer q.unlock()
 	return q.outbox.Len()
+}
+
+// atOnce is how many told events may be under way.
+func (q *queue) atOnce() int {
+	q.mu.Lock()
+	defer q.unlock()
+	return q.told.most
 }
 
 // asked is how many messages wait for their answer.
@@ -123,7 +134,7 @@ func (q *queue) ask(j *job) {
 		q.answer(func() { q.d.refuse(j) })
 		return
 	}
-	k := q.keys[j.event.ConnectionID]
+	k := q.keys[j.key]
 	switch {
 	case c == &q.messages && k != nil && k.tried < k.told:
 		j.behind = k.told
@@ -166,7 +177,7 @@ func (q *queue) withdrawLocked(j *job) {
 	case j.index >= 0:
 		heap.Remove(&q.later, j.index)
 	case j.behind > 0:
-		if k := q.keys[j.event.ConnectionID]; k != nil {
+		if k := q.keys[j.key]; k != nil {
 			k.asks = slices.DeleteFunc(k.asks, func(other *job) bool { return other == j })
 		}
 	}
@@ -244,7 +255,7 @@ func (q *queue) nextLocked() *job {
 	for range all {
 		c := all[q.turn%len(all)]
 		q.turn++
-		if e := c.ready.Front(); e != nil && c.running < c.most && (c != &q.told || q.ripeLocked()) {
+		if e := c.ready.Front(); e != nil && q.roomLocked(c, e.Value.(*job)) && (c != &q.told || q.ripeLocked()) {
 			j := e.Value.(*job)
 			c.remove(j)
 			c.running++
@@ -254,6 +265,12 @@ func (q *queue) nextLocked() *job {
 		}
 	}
 	return nil
+}
+
+// roomLocked says whether one more of a class, j, may be under way. A message that waits
+// for the first try of what was told before it does not wait for the pace of that.
+func (q *queue) roomLocked(c *class, j *job) bool {
+	return c.running < c.most || j.hurried && j.tries == 0 && c.running < q.pace.most
 }
 
 // beginLocked settles how a job is sent.

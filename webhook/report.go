@@ -22,7 +22,7 @@ func (d *Dispatcher) report(j *job, v *verdict) {
 	}
 	told := j.done == nil
 	overloaded := j.event.Name == Message && v.again
-	if !told && v.result == "rejected" && !misdirected(status) && !overloaded && d.answersClient(j, status) {
+	if !told && v.result == "rejected" && !misdirected(j.event.Name, status) && !overloaded && d.answersClient(j, status) {
 		return
 	}
 	args := []any{"event", j.name()}
@@ -42,6 +42,9 @@ func (d *Dispatcher) report(j *job, v *verdict) {
 		message = "webhook batch refused: each of its events is sent by itself"
 	case told && final(status):
 		message = "webhook refused for good: the event is not sent again"
+		if d.letters != nil {
+			message += "; pushcart outbox list --state dead shows it"
+		}
 	case told:
 		message = "webhook failed: the event is sent again later"
 	}
@@ -57,10 +60,13 @@ func (d *Dispatcher) answersClient(j *job, status int) bool {
 }
 
 // misdirected says whether a 4xx rather means that the webhook is not where it is
-// thought to be, or does not accept the signature.
-func misdirected(status int) bool {
+// thought to be, or does not accept the signature. To connect, 401 and 403 are what
+// strangers get.
+func misdirected(event string, status int) bool {
 	switch status {
-	case 401, 403, 404, 405:
+	case 401, 403:
+		return event != Connect
+	case 404, 405:
 		return true
 	}
 	return false
@@ -121,8 +127,16 @@ func (d *Dispatcher) expired(j *job) {
 	j.done(Answer{}, fmt.Errorf("%w: %w", ErrUnavailable, errExpired))
 }
 
-// lost logs a told event that is given up.
+// lost counts and logs a told event that nobody tells any more; why is nil where the log
+// has it already.
 func (d *Dispatcher) lost(j *job, why *loss) {
+	if kept := j.event.Kept; kept != nil && kept.Lost() {
+		return
+	}
+	d.metrics.Webhooks.WithLabelValues(j.event.Name, "lost").Inc()
+	if why == nil {
+		return
+	}
 	d.rare.Error("webhook "+j.event.Name+" lost "+why.setting, "webhook events lost",
 		"event", j.event.Name, "reason", why.reason, "setting", why.setting)
 }
@@ -133,7 +147,6 @@ type loss struct{ reason, setting string }
 var (
 	lostOutboxFull = &loss{"too many wait", "webhook.outbox"}
 	lostNoWebhook  = &loss{errNoWebhook.Error(), "webhook.url"}
-	lostGivenUp    = &loss{"not delivered in time", "webhook.retry.give_up_after"}
 	lostAtTheEnd   = &loss{"not delivered before the end of the process", "webhook.timeout"}
 	lostAfterEnd   = &loss{"told after the end", "shutdown.drain"}
 )

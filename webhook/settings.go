@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/httpclient"
 	"github.com/pushcart/pushcart/internal/tlsconf"
@@ -29,6 +30,7 @@ type Settings struct {
 	batch       config.Batch
 	breaker     config.Breaker
 	outbox      config.WebhookOutbox
+	kept        broker.OutboxLimits
 	retry       config.Retry
 }
 
@@ -38,6 +40,7 @@ func NewSettings(cfg config.Webhook, backend config.Backend) (*Settings, error) 
 	set := &Settings{
 		wanted: map[string]bool{}, targets: map[string]*fasthttp.URI{}, timeout: cfg.Timeout, maxAnswer: cfg.MaxAnswer,
 		maxInFlight: cfg.MaxInFlight, outbox: cfg.Outbox, retry: cfg.Retry,
+		kept:       broker.OutboxLimits{Waiting: cfg.Outbox.Redis, DeadLetters: cfg.DeadLetters.Messages, Age: cfg.DeadLetters.Age},
 		structured: cfg.Format == config.FormatStructured, batch: cfg.Batch, breaker: cfg.Breaker,
 	}
 	if cfg.URL == "" {
@@ -57,7 +60,7 @@ func NewSettings(cfg config.Webhook, backend config.Backend) (*Settings, error) 
 		Endpoint: set.to.Endpoint, MaxConns: cfg.MaxInFlight, MaxBody: int(cfg.MaxAnswer),
 	})
 	all := slices.Contains(cfg.Events, "*")
-	for _, e := range []string{Connect, Connected, Message, Subscribe, Publish, Disconnected, batchName} {
+	for _, e := range append(eventNames[:], batchName) {
 		set.wanted[e] = e != batchName && (all || slices.Contains(cfg.Events, e))
 		uri := &fasthttp.URI{DisablePathNormalizing: true}
 		if err := uri.Parse(nil, []byte(strings.ReplaceAll(set.to.URL, "{event}", e))); err != nil {
@@ -81,6 +84,9 @@ func (d *Dispatcher) Apply(set *Settings) {
 	old := d.settings.Swap(set)
 	d.queue.closeBreakers()
 	d.queue.resize(set.maxInFlight)
+	if d.letters != nil {
+		d.letters.LimitOutbox(set.kept)
+	}
 	if old.client != nil {
 		d.retire(old.client)
 	}
@@ -97,6 +103,7 @@ func (d *Dispatcher) retire(c *httpclient.Client) {
 
 // cut ends all requests under way.
 func (d *Dispatcher) cut() {
+	d.cancel()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range append(d.retired, d.settings.Load().client) {

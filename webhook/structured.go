@@ -38,15 +38,17 @@ func (d *Dispatcher) appendEvent(b []byte, j *job, trace []byte) []byte {
 	ev := j.event
 	b = appendID(append(b, `{"specversion":"1.0","id":"`...), j.id)
 	b = append(append(b, `","type":"`...), eventType(ev.Name)...)
-	b = append(append(b, `","source":"`...), d.source...)
-	b = j.born.UTC().AppendFormat(append(b, `","time":"`...), timeFormat)
-	b = appendSequence(append(b, `","sequence":"`...), ev.Sequence)
+	b = append(append(b, `","source":"`...), d.sourceOf(ev)...)
+	b = j.time().UTC().AppendFormat(append(b, `","time":"`...), timeFormat)
+	if ev.Sequence > 0 {
+		b = appendSequence(append(b, `","sequence":"`...), ev.Sequence)
+	}
 	b = append(append(b, `","traceparent":"`...), trace...)
 	b = append(b, '"')
 	if ev.Trace != nil {
 		b = appendMember(b, "tracestate", ev.Trace.State)
 	}
-	b = appendMember(b, "subject", ev.ConnectionID)
+	b = appendMember(b, "subject", ev.subject())
 	b = appendMember(b, "connectionid", ev.ConnectionID)
 	b = appendMember(b, "userid", ev.UserID)
 	b = appendMember(b, "event", ev.MessageEvent)

@@ -15,10 +15,10 @@ func (q *queue) tell(j *job) {
 		q.noteLostLocked(j, lostAfterEnd)
 		return
 	}
-	k := q.keys[j.event.ConnectionID]
+	k := q.keys[j.key]
 	if k == nil {
 		k = &key{}
-		q.keys[j.event.ConnectionID] = k
+		q.keys[j.key] = k
 	}
 	k.events = append(k.events, j)
 	k.told++
@@ -31,12 +31,13 @@ func (q *queue) tell(j *job) {
 	q.pumpLocked()
 }
 
-// boundLocked gives up the oldest told events past webhook.outbox.
+// boundLocked gives up the oldest told events past webhook.outbox, but those that the
+// broker keeps, as it hands out only few at once.
 func (q *queue) boundLocked() {
 	most := q.d.settings.Load().outbox
 	for e := q.outbox.Front(); e != nil && (q.outbox.Len() > most.Messages || int64(q.bytes) > int64(most.Bytes)); {
 		next := e.Next()
-		if j := e.Value.(*job); !j.sent {
+		if j := e.Value.(*job); !j.sent && j.event.Entry == "" {
 			q.lostLocked(j, lostOutboxFull)
 		}
 		e = next
@@ -51,7 +52,6 @@ func (q *queue) lostLocked(j *job, why *loss) {
 }
 
 func (q *queue) noteLostLocked(j *job, why *loss) {
-	q.d.metrics.Webhooks.WithLabelValues(j.event.Name, "lost").Inc()
 	q.after = append(q.after, func() { q.d.lost(j, why) })
 }
 
@@ -59,8 +59,7 @@ func (q *queue) noteLostLocked(j *job, why *loss) {
 func (q *queue) finishLocked(j *job) {
 	q.outbox.Remove(j.kept)
 	q.bytes -= j.size()
-	id := j.event.ConnectionID
-	k := q.keys[id]
+	k := q.keys[j.key]
 	if k == nil {
 		return
 	}
@@ -78,7 +77,7 @@ func (q *queue) finishLocked(j *job) {
 		q.triedLocked(k)
 	}
 	if len(k.events) == 0 {
-		delete(q.keys, id)
+		delete(q.keys, j.key)
 	}
 }
 
@@ -104,6 +103,8 @@ func (q *queue) toldLocked(j *job, v verdict) {
 	if len(with) > 0 && final(v.answer.Status) {
 		settle = q.singleLocked
 	}
+	q.pace.note(&v)
+	q.told.most = q.pace.now
 	q.attemptedLocked(j)
 	settle(j, v)
 	for _, o := range with {
@@ -118,15 +119,17 @@ func (q *queue) attemptedLocked(j *job) {
 	if j.tries++; j.tries > 1 {
 		return
 	}
-	if k := q.keys[j.event.ConnectionID]; k != nil {
+	if k := q.keys[j.key]; k != nil {
 		q.triedLocked(k)
 	}
 }
 
 // singleLocked has an event told in a request of its own.
-func (q *queue) singleLocked(j *job, _ verdict) {
+func (q *queue) singleLocked(j *job, v verdict) {
 	j.alone = true
 	switch {
+	case j.withdrawn, j.dropped:
+		q.settleLocked(j, v)
 	case q.over:
 		q.lostLocked(j, lostAtTheEnd)
 	case q.firstLocked(j):
@@ -137,7 +140,7 @@ func (q *queue) singleLocked(j *job, _ verdict) {
 // firstLocked says whether an event is the first of its connection: only that waits for
 // its turn, or for its retry.
 func (q *queue) firstLocked(j *job) bool {
-	k := q.keys[j.event.ConnectionID]
+	k := q.keys[j.key]
 	return k != nil && k.events[0] == j
 }
 
@@ -147,15 +150,22 @@ func (q *queue) settleLocked(j *job, v verdict) {
 	switch {
 	case v.err == nil && v.answer.Status/100 == 2:
 		q.finishLocked(j)
-	case final(v.answer.Status):
+		q.sayToldLocked(j)
+	case j.withdrawn:
 		q.finishLocked(j)
+	case j.dropped:
+		q.finishLocked(j)
+		q.sayToldLocked(j)
+	case final(v.answer.Status):
+		q.buryLocked(j, &v)
 	case j.set.to == nil:
 		q.lostLocked(j, lostNoWebhook)
 	case time.Since(j.born) >= retry.GiveUpAfter:
-		q.lostLocked(j, lostGivenUp)
+		q.buryLocked(j, &v)
 	case q.over:
 		q.lostLocked(j, lostAtTheEnd)
 	case q.firstLocked(j):
+		j.failure = failure(j.set, &v)
 		pause := v.after
 		if q.closed { // the last chance
 			pause = min(pause, retry.Min)

@@ -93,7 +93,10 @@ type life struct {
 	wakeAt   tick // while held
 }
 
-var _ session.Transport = (*Conn)(nil)
+var (
+	_ session.Transport = (*Conn)(nil)
+	_ hub.Presenter     = (*Conn)(nil)
+)
 
 // Member implements hub.Conn.
 func (c *Conn) Member() *hub.Member { return c.session.Member() }
@@ -112,7 +115,10 @@ func (c *Conn) Info() hub.Info {
 }
 
 // SetState implements hub.Conn.
-func (c *Conn) SetState(state json.RawMessage) { c.session.SetState(state) }
+func (c *Conn) SetState(state json.RawMessage) { c.srv.sessions.SetState(&c.session, state) }
+
+// PresenceInfo implements hub.Presenter.
+func (c *Conn) PresenceInfo() []byte { return c.session.PresenceInfo() }
 
 // End implements hub.Conn.
 func (c *Conn) End(cause *hub.Cause) { c.end(cause) }

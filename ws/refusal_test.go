@@ -82,7 +82,7 @@ func TestRefusal_TheLogNamesTheSettingToLookAt(t *testing.T) {
 	f(503, "auth.forward.url", "connection refused", func(c *config.Config) {
 		c.Auth.Forward.URL, c.Auth.Forward.User = "http://127.0.0.1:1", "/id"
 	})
-	f(403, "webhook.url", "the connect webhook answered 403", func(c *config.Config) {
+	f(403, "webhook.url, webhook.secrets", "the connect webhook answered 403: it knows nobody by this handshake, or the signature is wrong", func(c *config.Config) {
 		c.Webhook.URL, c.Webhook.Events = app.URL, []string{"connect"}
 	})
 	f(503, "webhook.url, webhook.on_error.connect", "connection refused", func(c *config.Config) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/brokertest"
 	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
@@ -114,4 +115,10 @@ func TestMemoryLetters_TheOldestMakeRoomAndAgeEndsThem(t *testing.T) {
 	if _, dead := m.OutboxSize(); dead != 0 {
 		t.Errorf("%d dead letters, want none: d is too old", dead)
 	}
+}
+
+func TestRoster(t *testing.T) {
+	brokertest.RunRoster(t, brokertest.Rosters{Most: 1, Make: func(*testing.T, int) []brokertest.RosterBroker {
+		return []brokertest.RosterBroker{memory.New()}
+	}})
 }

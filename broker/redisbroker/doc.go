@@ -1,21 +1,13 @@
 // Package redisbroker is the broker of many nodes, over Redis.
 //
-// A link (link.go) is a node's way to Redis: how to connect, what things are
-// called, what is known of Redis' health, and how long all of it lives. These
-// stand on it, each with its own connections and goroutine, and know each other
-// by a few methods only:
+// Broker composes what stands on a link (package link), each with its own connections and
+// goroutine:
 //
-//   - the publisher (publisher.go: the queue; send.go: the round trips);
-//   - the subscriber (subscriptions.go: what is wanted and confirmed; subscriber.go: the
-//     connection);
-//   - the streams (streams.go: what callers see; streams_loop.go: the round trips;
-//     feed.go: what makes an unbroken stream of what comes; streams_script.go);
-//   - the canary (canary.go), which proves that messages arrive;
-//   - the lists (lasting.go: what callers see; lasting_loop.go: the round trips);
-//   - the seats (seats.go: what callers see; seats_loop.go: the round trips;
-//     seats_beat.go: the node's name; seats_script.go).
+//   - streams: what is kept of topics;
+//   - pubsub: what publishes, receives, and proves that messages arrive;
+//   - lists: names that are kept with a topic;
+//   - seats: the places of users' connections.
 //
-// Broker (redisbroker.go) composes them. Every key and channel is named in keys.go. What
-// a script or command touches lies in one partition; what concerns several is made of such
-// steps, each of which may be repeated.
+// They know each other by a few methods only. What a script or command touches lies in one
+// partition; what concerns several is made of such steps, each of which may be repeated.
 package redisbroker

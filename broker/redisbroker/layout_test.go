@@ -9,6 +9,7 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/redisbroker"
+	"github.com/pushcart/pushcart/broker/redisbroker/link"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
@@ -48,7 +49,7 @@ func TestRedis_DoesNotStartWithAnotherLayout(t *testing.T) {
 	server.Do(t, "SET", "pc:layout", "0")
 	o, _ := layoutNode(t, server.Addr)
 	err := o.Start(func(broker.Message) {})
-	if !errors.Is(err, redisbroker.ErrLayout) {
+	if !errors.Is(err, link.ErrLayout) {
 		t.Fatalf("start: %v, want ErrLayout", err)
 	}
 	for _, want := range []string{"pc:layout", `"0"`, `"2"`, "redis.prefix"} {
@@ -74,7 +75,7 @@ func TestRedis_StaysDownWhileRedisHasAnotherLayout(t *testing.T) {
 	other := redistest.Start(t)
 	other.Do(t, "SET", "pc:layout", "3")
 	vip.Point(other.Addr)
-	testkit.Eventually(t, "health says so", func() bool { return errors.Is(o.Health(), redisbroker.ErrLayout) })
+	testkit.Eventually(t, "health says so", func() bool { return errors.Is(o.Health(), link.ErrLayout) })
 	testkit.Eventually(t, "the log has an error", func() bool { return o.log.Has("level=ERROR") && o.log.Has("pc:layout") })
 	if p := publish(o); !errors.Is(p.Err, broker.ErrUnavailable) {
 		t.Errorf("publish: %v, want ErrUnavailable", p.Err)

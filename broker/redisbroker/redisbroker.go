@@ -7,6 +7,12 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/redisbroker/link"
+	"github.com/pushcart/pushcart/broker/redisbroker/lists"
+	"github.com/pushcart/pushcart/broker/redisbroker/pubsub"
+	"github.com/pushcart/pushcart/broker/redisbroker/roster"
+	"github.com/pushcart/pushcart/broker/redisbroker/seats"
+	"github.com/pushcart/pushcart/broker/redisbroker/streams"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -14,38 +20,39 @@ import (
 // Broker is the broker over a standalone Redis 7.0 or newer, or Valkey: a link, and
 // what stands on it.
 type Broker struct {
-	link       *link
-	publisher  *publisher
-	subscriber *subscriber
-	streams    *streams
-	lasting    *lasting
+	link       *link.Link
+	publisher  *pubsub.Publisher
+	subscriber *pubsub.Subscriber
+	streams    *streams.Streams
+	lasting    *lists.Lists
+	*roster.Roster
 }
 
 var (
 	_ broker.Broker  = (*Broker)(nil)
 	_ broker.Streams = (*Broker)(nil)
 	_ broker.Lasting = (*Broker)(nil)
-	_ broker.Seats   = (*Seats)(nil)
+	_ broker.Seats   = (*seats.Seats)(nil)
 )
 
 // New returns a broker that connects at Start.
 func New(cfg config.Redis, nodeID string, m *metrics.Metrics, log *slog.Logger) (*Broker, error) {
-	l, err := newLink(cfg, nodeID, m, log)
+	l, err := link.New(cfg, nodeID, m, log)
 	if err != nil {
 		return nil, err
 	}
-	streams := newStreams(l)
-	streams.lost = m.FanoutDropped.Inc
-	b := &Broker{link: l, publisher: newPublisher(l), subscriber: newSubscriber(l, streams), streams: streams}
-	b.lasting = newLasting(l, b.subscriber)
+	b := &Broker{link: l, publisher: pubsub.NewPublisher(l), streams: streams.New(l, m.FanoutDropped.Inc)}
+	b.subscriber = pubsub.NewSubscriber(l, b.streams)
+	b.lasting = lists.New(l, b.subscriber)
+	b.Roster = roster.New(rosterLink{l, b.subscriber}, func(int) {})
 	m.Gauge("pushcart_redis_publish_queue", "Publications that wait for Redis.",
-		func() float64 { return float64(b.publisher.waiting()) })
+		func() float64 { return float64(b.publisher.Waiting()) })
 	return b, nil
 }
 
 // NewSeats returns seats that are counted through b, whose Close ends them. Their
 // Start must be called before that of b.
-func (b *Broker) NewSeats(l config.Limits) *Seats { return newSeats(b.link, b.subscriber, l) }
+func (b *Broker) NewSeats(l config.Limits) *seats.Seats { return seats.New(b.link, b.subscriber, l) }
 
 // layoutWait is how long Start waits to read the layout.
 const layoutWait = time.Second
@@ -56,24 +63,23 @@ func (b *Broker) Start(receive broker.Receiver) error {
 	if err := b.refuseLayout(); err != nil {
 		return err
 	}
-	b.lasting.listen()
-	c := newCanary(b.link, b.publisher, b.subscriber)
-	b.streams.hand = receive
-	b.streams.wanted = b.subscriber.table.wants
-	b.link.run("publishing to Redis", b.publisher.run)
-	b.link.run("subscription at Redis", b.subscriber.run)
-	b.link.run("reading from Redis", b.streams.run)
-	b.link.run("lists in Redis", b.lasting.run)
-	b.link.run("probes of Redis", c.watch)
+	b.lasting.Listen()
+	c := pubsub.NewCanary(b.link, b.publisher, b.subscriber)
+	b.streams.Start(receive, b.subscriber.Wanted) // before anything comes
+	b.publisher.Start()
+	b.subscriber.Start()
+	b.lasting.Start()
+	c.Start()
+	b.Roster.Start()
 	return nil
 }
 
 func (b *Broker) refuseLayout() error {
-	ctx, cancel := context.WithTimeout(b.link.ctx, layoutWait)
+	ctx, cancel := context.WithTimeout(b.link.Context(), layoutWait)
 	defer cancel()
-	client := b.link.connect()
-	defer client.Close()
-	if err := b.link.checkLayout(ctx, client); errors.Is(err, ErrLayout) {
+	line := b.link.Line()
+	defer line.HangUp()
+	if err := line.CheckLayout(ctx); errors.Is(err, link.ErrLayout) {
 		return err
 	}
 	return nil
@@ -85,26 +91,25 @@ func (b *Broker) Publish(ctx context.Context, batch []broker.Publication) {
 		return
 	}
 	if !b.Up() {
-		fail(batch, broker.ErrUnavailable)
+		pubsub.Fail(batch, broker.ErrUnavailable)
 		return
 	}
-	b.publisher.publish(ctx, batch)
+	b.publisher.Publish(ctx, batch)
 }
 
 // Subscribe implements Broker.
 func (b *Broker) Subscribe(ctx context.Context, wanted ...broker.Subscription) error {
-	opened := b.streams.open(wanted)
-	if err := b.subscriber.await(ctx, wanted); err != nil {
+	opening := b.streams.Open(wanted)
+	if err := b.subscriber.Await(ctx, wanted); err != nil {
 		return err
 	}
-	b.streams.ensure(opened)
-	return b.streams.await(ctx, opened)
+	return opening.Await(ctx)
 }
 
 // Unsubscribe implements Broker.
 func (b *Broker) Unsubscribe(topics ...string) {
-	b.subscriber.table.leave(topics)
-	b.streams.feeds.remove(topics)
+	b.subscriber.Leave(topics)
+	b.streams.Leave(topics)
 }
 
 // Read implements Streams.
@@ -112,7 +117,7 @@ func (b *Broker) Read(ctx context.Context, q broker.Query) (broker.Range, error)
 	if !b.Up() {
 		return broker.Range{}, broker.ErrUnavailable
 	}
-	return b.streams.read(ctx, q)
+	return b.streams.Read(ctx, q)
 }
 
 // Forget implements Streams.
@@ -120,20 +125,19 @@ func (b *Broker) Forget(ctx context.Context, topic string) error {
 	if !b.Up() {
 		return broker.ErrUnavailable
 	}
-	_, err := b.streams.wait(ctx, &reading{topic: topic, forget: true})
-	return err
+	return b.streams.Forget(ctx, topic)
 }
 
 // Up implements Broker: the last probe came back.
-func (b *Broker) Up() bool { return b.link.health.isUp() }
+func (b *Broker) Up() bool { return b.link.Up() }
 
 // Health is nil while Redis delivers and can be written. The error says what Redis
 // answered, or why there was no answer.
-func (b *Broker) Health() error { return b.link.health.err() }
+func (b *Broker) Health() error { return b.link.Health().Err() }
 
 // Close implements Broker.
 func (b *Broker) Close() error {
-	b.publisher.close()
-	b.link.close()
+	b.publisher.Close()
+	b.link.Close()
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -87,14 +88,20 @@ func (a *asker) explain(err error) error {
 		return fmt.Errorf("%w; give --token, or --config with the file that has push.tokens", err)
 	case refused.Status == http.StatusUnauthorized:
 		return fmt.Errorf("%w; the token is not one of the node's push.tokens", err)
-	case refused.Status == http.StatusNotFound && refused.Message != noSuchConnection:
+	case refused.Status == http.StatusNotFound && !slices.Contains(saidByAPI, refused.Message):
 		return fmt.Errorf("%w; is %s a push API? --address names another", err, a.address)
 	}
 	return err
 }
 
-// noSuchConnection is how the API says so.
-const noSuchConnection = "no such connection"
+// How the API says so.
+const (
+	noSuchConnection = "no such connection"
+	noSuchEvent      = "no such event in the outbox"
+)
+
+// saidByAPI are the 404s that only a push API answers.
+var saidByAPI = []string{noSuchConnection, noSuchEvent, noPresence}
 
 // cause is the innermost reason why nothing came: without method, URL and addresses.
 func cause(err error) error {

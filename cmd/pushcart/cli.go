@@ -72,7 +72,7 @@ func (p *process) addCommands(root *cobra.Command) {
 		}
 	}
 	add("run", p.runCommand(), p.checkCommand(), p.configCommand())
-	add("ask", tools(p, p.statusCommand(), p.usersCommand(), p.connectionsCommand(), p.channelsCommand(), p.reloadCommand(), p.healthCommand())...)
+	add("ask", tools(p, p.statusCommand(), p.usersCommand(), p.connectionsCommand(), p.channelsCommand(), p.presenceCommand(), p.outboxCommand(), p.reloadCommand(), p.drainCommand(), p.healthCommand())...)
 	add("try", append(tools(p, p.listenCommand(), p.pushCommand(), p.tokenCommand()), p.demoCommand())...)
 	add("rest", p.completionCommand(), p.versionCommand())
 	root.SetHelpCommand(helpCommand())

@@ -30,8 +30,8 @@ func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 }
 
 var commands = []string{
-	"", "run", "check", "config", "config schema", "demo", "push", "token", "reload", "health", "version", "listen", "status", "users", "connections",
-	"channels", "completion",
+	"", "run", "check", "config", "config schema", "demo", "push", "token", "reload", "drain", "health", "version", "listen", "status", "users", "connections",
+	"channels", "presence", "completion",
 }
 
 func TestHelpAndVersion_AreOnStdoutEverywhere(t *testing.T) {
@@ -100,8 +100,23 @@ func TestUsageErrors_Exit2AndSayWhatWasMeant(t *testing.T) {
 	f("users wants an id that is not empty: pushcart users 42", "users", "")
 	f("connections wants an id: pushcart connections ID; pushcart users U lists those of a user", "connections")
 	f("--limit must not be negative, got -1", "channels", "--limit", "-1")
+	f("--limit must not be negative, got -1", "presence", "chat", "--limit", "-1")
+	f("presence wants an id: pushcart presence chat.1; pushcart channels lists the channels", "presence")
 	f("--limit: want a whole number, got \"many\"", "channels", "--limit", "many")
 	f("want the push API's address, like http://127.0.0.1:8081, 127.0.0.1:8081 or unix:/path", "status", "--address", "ftp://x")
+	f("outbox wants a command: pushcart outbox list (or show, replay, drop)", "outbox")
+	f(`unknown command "outbox lst"; did you mean outbox list?`, "outbox", "lst")
+	f(`unknown command "outbox x"; see pushcart outbox --help`, "outbox", "x")
+	f(`--state: want waiting or dead, got "died"`, "outbox", "list", "--state", "died")
+	f("--limit must not be negative, got -1", "outbox", "list", "--limit", "-1")
+	f("show wants an id: pushcart outbox show ID; pushcart outbox list (--state dead) lists them", "outbox", "show")
+	f("show takes one id, got 2; see pushcart outbox show --help", "outbox", "show", "a", "b")
+	f("replay wants an id, or --all: pushcart outbox replay ID; pushcart outbox list --state dead lists them", "outbox", "replay")
+	f("replay takes ids or --all, not both", "outbox", "replay", "--all", "a")
+	f("--state goes with --all: pushcart outbox replay --all --state waiting", "outbox", "replay", "a", "--state", "waiting")
+	f(`--state: want waiting or dead, got "died"`, "outbox", "replay", "--all", "--state", "died")
+	f("drop wants an id: pushcart outbox drop ID; pushcart outbox list --state dead lists them", "outbox", "drop")
+	f("drop wants ids that are not empty: pushcart outbox drop ID", "outbox", "drop", "a", "")
 	f("listen takes one URL, got 2; see pushcart listen --help", "listen", "a", "b")
 	f("want a ws:// or wss:// URL, got ftp://", "listen", "ftp://h/")
 	f(`want a URL like ws://127.0.0.1:8080/_push, got "ws://"`, "listen", "ws://")

@@ -27,6 +27,8 @@ func TestCompletion_KnowsCommandsFlagsAndValues(t *testing.T) {
 	f("raw\tmessages are shown and sent as they are\njson\tpushcart.json.v1: channels, recovery, requests and answers\n"+noFiles, "listen", "--protocol", "")
 	f("--subscribe\twith --protocol json, NAME of a channel to ask for as a client does; may be repeated\n"+noFiles, "listen", "--sub")
 	f(noFiles, "listen", "--subscribe", "")
+	f("list\tlist the events that wait to be told, or the dead letters\n"+noFiles, "outbox", "l")
+	f("waiting\tto be told to the app\ndead\tgiven up\n"+noFiles, "outbox", "list", "--state", "")
 	f("yaml\nyml\n"+filesLike, "run", "--config", "")
 	f("yaml\nyml\n"+filesLike, "check", "")
 	f("bash\n"+noFiles, "completion", "b")

@@ -141,7 +141,7 @@ func TestStatus_ShowsNodeAndCluster(t *testing.T) {
 	for _, want := range []string{
 		`^node\|ready, up \d+m?\d*s, version dev, admin at ` + regexp.QuoteMeta(r.adminListener.Addr().String()) + "\n",
 		`\nhere\|1 connection \(limit [1-9]\d+\), 1 user, 1 channel, 0 HTTP connections \(limit [1-9]\d+\)\n`,
-		`\nwaiting\|0 webhooks, 0 questions to the app, 0 bytes \(limit [1-9]\d+\) for slow clients\nbreaker\|closed\nhistory\|[1-9]\d* bytes of 1 stream, in memory\n`,
+		`\nwaiting\|0 webhooks, 0 questions to the app, 0 bytes \(limit [1-9]\d+\) for slow clients\noutbox\|nothing waits here, 0 dead letters\nbreaker\|closed\nhistory\|[1-9]\d* bytes of 1 stream, in memory\n`,
 		`\nredis\|none: one node, in memory\n`, `\ncluster\|1 node, 1 connection\n\nNODE\|ADDRESS\|VERSION\|UP\|CONNECTIONS\n`,
 		`\n` + r.hub.NodeID() + `\|` + regexp.QuoteMeta(r.public.Addr().String()) + `\|dev\|\d+s\|1\n$`,
 	} {
@@ -195,7 +195,8 @@ func TestStatus_ShowsWhatTheAppMisses(t *testing.T) {
 		c.end(t, 1) // 1011: the app did not answer
 	}
 	out := spaces.ReplaceAllString(mustRun(t, "status"), "|")
-	if !strings.Contains(out, "\nwaiting|5 webhooks, 0 questions") || !strings.Contains(out, "\nbreaker|open: the app is not asked about message, as it did not answer\n") {
+	if !strings.Contains(out, "\nwaiting|5 webhooks, 0 questions") || !strings.Contains(out, "\nbreaker|open: the app is not asked about message, as it did not answer\n") ||
+		!strings.Contains(out, "\noutbox|the oldest webhook has waited ") || !strings.Contains(out, ", 0 dead letters\n") {
 		t.Errorf("got\n%s", out)
 	}
 	if out := mustRun(t, "status", "--json"); !strings.Contains(out, `"webhooks_waiting":5,`) || !strings.Contains(out, `"breakers_open":["message"]`) {

@@ -48,6 +48,7 @@ func (n *node) prepare(cfg config.Config, changed []config.Change) (l *live, err
 	if l.hooks, err = n.webhooks(l, changed); err != nil {
 		return nil, err
 	}
+	l.rules = l.rules.Tell(telling(l.hooks))
 	if l.auth, err = n.authenticator(l, changed); err != nil {
 		return nil, err
 	}
@@ -71,6 +72,15 @@ func (n *node) prepare(cfg config.Config, changed []config.Change) (l *live, err
 		return nil, err
 	}
 	return l, nil
+}
+
+// telling is which facts the backend wants to be told.
+func telling(hooks *webhook.Settings) hub.Telling {
+	return hub.Telling{
+		Users:    hooks.Wants(webhook.UserOnline) || hooks.Wants(webhook.UserOffline),
+		Channels: hooks.Wants(webhook.ChannelOccupied) || hooks.Wants(webhook.ChannelVacated),
+		Members:  hooks.Wants(webhook.PresenceJoin) || hooks.Wants(webhook.PresenceLeave),
+	}
 }
 
 // concern says whether a section is one of the changed.
@@ -157,15 +167,15 @@ func (n *node) apply(l *live) {
 	n.live = l
 	n.logs.apply(l.cfg.Log)
 	l.fds.Apply()
+	if l.hooks != old.hooks { // before what has facts told that were not wanted before
+		n.hooks.Apply(l.hooks)
+	}
 	n.hub.Apply(l.rules)
 	n.admin.Apply(l.admin)
 	n.api.Apply(l.push)
 	n.sessions.Apply(l.sessions)
 	n.ws.Apply(l.ws)
 	n.proxy.Apply(l.proxy)
-	if l.hooks != old.hooks {
-		n.hooks.Apply(l.hooks)
-	}
 	if l.auth != old.auth {
 		old.auth.Retire()
 	}

@@ -54,6 +54,7 @@ func (p *process) newNode(ctx context.Context, cfg config.Config, source config.
 	if err != nil {
 		return nil, err
 	}
+	n.supervisor = p.supervisor
 	n.metrics.Counter("pushcart_log_dropped_total", "Log lines that stderr did not take.",
 		func() float64 { return float64(p.lines.Dropped()) })
 	return n, nil

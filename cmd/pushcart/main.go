@@ -13,6 +13,8 @@ import (
 
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/logwriter"
+	"github.com/pushcart/pushcart/internal/memlimit"
+	"github.com/pushcart/pushcart/internal/sdnotify"
 )
 
 // Set by the linker (make build).
@@ -31,7 +33,9 @@ func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	signal.Ignore(syscall.SIGPIPE) // a write to a closed stderr would end the process
+	memlimit.Apply()
 	p := process{args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, signals: signals}
+	p.supervisor = sdnotify.New(os.Getenv("NOTIFY_SOCKET"))
 	os.Exit(p.main(context.Background()))
 }
 
@@ -43,6 +47,7 @@ type process struct {
 	stdout, stderr io.Writer
 	signals        <-chan os.Signal
 	lines          *logwriter.Writer // what stderr is behind main
+	supervisor     *sdnotify.Socket
 }
 
 // main returns the exit code.

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -18,6 +20,8 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/descriptors"
+	"github.com/pushcart/pushcart/internal/memlimit"
+	"github.com/pushcart/pushcart/internal/sdnotify"
 	"github.com/pushcart/pushcart/metrics"
 	"github.com/pushcart/pushcart/protocol/json"
 	"github.com/pushcart/pushcart/protocol/raw"
@@ -37,6 +41,7 @@ type node struct {
 	log     *slog.Logger
 	metrics *metrics.Metrics
 	broker  hub.Broker
+	roster  broker.Roster // nil: the broker keeps none
 	hub     *hub.Hub
 	hooks   *webhook.Dispatcher
 	// sessions decides who comes in, for all transports.
@@ -47,6 +52,8 @@ type node struct {
 	admin    *admin.Server
 
 	public, pushListener, adminListener net.Listener
+	supervisor                          *sdnotify.Socket
+	departure                           *departure
 
 	reloading sync.Mutex // guards all below, once run began
 	live      *live
@@ -58,7 +65,7 @@ type node struct {
 // what was loaded from source.
 func newNode(ctx context.Context, cfg config.Config, source config.Source, l *logs) (*node, error) {
 	id := hub.NewNodeID()
-	n := &node{id: id, source: source, logs: l, log: slog.New(l.handler).With("node", id), named: cfg.ReadNamed()}
+	n := &node{id: id, source: source, logs: l, log: slog.New(l.handler).With("node", id), named: cfg.ReadNamed(), departure: newDeparture()}
 	if err := n.build(cfg); err != nil {
 		return nil, errors.Join(err, n.discard())
 	}
@@ -88,8 +95,15 @@ func (n *node) build(cfg config.Config) error {
 	n.hub.SetVersion(version)
 	n.hub.Apply(l.rules)
 	n.hooks = webhook.New(l.hooks, n.id, m, n.log)
+	n.roster, _ = n.broker.(broker.Roster)
+	kept, _ := n.broker.(broker.Outbox)
+	n.hub.SetOutbox(outbox{n.hooks})
+	if kept != nil {
+		n.hooks.SetLetters(kept)
+	}
 	n.sessions = session.NewEngine(session.Options{
 		Settings: l.sessions, RequestsInFlight: cfg.WebSocket.RequestsInFlight, Hub: n.hub, Webhooks: n.hooks, Seats: seats, Descriptors: l.fds.Clients,
+		Roster: n.roster, Outbox: kept, Shared: len(cfg.Redis.Addresses) > 0,
 		Protocols: []session.Named{{Name: raw.Name, Protocol: raw.Protocol{}}, {Name: json.Name, Protocol: json.Protocol{}}},
 		Metrics:   m, Panics: m.Panics.Inc, Log: n.log,
 	})
@@ -103,9 +117,9 @@ func (n *node) build(cfg config.Config) error {
 	if err != nil {
 		return err
 	}
-	n.api = push.NewAPI(push.APIOptions{Settings: l.push, MaxBody: cfg.Push.MaxBody, Hub: n.hub, Log: n.log})
+	n.api = push.NewAPI(push.APIOptions{Settings: l.push, MaxBody: cfg.Push.MaxBody, Hub: n.hub, Letters: outbox{n.hooks}, Log: n.log})
 	n.admin = admin.New(admin.Options{
-		Config: cfg.Admin, Metrics: m.Handler(), Panics: m.Panics.Inc, Redis: redis, Reload: n.reload, Log: n.log,
+		Config: cfg.Admin, Metrics: m.Handler(), Panics: m.Panics.Inc, Redis: redis, Reload: n.reload, Drain: n.leave, Log: n.log,
 	})
 	return nil
 }
@@ -157,6 +171,9 @@ func (n *node) listen(cfg config.Config) (err error) {
 		{"admin.listen", &n.adminListener, tcp(cfg.Admin.Listen)},
 	} {
 		ln, err := l.open()
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w: another program has it; set %s to another one", err, l.key)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", l.key, err)
 		}
@@ -177,8 +194,7 @@ func (n *node) run(ctx context.Context, signals <-chan os.Signal) error {
 	serve(n.api.Serve, n.pushListener)
 	serve(n.proxy.Serve, n.public)
 	n.admin.SetReady(true)
-	n.log.Info("pushcart started", "version", version, "listen", n.public.Addr().String(),
-		"push", n.pushListener.Addr().String(), "admin", n.adminListener.Addr().String())
+	n.sayStarted()
 	for {
 		select {
 		case <-ctx.Done():
@@ -198,8 +214,26 @@ func (n *node) run(ctx context.Context, signals <-chan os.Signal) error {
 	}
 }
 
-// warn says when nobody can come in (SPEC §2).
+func (n *node) sayStarted() {
+	args := []any{"version", version, "listen", n.public.Addr().String(), "push", n.pushListener.Addr().String(),
+		"admin", n.adminListener.Addr().String(), "cpus", runtime.GOMAXPROCS(0)}
+	if limit, ok := memlimit.Bytes(); ok {
+		args = append(args, "memory_limit", config.Size(limit).String())
+	}
+	n.log.Info("pushcart started", args...)
+	if err := n.supervisor.Ready(); err != nil {
+		n.log.Warn("the service manager does not know that pushcart is ready", "err", err)
+	}
+}
+
+// warn says when nobody can come in (SPEC §2), and when the process may be killed for
+// want of memory although every bound is kept.
 func (n *node) warn() {
+	limit, limited := memlimit.Bytes()
+	if bound, keys := n.live.cfg.MemoryBound(); limited && int64(bound) > limit {
+		n.log.Warn("what may wait in memory is more than the memory limit: lower these keys, or give the process more memory",
+			"bound", bound.String(), "memory_limit", config.Size(limit).String(), "look_at", strings.Join(keys, ", "))
+	}
 	a := n.live.cfg.Auth
 	asked := n.live.hooks.Wants(webhook.Connect)
 	if !a.JWT.Enabled() && a.Forward.URL == "" && !asked && !a.Anonymous {

@@ -62,6 +62,25 @@ func (r *running) end(t *testing.T) error {
 	}
 }
 
+func TestNode_SaysWhichAddressToChangeWhereOneIsTaken(t *testing.T) {
+	taken := testkit.Listen(t).Addr().String()
+	for key, change := range map[string]func(*config.Config){
+		"listen":       func(c *config.Config) { c.Listen = taken },
+		"push.listen":  func(c *config.Config) { c.Push.Listen = taken },
+		"admin.listen": func(c *config.Config) { c.Admin.Listen = taken },
+	} {
+		cfg := config.Default()
+		cfg.Listen, cfg.Push.Listen, cfg.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+		cfg.Backend.URL = "http://127.0.0.1:1"
+		change(&cfg)
+		_, err := newNode(context.Background(), cfg, config.Source{}, newLogs(&testkit.Log{}, &testkit.Log{}, cfg.Log))
+		if err == nil || !strings.HasPrefix(err.Error(), key+": ") ||
+			!strings.HasSuffix(err.Error(), ": address already in use: another program has it; set "+key+" to another one") {
+			t.Errorf("%s: got %v", key, err)
+		}
+	}
+}
+
 func TestNodes_TwoLiveInOneProcess(t *testing.T) {
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) }))
 	defer app.Close()

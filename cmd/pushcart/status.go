@@ -85,6 +85,9 @@ type nodeStatus struct {
 	HTTP        int       `json:"http_connections"`
 	Listener    int       `json:"listener_limit"` // of HTTP connections and WebSockets together
 	Waiting     int       `json:"webhooks_waiting"`
+	Oldest      int       `json:"webhooks_oldest_seconds"`
+	Shared      int       `json:"webhooks_waiting_redis"` // of all nodes, as are the dead letters
+	Dead        int       `json:"dead_letters"`
 	Asked       int       `json:"questions_waiting"`
 	Outbox      int       `json:"outbox_bytes"`
 	OutboxMost  int       `json:"outbox_limit_bytes"`
@@ -139,7 +142,8 @@ func (n *nodeStatus) read(text string) {
 		"pushcart_connections": &n.Connections, "pushcart_connections_limit": &n.Most,
 		"pushcart_users": &n.Users, "pushcart_channels": &n.Channels,
 		"pushcart_client_connections": &n.HTTP, "pushcart_client_connections_limit": &n.Listener,
-		"pushcart_webhook_outbox": &n.Waiting, "pushcart_webhook_asked": &n.Asked,
+		"pushcart_webhook_outbox": &n.Waiting, "pushcart_webhook_outbox_oldest_seconds": &n.Oldest, "pushcart_webhook_outbox_redis": &n.Shared,
+		"pushcart_webhook_dead_letters": &n.Dead, "pushcart_webhook_asked": &n.Asked,
 		"pushcart_outbox_bytes": &n.Outbox, "pushcart_outbox_limit_bytes": &n.OutboxMost,
 	} {
 		*into = int(values[name])
@@ -225,6 +229,7 @@ func (n *nodeStatus) rows(admin string) (rows [][]string) {
 		count(n.Channels, "channel"), count(n.HTTP, "HTTP connection"), of(n.Listener-n.Connections))
 	add("waiting", "%s, %s to the app, %s%s for slow clients", count(n.Waiting, "webhook"), count(n.Asked, "question"),
 		count(n.Outbox, "byte"), of(n.OutboxMost))
+	add("outbox", "%s", n.outbox())
 	if len(n.Breakers) > 0 {
 		add("breaker", "open: the app is not asked about %s, as it did not answer", strings.Join(n.Breakers, ", "))
 	} else {
@@ -242,6 +247,22 @@ func (n *nodeStatus) rows(admin string) (rows [][]string) {
 		add("redis", "%s", n.Redis)
 	}
 	return rows
+}
+
+// outbox is what the app was not told.
+func (n *nodeStatus) outbox() string {
+	parts := []string{"nothing waits here"}
+	if n.Waiting > 0 {
+		parts[0] = fmt.Sprintf("the oldest webhook has waited %v", time.Duration(n.Oldest)*time.Second)
+	}
+	if n.Shared > 0 {
+		parts = append(parts, fmt.Sprintf("%d in Redis", n.Shared))
+	}
+	parts = append(parts, count(n.Dead, "dead letter"))
+	if n.Dead > 0 {
+		parts[len(parts)-1] += " (pushcart outbox list --state dead)"
+	}
+	return strings.Join(parts, ", ")
 }
 
 // of names a limit, if it is known.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -33,6 +34,7 @@ func (n *node) stop(signals <-chan os.Signal) {
 					continue
 				}
 				n.log.Warn("stopping at once", "signal", s.String())
+				n.departure.hurry()
 				cancel()
 				return
 			case <-done:
@@ -41,25 +43,29 @@ func (n *node) stop(signals <-chan os.Signal) {
 		}
 	}()
 	n.refuseReloads()
+	n.sayStopping()
 	n.drain(ctx)
 	close(done)
 	<-watching
 	n.log.Info("stopped")
 }
 
-// drain: readiness first, so that a balancer stops sending; then the WebSockets,
-// paced; then the requests in flight; then the last webhooks, which the end of the
-// WebSockets made.
-func (n *node) drain(ctx context.Context) {
-	n.admin.SetReady(false)
-	sleep(ctx, n.live.cfg.Shutdown.Delay)
-	n.ws.BeginDrain()
-	n.proxy.BeginDrain() // ends the handshakes that wait
-	limited, cancel := context.WithTimeout(ctx, n.live.cfg.Shutdown.Drain)
-	defer cancel()
-	if err := n.ws.Drain(limited); err != nil {
-		n.log.Debug("connections left after the drain", "err", err)
+// slack is what the end may take beyond the configured times.
+const slack = 5 * time.Second
+
+func (n *node) sayStopping() {
+	cfg := n.live.cfg
+	if err := n.supervisor.Stopping(cfg.Shutdown.Delay + cfg.Shutdown.Drain + cfg.Webhook.Timeout + slack); err != nil {
+		n.log.Warn("the service manager does not know how long the end takes", "err", err)
 	}
+}
+
+// drain: the WebSockets first; then the requests in flight; then the last webhooks,
+// which the end of the WebSockets made.
+func (n *node) drain(ctx context.Context) {
+	limited, cancel := context.WithTimeout(ctx, n.live.cfg.Shutdown.Delay+n.live.cfg.Shutdown.Drain)
+	defer cancel()
+	n.leave(context.Background()) // which a second signal hurries
 	if err := n.proxy.Shutdown(limited); err != nil {
 		n.log.Warn("requests cut", "err", err)
 	}
@@ -67,6 +73,54 @@ func (n *node) drain(ctx context.Context) {
 	defer cancelLast()
 	if err := n.close(last); err != nil {
 		n.log.Warn("stopped before all was done", "err", err)
+	}
+}
+
+// departure is the first half of the end: the node goes out of service, and its
+// WebSockets with it. It happens once, whoever asks first: a signal, or pushcart drain.
+type departure struct {
+	once  sync.Once
+	done  chan struct{} // closed when it is over
+	ctx   context.Context
+	hurry context.CancelFunc
+}
+
+func newDeparture() *departure {
+	d := &departure{done: make(chan struct{})}
+	d.ctx, d.hurry = context.WithCancel(context.Background())
+	return d
+}
+
+// leave takes the node out of service: readiness first, so that a balancer stops
+// sending; then the WebSockets, paced. Plain requests go on. It returns how many
+// WebSockets are left when that is over, or ctx, which does not end it.
+func (n *node) leave(ctx context.Context) (left int) {
+	n.departure.once.Do(func() {
+		go func() { // stop waits for it
+			defer close(n.departure.done)
+			n.depart(n.departure.ctx)
+		}()
+	})
+	select {
+	case <-n.departure.done:
+	case <-ctx.Done():
+	}
+	return n.ws.Connections()
+}
+
+func (n *node) depart(ctx context.Context) {
+	n.reloading.Lock()
+	times := n.live.cfg.Shutdown
+	n.reloading.Unlock()
+	n.log.Info("draining", "connections", n.ws.Connections(), "delay", times.Delay, "drain", times.Drain)
+	n.admin.SetReady(false)
+	sleep(ctx, times.Delay)
+	n.ws.BeginDrain()
+	n.proxy.BeginDrain() // ends the handshakes that wait
+	limited, cancel := context.WithTimeout(ctx, times.Drain)
+	defer cancel()
+	if err := n.ws.Drain(limited); err != nil {
+		n.log.Debug("connections left after the drain", "err", err)
 	}
 }
 
@@ -94,6 +148,9 @@ func (n *node) close(ctx context.Context) error {
 		}
 		errs = append(errs, n.ws.Close(sockets))
 		cancel()
+	}
+	if n.roster != nil {
+		n.roster.Flush(ctx) // which tells what is due now
 	}
 	if n.hooks != nil {
 		errs = append(errs, n.hooks.Close(ctx))

@@ -36,7 +36,7 @@ func TestDocs_ExamplesAreRight(t *testing.T) {
 			t.Errorf("no example of %s", k.name)
 		}
 	}
-	for _, kind := range []string{"welcome", "ok", "reply", "error", "message", "subscribed", "unsubscribed", "gap", "pong"} {
+	for _, kind := range []string{"welcome", "ok", "reply", "error", "message", "subscribed", "unsubscribed", "join", "leave", "presence", "gap", "pong"} {
 		if !seen["<"+kind] && kind != "subscribed" {
 			t.Errorf("no example of %s", kind)
 		}

@@ -33,6 +33,7 @@ type frame struct {
 	data          []byte
 	binary        bool
 	message       string
+	cursor        string
 }
 
 // parse reads a message. With a fault, the frame has the id if that could be read.
@@ -70,9 +71,6 @@ func (f *fields) kind() (*kind, *jsonread.Fault) {
 		if kinds[i].name == name {
 			return &kinds[i], nil
 		}
-	}
-	if name == "presence" {
-		return nil, invalid(keyType, "presence is not available in this version")
 	}
 	return nil, invalid(keyType, "unknown type "+shown([]byte(name)))
 }
@@ -208,6 +206,16 @@ func (out *frame) readHistory(f *fields) *jsonread.Fault {
 		return fault
 	}
 	return out.readCount(f, keyLimit, 1)
+}
+
+func (out *frame) readPresence(f *fields) (fault *jsonread.Fault) {
+	if fault = out.readTarget(f); fault != nil || f[keyCursor] == nil {
+		return fault
+	}
+	if out.cursor, fault = f.text(keyCursor); fault == nil && names.CheckUser(out.cursor) != nil {
+		fault = invalid(keyCursor, "must be the next of a page before")
+	}
+	return fault
 }
 
 func (out *frame) readRecover(f *fields) *jsonread.Fault { return out.readPosition(f, keyPosition) }

@@ -58,6 +58,12 @@ func (Protocol) Payload(m *hub.Message) ([]byte, hub.Kind) {
 		return appendEvent(nil, "subscribed", m.Channel(), at), hub.Text
 	case hub.Unsubscribed:
 		return appendEvent(nil, "unsubscribed", m.Channel(), hub.Position{}), hub.Text
+	case hub.Joined:
+		return appendMove(nil, "join", m), hub.Text
+	case hub.Left:
+		return appendMove(nil, "leave", m), hub.Text
+	case hub.Paused, hub.Resumed:
+		return appendPaused(nil, m), hub.Text
 	}
 	c := content{
 		kind: m.Kind, data: m.Data, id: m.ID, channel: m.Channel(), event: m.Event, from: m.From,

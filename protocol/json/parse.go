@@ -30,11 +30,12 @@ const (
 	keyAfter
 	keyLimit
 	keyMessage
+	keyCursor
 	keys
 )
 
 var keyNames = [keys]string{
-	"type", "id", "channel", "user", "position", "recent", "token", "event", "data", "data_base64", "after", "limit", "message",
+	"type", "id", "channel", "user", "position", "recent", "token", "event", "data", "data_base64", "after", "limit", "message", "cursor",
 }
 
 // kind is a type of what clients send.

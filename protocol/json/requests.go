@@ -21,6 +21,7 @@ var kinds = []kind{
 	{"unsubscribe", (*frame).readTarget, (*conversation).unsubscribe, []key{keyID, keyChannel}, []key{keyChannel}},
 	{"publish", (*frame).readPublish, (*conversation).publish, []key{keyID, keyChannel, keyUser, keyEvent, keyData}, []key{keyData}},
 	{"message", (*frame).readMessage, (*conversation).message, []key{keyID, keyEvent, keyData, keyBase64}, nil},
+	{"presence", (*frame).readPresence, (*conversation).presence, []key{keyID, keyChannel, keyCursor}, []key{keyChannel}},
 	{"history", (*frame).readHistory, (*conversation).history, []key{keyID, keyChannel, keyAfter, keyLimit}, []key{keyChannel}},
 	{"recover", (*frame).readRecover, (*conversation).recover, []key{keyID, keyPosition}, []key{keyPosition}},
 	{"refresh", (*frame).readToken, (*conversation).refresh, []key{keyID, keyToken}, []key{keyToken}},
@@ -108,6 +109,12 @@ func (c *conversation) reply(id []byte, a *session.Answer) {
 		b = appendBase64(b, a.Body)
 	}
 	c.write(append(b, '}'))
+}
+
+func (c *conversation) presence(f *frame) {
+	c.e.Presence(c.s, c.t, f.channel, f.cursor, func(p hub.PresencePage, err *apierror.Error) {
+		c.answer(f.id, err, func(b []byte) []byte { return appendPresencePage(b, &p) })
+	})
 }
 
 func (c *conversation) history(f *frame) {

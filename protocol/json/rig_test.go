@@ -192,7 +192,8 @@ var _ session.Transport = (*client)(nil)
 func (c *client) Member() *hub.Member               { return c.session.Member() }
 func (c *client) Session() *session.Session         { return &c.session }
 func (c *client) Info() hub.Info                    { return c.rig.engine.Describe(&c.session) }
-func (c *client) SetState(state stdjson.RawMessage) { c.session.SetState(state) }
+func (c *client) SetState(state stdjson.RawMessage) { c.rig.engine.SetState(&c.session, state) }
+func (c *client) PresenceInfo() []byte              { return c.session.PresenceInfo() }
 func (c *client) Reschedule()                       {}
 func (c *client) Room() (messages, bytes int)       { return 128, 1 << 19 }
 func (c *client) OnRoom(func()) bool                { return false }

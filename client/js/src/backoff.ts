@@ -11,8 +11,8 @@ export function wait({ base, cap }: Backoff, tries: number): number {
   return Math.random() * Math.min(cap, base * 2 ** tries)
 }
 
-/** The longest delay that timers take. */
-const LONGEST = 2 ** 31 - 1
+/** About the longest delay that timers take. */
+const LONGEST = 2e9
 
 /** `setTimeout` that takes any delay; one that is too long ends early. */
 export function after(ms: number, run: () => void): ReturnType<typeof setTimeout> {

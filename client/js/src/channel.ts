@@ -7,15 +7,15 @@ export class Channel extends Stream {
   readonly name: string | undefined
   subscriber: Subscriber | undefined
   /** The sidecar has subscribed this connection to it. */
-  live = false
+  live: boolean | undefined
   /** The sidecar did so by itself, and may again. */
-  given = false
+  given: boolean | undefined
   /** `?resume=` is refused: it has to be asked for. */
-  asks = false
+  asks: boolean | undefined
   /** A subscribe is under way. */
-  asking = false
+  asking: boolean | undefined
   /** An unsubscribe is under way: what still comes is for nobody. */
-  leaving = false
+  leaving: boolean | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
   #tries = 0
 

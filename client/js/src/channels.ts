@@ -1,10 +1,10 @@
 import type { Backoff } from "./backoff.js"
 import { Channel } from "./channel.js"
-import { CLOSED, PushcartError, transient } from "./error.js"
-import { type Frame, type Message, type Position, type Recovered, base64url, messageOf } from "./frame.js"
+import { PushcartError, transient } from "./error.js"
+import { type Frame, type Message, type Position, type Recovered, base64url, memberOf, messageOf } from "./frame.js"
 import type { Emit } from "./events.js"
 import type { Done } from "./requests.js"
-import type { Handler, SubscribeOptions, Subscriber, Subscription } from "./subscription.js"
+import { type Handler, type SubscribeOptions, type Subscriber, type Subscription, feed } from "./subscription.js"
 import { ask, expiry, renewIn } from "./token.js"
 
 /** The bounds of `?resume=`. */
@@ -16,8 +16,14 @@ export interface ChannelEvents {
   ask(frame: Frame, done: Done): void
   /** Makes a new connection. */
   renew(reason: string): void
-  message(m: Message, handler: Handler | undefined): void
+  hand(m: Message, handler: Handler | undefined): void
   emit: Emit
+}
+
+/** Where an earlier client was. */
+export interface Positions {
+  user?: Position
+  channels?: Record<string, Position>
 }
 
 /** All channels, and the user's own stream, over all connections. */
@@ -26,52 +32,68 @@ export class Channels {
   #all = new Map<string, Channel>()
   #resumed = new Set<Channel>()
   #connection: object | undefined // what comes for another one comes late
+  #earlier: Record<string, Position>
   #backoff: Backoff
   #events: ChannelEvents
 
-  constructor(backoff: Backoff, position: Position | undefined, events: ChannelEvents) {
+  constructor(backoff: Backoff, { user, channels = {} }: Positions, events: ChannelEvents) {
+    this.#earlier = channels
     this.#backoff = backoff
     this.#events = events
-    this.user = this.#new(undefined)
+    this.user = this.#new()
     this.user.given = true
-    this.user.begin(position)
+    this.user.begin(user)
   }
 
-  subscribe(name: string, options: SubscribeOptions, handler: Handler): Subscription {
+  /** Without a handler it can be iterated. */
+  subscribe(name: string, options: SubscribeOptions, handler?: Handler): Omit<Subscription, "presence"> {
     let ch = this.#all.get(name)
-    if (ch?.subscriber) throw new PushcartError("conflict", `${name} is subscribed already`, { channel: name })
+    if (ch?.subscriber) throw new PushcartError("conflict", undefined, { channel: name })
     if (!ch?.given || ch.leaving) {
       ch = this.#add(name)
-      ch.begin(options.position)
+      ch.begin(options.position ?? this.#earlier[name])
+      delete this.#earlier[name]
     }
     const own = ch
+    const end = (err?: PushcartError) => this.#unsubscribe(own, subscriber, err)
+    const unsubscribe = () => end()
+    const loop = handler ? undefined : feed(end)
+    let subscriber!: Subscriber
     const ready = new Promise<Position | undefined>((resolve, reject) => {
-      own.subscriber = { ...options, handler, resolve, reject, ready: false }
+      own.subscriber = subscriber = { ...options, handler: handler ?? loop!.handler, resolve, reject, ready: false, end: loop?.end }
     })
-    const subscriber = own.subscriber!
     if (this.#connection) this.#subscribe(own)
     ready.catch(() => {}) // whoever does not look need not handle it
+    options.signal?.addEventListener("abort", unsubscribe)
+    if (options.signal?.aborted) end()
     return {
+      ...loop,
       channel: name,
       ready,
       get position() { return own.position },
-      unsubscribe: () => this.#unsubscribe(own, subscriber),
+      unsubscribe,
     }
+  }
+
+  /** Where this client is, for a later one. */
+  positions(): Positions {
+    return this.#at(this.#streams(), this.#earlier)
+  }
+
+  #at(streams: Channel[], earlier?: Record<string, Position>): Positions {
+    const channels = Object.fromEntries(streams.filter(ch => ch.name).map(ch => [ch.name, ch.position]))
+    return { user: this.user.position, channels: { ...earlier, ...channels } }
   }
 
   /** What the next handshake resumes: the streams with positions, as many as fit. */
   resume(): string | undefined {
     const streams = this.#streams().filter(ch => ch.position && !ch.asks && !ch.subscriber?.token)
     // What the sidecar subscribes by itself comes in one order only so.
-    streams.sort((a, b) => +b.given - +a.given).splice(STREAMS)
+    streams.sort((a, b) => +!a.given - +!b.given).splice(STREAMS)
     let text: string | undefined
-    for (; streams.length; streams.pop()) {
-      const channels = streams.filter(ch => ch !== this.user).map(ch => [ch.name, ch.position])
-      text = base64url({ user: this.user.position, channels: Object.fromEntries(channels) })
-      if (text.length <= BYTES) break
-    }
+    while (streams.length && (text = base64url(this.#at(streams))).length > BYTES) streams.pop()
     this.#resumed = new Set(streams)
-    return streams.length ? text : undefined
+    return text
   }
 
   welcome(frame: Frame): void {
@@ -83,7 +105,7 @@ export class Channels {
     for (const [name, code] of Object.entries<string>(frame.refused ?? {})) {
       const ch = this.#all.get(name)
       if (ch && code === "ask") ch.asks = true
-      else if (ch) this.#over(ch, new PushcartError(code, "not resumed", { channel: name }))
+      else if (ch) this.#over(ch, new PushcartError(code, undefined, { channel: name }))
     }
     for (const ch of this.#streams()) {
       // Left out: what is given may come all the same.
@@ -95,15 +117,17 @@ export class Channels {
   /** A frame that answers nothing. */
   frame(frame: Frame): void {
     const { type, channel: name, position } = frame
-    const ch = name === undefined ? this.user : this.#all.get(name) ?? this.#add(name)
+    const ch = name ? this.#all.get(name) ?? this.#add(name) : this.user
     if (ch.leaving) return
     // What nobody here asked for the sidecar has subscribed by itself.
     if (!ch.subscriber) ch.given = true
     if (type === "subscribed") this.#subscribed(ch, position)
     else if (type === "unsubscribed") this.#unsubscribed(ch)
     else if (!ch.live && !ch.given) return
-    else if (type === "gap") ch.gap(position)
+    else if (type === "gap") ch.skip(position)
     else if (type === "message") ch.take(messageOf(frame))
+    // join, leave, presence
+    else this.#events.emit(type as "join", { ...memberOf(frame), users: frame.users?.map(memberOf) } as any)
   }
 
   /** The connection is gone; there is no next one, unless the app asks for it, if `closed`. */
@@ -112,8 +136,9 @@ export class Channels {
     for (const ch of this.#streams()) {
       const { name, subscriber } = ch
       ch.lost()
-      if (name !== undefined && (ch.leaving || (!subscriber && !ch.position))) this.#all.delete(name)
-      if (closed && subscriber && !subscriber.ready) subscriber.reject(new PushcartError("closed", CLOSED))
+      if (name && (ch.leaving || (!subscriber && !ch.position))) this.#all.delete(name)
+      if (closed && subscriber?.end) this.#over(ch)
+      else if (closed && subscriber && !subscriber.ready) subscriber.reject(new PushcartError("closed"))
     }
   }
 
@@ -127,10 +152,10 @@ export class Channels {
     return ch
   }
 
-  #new(name: string | undefined): Channel {
+  #new(name?: string): Channel {
     const ch: Channel = new Channel(name, {
-      message: m => this.#events.message(m, ch.subscriber?.handler),
-      gap: position => this.#events.emit("gap", { channel: name, position }),
+      hand: m => this.#events.hand(m, ch.subscriber?.handler),
+      missed: position => this.#events.emit("gap", { channel: name, position }),
       overtaken: m => this.#overtaken(ch, m),
     })
     return ch
@@ -138,16 +163,21 @@ export class Channels {
 
   // A message came before older ones of its stream.
   #overtaken(ch: Channel, m: Message): void {
-    if (this.#resumed.has(ch)) return this.#events.renew("to recover in order")
+    if (this.#resumed.has(ch)) return this.#events.renew("out of order")
     ch.lose({ offset: m.offset! - 1, epoch: m.epoch! })
     ch.take(m)
   }
 
   // In welcome: the sidecar has subscribed it, by itself or as the handshake asked.
   #welcomed(ch: Channel, position: Recovered): void {
+    if (!this.#resumed.has(ch)) return this.#given(ch, position)
     ch.live = true
-    if (this.#resumed.has(ch)) return ch.recover(position, position.recovered)
-    ch.given = true
+    ch.recover(position, position.recovered)
+  }
+
+  // The sidecar has subscribed it by itself.
+  #given(ch: Channel, position: Position | undefined): void {
+    ch.live = ch.given = true
     if (ch.position) ch.wanted = {}
     else ch.begin(position)
   }
@@ -202,14 +232,15 @@ export class Channels {
     this.#all.delete(ch.name!)
     ch.lost()
     ch.subscriber = undefined
-    if (subscriber && !subscriber.ready) subscriber.reject(err ?? new PushcartError("closed", "unsubscribed"))
-    else if (err && subscriber) this.#events.emit("error", err)
-    else if (err) this.#events.emit("unsubscribed", { channel: ch.name! }) // what the sidecar gave it took away
+    if (subscriber && !subscriber.ready) subscriber.reject(err ?? new PushcartError("closed"))
+    if (subscriber?.end) subscriber.end(err)
+    else if (err && subscriber?.ready) this.#events.emit("error", err)
+    else if (err && !subscriber) this.#events.emit("unsubscribed", { channel: ch.name! }) // what the sidecar gave it took away
   }
 
-  #unsubscribe(ch: Channel, subscriber: Subscriber): void {
+  #unsubscribe(ch: Channel, subscriber: Subscriber, err?: PushcartError): void {
     if (ch.subscriber !== subscriber) return
-    this.#over(ch)
+    this.#over(ch, err)
     if (!this.#connection) return
     // Until the answer, what still comes is kept from those who come next.
     this.#all.set(ch.name!, ch)
@@ -222,9 +253,7 @@ export class Channels {
   #subscribed(ch: Channel, position: Position | undefined): void {
     this.#events.emit("subscribed", { channel: ch.name! })
     if (ch.live) return
-    ch.live = ch.given = true
-    if (ch.position) ch.wanted = {}
-    else ch.begin(position)
+    this.#given(ch, position)
     if (!ch.asking) this.#subscribe(ch)
   }
 

@@ -10,15 +10,12 @@ export class PushcartError extends Error {
   /** The channel that it is about, where it is about one. */
   channel?: string
 
-  constructor(code: string, message: string, more: { channel?: string; cause?: unknown } = {}) {
+  constructor(code: string, message = code, more: { channel?: string; cause?: unknown } = {}) {
     super(message, more)
     this.code = code
     this.channel = more.channel
   }
 }
-
-/** What is said about the code `closed`. */
-export const CLOSED = "the client is closed"
 
 /** Whether the same request may well succeed later. */
 export function transient(err: PushcartError): boolean {

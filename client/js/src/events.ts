@@ -1,5 +1,5 @@
 import type { PushcartError } from "./error.js"
-import type { Message, Position } from "./frame.js"
+import type { Member, Message, Position } from "./frame.js"
 import type { Closed, State } from "./link.js"
 
 /** Who this connection is. */
@@ -19,6 +19,12 @@ export interface Events {
   message: Message
   /** Messages of a channel, or without one of the user's own stream, are lost for good: reload what they were about. */
   gap: { channel?: string; position?: Position }
+  /** In a channel with presence: the first connection of a user was subscribed. Nobody is told of himself. */
+  join: { channel: string; userId: string; info?: any }
+  /** The last one is no more. */
+  leave: { channel: string; userId: string; info?: any }
+  /** There are too many members for `join` and `leave`; or no longer, and `users` are those that are there. */
+  presence: { channel: string; paused: boolean; users?: Member[] }
   /** What went wrong that no promise tells. Without a listener it is written to the console. */
   error: PushcartError
   /** The backend subscribed the channel, or ended the subscription. */

@@ -23,6 +23,17 @@ export interface Message<T = any> {
   ack?: boolean
 }
 
+/** A user who is subscribed to a channel. */
+export interface Member {
+  userId: string
+  /** How many of the user's are subscribed. */
+  connections: number
+  /** When the first of them was: RFC 3339. */
+  since: string
+  /** What the token, or the backend, says of the user. */
+  info?: any
+}
+
 /** A frame of pushcart.json.v1, in either direction. */
 export interface Frame {
   type: string
@@ -53,6 +64,11 @@ export function messageOf({ type, data_base64, ...rest }: Record<string, any>): 
   return { ...rest, data: dataOf({ data: rest.data, data_base64 }) } as Message
 }
 
+/** A member in a frame. */
+export function memberOf({ user_id: userId, ...rest }: Record<string, any>): Member {
+  return { userId, ...rest } as Member
+}
+
 function base64(bytes: Uint8Array): string {
   let text = ""
   for (const b of bytes) text += String.fromCharCode(b)
@@ -62,5 +78,5 @@ function base64(bytes: Uint8Array): string {
 /** JSON in base64url, as `?resume=` wants it. */
 export function base64url(value: unknown): string {
   return base64(new TextEncoder().encode(JSON.stringify(value)))
-    .replace(/[+/=]/g, c => ({ "+": "-", "/": "_" })[c] ?? "")
+    .replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")
 }

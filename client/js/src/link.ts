@@ -54,13 +54,15 @@ export interface LinkEvents {
   opened(welcome: Frame): void
   frame(frame: Frame): void
   closed(end: Closed): void
+  /** The page goes away. */
+  leaving(): void
   /** Takes a new token into use. */
   refresh(token: string): Promise<unknown>
 }
 
 /** Keeps one connection up. */
 export class Link {
-  state: State = "closed"
+  phase: State = "closed"
   #url: URL
   #options: LinkOptions
   #events: LinkEvents
@@ -78,12 +80,12 @@ export class Link {
 
   /** Connects now, unless it is connected or about to. */
   connect(): void {
-    if (this.state === "closed") this.#listen("addEventListener")
-    if (this.state === "closed" || this.state === "waiting") void this.#try()
+    if (this.phase === "closed") this.#listen("addEventListener")
+    if (this.phase === "closed" || this.phase === "waiting") void this.#try()
   }
 
   close(): void {
-    if (this.state !== "closed") this.#end(1000, "", false)
+    if (this.phase !== "closed") this.#end(1000, "", false)
   }
 
   /** Ends the connection and makes another. */
@@ -93,7 +95,7 @@ export class Link {
 
   /** Only while it is open. */
   send(text: string): void {
-    if (this.state === "open") this.#socket!.send(text)
+    if (this.phase === "open") this.#socket!.send(text)
   }
 
   // Replaces what was to be done later.
@@ -105,7 +107,7 @@ export class Link {
   async #try(): Promise<void> {
     const attempt = this.#attempt = {}
     this.#later(OPENING, () => this.#lost(1006, "no welcome in time"))
-    this.state = "connecting"
+    this.phase = "connecting"
     this.#events.emit("state", "connecting")
     try {
       const token = await ask(this.#options.token)
@@ -129,7 +131,7 @@ export class Link {
     if (token && tokenSource === "protocol") protocols.push("bearer." + token)
     else if (token) url.searchParams.set(tokenSource.slice("query:".length), token)
     const own = this.#socket = socket(new WebSocket(url.href, protocols), frame => {
-      if (this.state === "open") this.#events.frame(frame)
+      if (this.phase === "open") this.#events.frame(frame)
       else if (frame.type === "welcome") this.#welcome(own, frame, expiry(token))
     }, (code, reason) => this.#lost(code, reason))
   }
@@ -138,7 +140,7 @@ export class Link {
     this.#later(STABLE, () => { this.#tries = 0 })
     own.watch((welcome.ping_interval || 25) * 2000)
     this.#renewBefore(expires)
-    this.state = "open"
+    this.phase = "open"
     this.#events.opened(welcome)
   }
 
@@ -176,18 +178,19 @@ export class Link {
     clearTimeout(this.#timer)
     if (again) this.#later(retryIn!)
     else this.#listen("removeEventListener")
-    this.state = again ? "waiting" : "closed"
+    this.phase = again ? "waiting" : "closed"
     this.#events.closed({ code, reason, retryIn })
   }
 
   #listen(what: "addEventListener" | "removeEventListener"): void {
-    for (const type of ["online", "offline"]) globalThis[what]?.(type, this.#network)
+    for (const type of ["online", "offline", "pagehide"]) globalThis[what]?.(type, this.#network)
   }
 
-  // The network went away or came back: a socket may be dead without saying so.
+  // The network went away or came back, or the page goes: a socket may be dead without saying so.
   #network = ({ type }: { type: string }): void => {
-    if (this.state === "open") this.#socket!.probe(PATIENCE)
-    else if (this.state === "waiting" && type === "online") {
+    if (type === "pagehide") this.#events.leaving()
+    else if (this.phase === "open") this.#socket!.probe(PATIENCE)
+    else if (this.phase === "waiting" && type === "online") {
       this.#tries = 0
       this.#later(wait(this.#options.backoff, 0))
     }

@@ -1,12 +1,12 @@
 import type { Backoff } from "./backoff.js"
-import { Channels } from "./channels.js"
-import { CLOSED, PushcartError } from "./error.js"
+import { Channels, type Positions } from "./channels.js"
+import { PushcartError } from "./error.js"
 import type { Emit, Events } from "./events.js"
-import { type Frame, type Message, type Position, dataOf, messageOf, payload } from "./frame.js"
+import { type Frame, type Member, type Message, type Position, dataOf, memberOf, messageOf, payload } from "./frame.js"
 import { Link, type Closed, type State } from "./link.js"
 import { type Done, type RequestOptions, type Requests, requests } from "./requests.js"
 import type { WebSocketClass } from "./socket.js"
-import type { Handler, SubscribeOptions, Subscription } from "./subscription.js"
+import type { Handler, Messages, SubscribeOptions, Subscription } from "./subscription.js"
 import { type TokenSource } from "./token.js"
 
 export interface Options {
@@ -16,6 +16,11 @@ export interface Options {
   tokenSource?: "protocol" | `query:${string}`
   /** The user's own stream is recovered from here: `position` of an earlier client. */
   position?: Position
+  /**
+   * Where the positions are kept when the page goes: with `sessionStorage` a reload goes on
+   * where it was, as if the connection had only been lost.
+   */
+  storage?: Store
   /** For close codes 4100–4999, and 3000 without `token`; default: no. */
   shouldReconnect?: (code: number, reason: string) => boolean
   /** Milliseconds that a request may take; default 30,000. */
@@ -26,6 +31,26 @@ export interface Options {
   backoff?: Partial<Backoff>
   /** Where there is no global one (Node before 22): that of the package `ws`. */
   WebSocket?: WebSocketClass
+}
+
+/** What the client needs of a `Storage`. */
+export interface Store {
+  getItem(key: string): string | null
+  setItem(key: string, value: string): void
+}
+
+export interface PresenceOptions extends RequestOptions {
+  /** The `next` of the page before. */
+  cursor?: string
+}
+
+/** Who is subscribed to a channel, in the order of their ids, at most 1,000. */
+export interface Presence {
+  users: Member[]
+  /** How many there are. */
+  total: number
+  /** The cursor of the page after, if there is one. */
+  next?: string
 }
 
 export interface PublishOptions extends RequestOptions {
@@ -57,22 +82,24 @@ export class Pushcart {
 
   /** `url` may be relative to the page, and `http` as well as `ws`. */
   constructor(url: string | URL, options: Options = {}) {
-    const { shouldReconnect, WebSocket = (globalThis as any).WebSocket, tokenSource = "query:access_token" } = options
-    if (!WebSocket) throw new TypeError("no global WebSocket: pass one")
+    const { storage, shouldReconnect, WebSocket = (globalThis as any).WebSocket, tokenSource = "query:access_token" } = options
+    if (!WebSocket) throw new TypeError("no WebSocket")
     const backoff = { base: 500, cap: 30_000, ...options.backoff }
     this.#timeout = options.timeout ?? 30_000
     this.#requests = requests(options.queue ?? 100, text => this.#link.send(text))
     const emit: Emit = (type, value) => this.#emit(type, value)
-    this.#channels = new Channels(backoff, options.position, {
+    const address = new URL(url, globalThis.location?.href), key = address.href
+    const { user, channels }: Positions = JSON.parse(storage?.getItem(key) || "{}")
+    const keep = () => storage?.setItem(key, JSON.stringify(this.#channels.positions()))
+    this.#channels = new Channels(backoff, { user: options.position ?? user, channels }, {
       ask: (frame, done) => this.#requests.add(frame, true, done),
       renew: reason => this.#link.renew(reason),
-      message: (m, handler) => void this.#hand(m, handler ? [handler] : this.#of("message")),
+      hand: (m, handler) => void this.#hand(m, handler ? [handler] : this.#of("message")),
       emit,
     })
-    const address = new URL(url, globalThis.location?.href)
     address.protocol = address.protocol.replace("http", "ws")
     this.#link = new Link(address, {
-      token: options.token, tokenSource, backoff, WebSocket,
+      ...options, tokenSource, backoff, WebSocket,
       again: (code, reason) => {
         try {
           return !!shouldReconnect?.(code, reason)
@@ -84,7 +111,11 @@ export class Pushcart {
       resume: () => this.#channels.resume(),
       opened: welcome => this.#opened(welcome),
       frame: frame => this.#frame(frame),
-      closed: end => this.#closed(end),
+      closed: end => {
+        keep()
+        this.#closed(end)
+      },
+      leaving: keep,
       emit,
       refresh: token => this.#request({ type: "refresh", token }, {}, () => {}),
     })
@@ -92,7 +123,7 @@ export class Pushcart {
   }
 
   get state(): State {
-    return this.#link.state
+    return this.#link.phase
   }
 
   /** The position of the user's own stream, where users have history. */
@@ -120,9 +151,12 @@ export class Pushcart {
   /** Subscribes a channel until it is unsubscribed, over all connections. One subscription a channel. */
   subscribe(channel: string, handler: Handler): Subscription
   subscribe(channel: string, options: SubscribeOptions, handler: Handler): Subscription
-  subscribe(channel: string, options: SubscribeOptions | Handler, handler?: Handler): Subscription {
-    return typeof options === "function" ? this.#channels.subscribe(channel, {}, options)
-      : this.#channels.subscribe(channel, options, handler!)
+  subscribe(channel: string, options?: SubscribeOptions): Messages
+  subscribe(channel: string, options: SubscribeOptions | Handler = {}, handler?: Handler): Subscription {
+    if (typeof options === "function") return this.subscribe(channel, {}, options)
+    return Object.assign(this.#channels.subscribe(channel, options, handler), {
+      presence: (options?: PresenceOptions) => this.presence(channel, options),
+    })
   }
 
   /** Publishes to a channel. The position is there where the channel keeps history. */
@@ -146,6 +180,12 @@ export class Pushcart {
       ({ messages, position, more }) => ({ messages: messages.map(messageOf), position, more: !!more }))
   }
 
+  /** Who is subscribed to a channel, over all nodes, where it has presence. */
+  presence(channel: string, { cursor, ...options }: PresenceOptions = {}): Promise<Presence> {
+    return this.#request({ type: "presence", channel, cursor }, options,
+      ({ users, total, next }) => ({ users: users.map(memberOf), total, next }))
+  }
+
   #publish(to: { channel: string } | { user: string }, data: unknown, options: PublishOptions): Promise<{ position?: Position }> {
     return this.#request({ type: "publish", ...to, event: options.event, ...payload(data) }, options, ({ position }) => ({ position }))
   }
@@ -153,7 +193,7 @@ export class Pushcart {
   #request<T>(frame: Frame, { timeout = this.#timeout, signal }: RequestOptions, read: (answer: Frame) => T): Promise<T> {
     const promise = new Promise<T>((resolve, reject) => {
       const done: Done = (err, answer) => err ? reject(err) : resolve(read(answer))
-      if (this.state === "closed") done(new PushcartError("closed", CLOSED), frame)
+      if (this.state === "closed") done(new PushcartError("closed"), frame)
       else this.#requests.add(frame, this.state === "open", done, { timeout, signal })
     })
     promise.catch(() => {}) // one that nobody looks at does not end a process
@@ -169,7 +209,7 @@ export class Pushcart {
   }
 
   #frame(frame: Frame): void {
-    if (frame.id !== undefined && frame.type !== "message") this.#requests.answer(frame)
+    if (frame.id && frame.type !== "message") this.#requests.answer(frame)
     else if (frame.type === "error") this.#emit("error", new PushcartError(frame.code, frame.message))
     else this.#channels.frame(frame)
   }

@@ -1,5 +1,5 @@
 import { after } from "./backoff.js"
-import { CLOSED, PushcartError } from "./error.js"
+import { PushcartError } from "./error.js"
 import type { Frame } from "./frame.js"
 
 /** How long a request may take, and what ends it before. */
@@ -44,16 +44,16 @@ export function requests(bound: number, send: (text: string) => void): Requests 
     return r
   }
 
-  function fail(id: number, code: string, message: string, cause?: unknown): void {
-    take(id)?.done(new PushcartError(code, message, { cause }), undefined as never)
+  function fail(id: number, code: string, cause?: unknown): void {
+    take(id)?.done(new PushcartError(code, code, { cause }), undefined as never)
   }
 
   return {
     add(frame, open, done, { timeout, signal } = {}) {
       const id = ++last
       const text = JSON.stringify({ ...frame, id })
-      const abort = () => fail(id, "aborted", "aborted", signal!.reason)
-      const timer = timeout && after(timeout, () => fail(id, "timeout", "no answer in time"))
+      const abort = () => fail(id, "aborted", signal!.reason)
+      const timer = timeout && after(timeout, () => fail(id, "timeout"))
       const full = !open && all.size >= bound
       all.set(id, {
         text, sent: open, done: (err, answer) => {
@@ -64,7 +64,7 @@ export function requests(bound: number, send: (text: string) => void): Requests 
       })
       signal?.addEventListener("abort", abort)
       if (signal?.aborted) abort()
-      else if (full) fail(id, "queue_full", "too many requests wait")
+      else if (full) fail(id, "queue_full")
       else if (open) send(text)
     },
     flush() {
@@ -78,8 +78,8 @@ export function requests(bound: number, send: (text: string) => void): Requests 
     },
     lost(closed) {
       for (const [id, { sent }] of [...all]) {
-        if (sent) fail(id, "disconnected", "the connection ended")
-        else if (closed) fail(id, "closed", CLOSED)
+        if (sent) fail(id, "disconnected")
+        else if (closed) fail(id, "closed")
       }
     },
   }

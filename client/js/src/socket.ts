@@ -66,7 +66,7 @@ export function socket(ws: WebSocketLike, frame: (frame: Frame) => void, closed:
     try {
       ({ type } = read = JSON.parse(data))
     } catch {
-      return end(1002, "a frame that is not JSON")
+      return end(1002, "not JSON")
     }
     if (type !== "pong") frame(read)
   }

@@ -2,9 +2,9 @@ import type { Message, Position } from "./frame.js"
 
 /** Who hears of a stream. */
 export interface StreamEvents {
-  message(m: Message): void
+  hand(m: Message): void
   /** What lay before the position and was not handed out is lost for good. */
-  gap(position: Position | undefined): void
+  missed(position: Position | undefined): void
   /** A message came before older ones that are still wanted. */
   overtaken(m: Message): void
 }
@@ -47,7 +47,7 @@ export class Stream {
   }
 
   /** The sidecar says that messages are lost. */
-  gap(position: Position | undefined): void {
+  skip(position: Position | undefined): void {
     const { offset, epoch } = this.#told ?? {}
     this.#told = undefined
     if (!position || offset !== position.offset || epoch !== position.epoch) this.lose(position)
@@ -57,11 +57,11 @@ export class Stream {
   lose(position: Position | undefined): void {
     this.begin(position)
     this.wanted = undefined
-    this.#events.gap(this.position)
+    this.#events.missed(this.position)
   }
 
   take(m: Message): void {
-    if (!m.offset) return this.#events.message(m)
+    if (!m.offset) return this.#events.hand(m)
     const { offset, epoch } = this.position ?? {}
     m.epoch ??= epoch
     if (m.epoch === epoch && !this.#recent && m.offset <= offset!) return
@@ -69,7 +69,7 @@ export class Stream {
     if (this.wanted && (m.epoch !== epoch || m.offset !== offset! + 1)) return this.#events.overtaken(m)
     this.begin({ offset: m.offset, epoch: m.epoch! })
     this.#settle()
-    this.#events.message(m)
+    this.#events.hand(m)
   }
 
   // What was wanted is here.

@@ -1,13 +1,18 @@
 // A scripted sidecar in memory.
 import assert from "node:assert/strict"
 import { afterEach, mock } from "node:test"
-import { Pushcart, type Closed, type Options, type Position, type PushcartError } from "../src/index.js"
+import type { Closed, Options, Position, Pushcart } from "../src/index.js"
 import type { Frame } from "../src/frame.js"
 import type { WebSocketLike } from "../src/socket.js"
 import * as clock from "./clock.js"
 import { pass, settle } from "./clock.js"
 
 export { pass, settle }
+
+/** The client that is tested: of the sources, or as it is built (BUILT=1). */
+const tested: typeof import("../src/index.js") = await import(process.env.BUILT ? new URL("../../dist/pushcart.js", import.meta.url).href : "../src/index.js")
+export const { PushcartError } = tested
+export type PushcartError = import("../src/index.js").PushcartError
 
 /** The sidecar's end of one connection. */
 export class Peer implements WebSocketLike {
@@ -105,7 +110,7 @@ export async function scene(options: Options = {}): Promise<Scene> {
       peers.push(this)
     }
   }
-  const pc = new Pushcart("ws://sidecar.test/_push", { WebSocket: Socket, ...options })
+  const pc = new tested.Pushcart("ws://sidecar.test/_push", { WebSocket: Socket, ...options })
   clients.push(pc)
   pc.on("close", end => closes.push(end))
   pc.on("error", err => errors.push(err))

@@ -23,7 +23,7 @@ async function run(seed: number): Promise<void> {
   const told = new Map<string | undefined, Told[]>(names.map(n => [n, []]))
   pc.on("message", m => told.get(m.channel)!.push(m.data))
   pc.on("gap", gap => told.get(gap.channel)!.push("gap"))
-  pc.on("close", end => { seen.drops++; if (end.reason === "to recover in order") seen.renewed++ })
+  pc.on("close", end => { seen.drops++; if (end.reason === "out of order") seen.renewed++ })
   pc.on("error", err => { throw err })
   for (const n of ["own", "other"]) pc.subscribe(n, { position: { offset: 0, epoch: "e0" } }, m => told.get(n)!.push(m.data))
   const shown = new Map<string | undefined, number[]>(names.map(n => [n, []])) // what this client may see

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict"
 import { mock, test } from "node:test"
-import { PushcartError } from "../src/index.js"
-import { again, code, connected, pass, scene, settle } from "./harness.js"
+import { again, code, connected, pass, scene, settle, PushcartError } from "./harness.js"
 
 const codes: [code: number, reconnects: boolean][] = [
   [1000, false], [1001, true], [1002, false], [1005, true], [1006, true], [1007, false], [1009, false], [1011, true],

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict"
 import { test } from "node:test"
-import { PushcartError } from "../src/index.js"
-import { again, code, connected, pass, scene, settle } from "./harness.js"
+import { again, code, connected, pass, scene, settle, PushcartError } from "./harness.js"
 
 test("answers find their requests in any order", async () => {
   const s = await connected()

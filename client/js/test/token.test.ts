@@ -1,7 +1,6 @@
 import assert from "node:assert/strict"
 import { mock, test } from "node:test"
-import { PushcartError } from "../src/index.js"
-import { again, code, connected, jwt, now, pass, scene, settle } from "./harness.js"
+import { again, code, connected, jwt, now, pass, scene, settle, PushcartError } from "./harness.js"
 
 const e = (offset: number, epoch = "e") => ({ offset, epoch })
 

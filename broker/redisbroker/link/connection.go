@@ -1,0 +1,121 @@
+package link
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pushcart/pushcart/broker/internal/record"
+)
+
+// connection is one connection to one server, whose name it knows. It is never
+// replaced behind its owner's back: what is sent on it goes to that server or nowhere.
+// It takes pipelines only: go-redis has another connection for single commands.
+type connection struct {
+	*redis.Client
+	// server names what is stored there and where it came from: the replication id.
+	// Another server that went on from a copy has another one (SPEC §8).
+	server string
+	// era is that of the link when the connection was made.
+	era int64
+}
+
+// errCut: the connection ended before anything was sent.
+var errCut = errors.New("the connection to redis ended")
+
+// replicaName begins the name of a server that is a replica.
+const replicaName = "replica-"
+
+// errMoved: not all connections are to one server.
+var errMoved = errors.New("redis is another server than before")
+
+// open connects, loads scripts and asks the server for its name.
+func (l *Link) open(ctx context.Context, scripts []string) (*connection, error) {
+	o := *l.options
+	o.ConnMaxIdleTime = -1 // a pool would close it behind our back
+	var dialled atomic.Bool
+	o.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dialled.Swap(true) {
+			return nil, errCut
+		}
+		return l.options.Dialer(ctx, network, address)
+	}
+	c := &connection{Client: redis.NewClient(&o)}
+	if err := l.greet(ctx, c, scripts); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	l.agree(c.server)
+	c.era = l.era.Load()
+	return c, nil
+}
+
+// agree has all connections made again when one of them found another server.
+func (l *Link) agree(server string) {
+	if strings.HasPrefix(server, replicaName) {
+		return // nothing is done there
+	}
+	if before := l.server.Swap(&server); before != nil && *before != server {
+		l.Leave(fmt.Errorf("%w: %s, which was %s", errMoved, server, *before))
+	}
+}
+
+// greet is the first round trip; it may be repeated, as the name changes when a replica
+// becomes a master. A script that could not be loaded is missed by what
+// needs it.
+func (l *Link) greet(ctx context.Context, c *connection, scripts []string) error {
+	pipe := c.Pipeline()
+	info := pipe.Info(ctx, "replication")
+	memory := pipe.Info(ctx, "memory")
+	for _, source := range scripts {
+		pipe.ScriptLoad(ctx, source)
+	}
+	_, _ = pipe.Exec(ctx) // each command has its own error
+	if err := info.Err(); err != nil && !forbidden(err) {
+		return err
+	}
+	c.server = infoField(info.Val(), "master_replid")
+	switch {
+	case infoField(info.Val(), "role") == "slave":
+		// It has its master's name until it is one. Then it may lack what that master
+		// had, so that this name must not be found in any record.
+		c.server = replicaName + record.NewEpoch()
+	case c.server == "":
+		c.server = l.options.Addr
+		l.health.rate.Warn("no replication id", "redis does not tell its replication id: a failover that loses messages may go unnoticed",
+			"key", "redis.username", "server", c.server, "err", info.Err())
+	}
+	l.watchEviction(infoField(memory.Val(), "maxmemory_policy"))
+	return nil
+}
+
+// forbidden: the ACL, or a name given to it, keeps a command from us.
+func forbidden(err error) bool {
+	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "ERR unknown command")
+}
+
+// watchEviction warns of a server that may remove what is promised to be kept.
+func (l *Link) watchEviction(policy string) {
+	if policy == "" || policy == "noeviction" || l.policy.Swap(&policy) != nil {
+		return
+	}
+	l.log.Warn("redis may evict what is kept in it: history, ids of pushes and seats of users can disappear; "+
+		"set maxmemory-policy noeviction", "key", "redis.addresses", "maxmemory-policy", policy)
+}
+
+// infoField finds a line NAME:VALUE of an answer to INFO.
+func infoField(info, name string) string {
+	lines := bufio.NewScanner(strings.NewReader(info))
+	for lines.Scan() {
+		if value, ok := strings.CutPrefix(lines.Text(), name+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,70 @@
+package link
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/hostport"
+	"github.com/pushcart/pushcart/internal/sockio"
+	"github.com/pushcart/pushcart/internal/tlsconf"
+)
+
+// commandTimeout bounds one command.
+const commandTimeout = 1500 * time.Millisecond
+
+func newOptions(cfg config.Redis) (*redis.Options, error) {
+	address := cfg.Addresses[0]
+	o := &redis.Options{Addr: address}
+	if strings.Contains(address, "://") {
+		var err error
+		if o, err = redis.ParseURL(address); err != nil {
+			return nil, errors.New("redis.addresses[0]: not a redis:// URL") // the cause may quote a password
+		}
+	}
+	if cfg.Username != "" {
+		o.Username = cfg.Username
+	}
+	if cfg.Password != "" {
+		o.Password = string(cfg.Password)
+	}
+	if cfg.Database != 0 {
+		o.DB = cfg.Database
+	}
+	o.ContextTimeoutEnabled = true
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = commandTimeout, commandTimeout, commandTimeout
+	o.MaxRetries = -1 // a publish that is sent twice would be delivered twice
+	o.DialerRetries = 1
+	o.PoolSize, o.MinIdleConns = 1, 0 // a client is one goroutine's, see connect
+	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	var err error
+	if cfg.TLS.Enabled || o.TLSConfig != nil {
+		o.TLSConfig, err = newTLS(cfg.TLS, o.Addr)
+	}
+	dial := redis.NewDialer(o)
+	o.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return sockio.Wrap(conn), nil
+	}
+	return o, err
+}
+
+func newTLS(cfg config.RedisTLS, address string) (*tls.Config, error) {
+	trust := tlsconf.Trust{CAFile: cfg.CAFile, ServerName: cfg.ServerName, Insecure: cfg.Insecure}
+	t, err := trust.Client("redis.tls", hostport.Host(address))
+	if err == nil && cfg.CertFile != "" {
+		err = tlsconf.Show(t, "redis.tls", cfg.CertFile, cfg.KeyFile)
+	}
+	return t, err
+}

@@ -1,0 +1,51 @@
+package redisbroker
+
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/pushcart/pushcart/broker/redisbroker/link"
+	"github.com/pushcart/pushcart/broker/redisbroker/pubsub"
+	"github.com/pushcart/pushcart/broker/redisbroker/roster"
+)
+
+// rosterLink is what package roster needs of a link and a subscriber.
+type rosterLink struct {
+	*link.Link
+	subscriber *pubsub.Subscriber
+}
+
+var _ roster.Link = rosterLink{}
+
+func (r rosterLink) Partition(name string) int { return link.PartitionOf(name) }
+
+func (r rosterLink) Keys(p int) string { return r.Link.Keys().In(p) }
+
+func (r rosterLink) Channels(p int) string { return r.Link.Keys().ChannelsIn(p) }
+
+func (r rosterLink) Line(scripts ...string) roster.Line {
+	return rosterLine{r.Link.Line(scripts...)}
+}
+
+func (r rosterLink) Listen(p int, topic string, take func(payload string), confirmed func()) {
+	r.subscriber.Listen(topic, pubsub.Listener{Channel: r.Channels(p) + topic, Take: take, Confirmed: confirmed})
+}
+
+// rosterLine is what package roster needs of a line.
+type rosterLine struct{ *link.Line }
+
+// Exchange implements roster.Line.
+func (n rosterLine) Exchange(ctx context.Context, fill func(redis.Pipeliner)) ([]redis.Cmder, error) {
+	cmds, err := n.Line.Exchange(ctx, fill)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range cmds {
+		if link.Judge(c.Err()) == link.Elsewhere {
+			n.HangUp()
+			break
+		}
+	}
+	return cmds, nil
+}

@@ -1,0 +1,282 @@
+package roster
+
+import "github.com/pushcart/pushcart/broker"
+
+const (
+	// changesAtOnce bounds a batch, and maxWaiting the changes that wait for Redis in a
+	// partition, before only the last to each name is kept.
+	changesAtOnce = 500
+	maxWaiting    = 10_000
+)
+
+// part is what this node declared in one partition. It does not talk to Redis itself.
+type part struct {
+	entries map[key]*entry
+	queue   []change
+	// refused are changes whose keys are of another type; they are tried again.
+	refused []change
+	batch   *batch // on its way, or to be sent again
+	// away: what was sent last was not taken. full: too many changes wait. Then only the
+	// last to each name is kept.
+	away, full bool
+	// stale: Redis lacks some of what was declared, and is to be told everything again.
+	// anew: the next batch is the first to do so.
+	stale, anew bool
+	// check: it is to be found out whether Redis has everything.
+	check bool
+	// numbered is the number given last, had that of the batch that Redis confirmed last.
+	numbered, had uint64
+	renew         []*entry
+	// taken is how many changes left the queue; readings wait for some of them.
+	taken    int
+	readings []*reading
+}
+
+// batch is changes that go out together.
+type batch struct {
+	changes []change
+	before  string // the number of the batch before it, as declareSource wants it
+	number  uint64
+	// doubt: it got no answer before, so that Redis may have it.
+	doubt       bool
+	check, anew bool // as of the part
+}
+
+func newPart() *part { return &part{entries: map[key]*entry{}} }
+
+// declare takes one declaration.
+func (p *part) declare(c *broker.Change) {
+	k, s := read(c)
+	e := p.entries[k]
+	switch {
+	case e == nil && s.gone, e != nil && s.gone && e.state.gone:
+		return
+	case e == nil:
+		e = &entry{key: k}
+		p.entries[k] = e
+	}
+	e.state, e.again = s, false
+	switch {
+	case e.last || p.stale: // goes out as what is so by then
+	case p.away || p.full:
+		p.add(change{entry: e, last: true})
+	default:
+		p.add(change{entry: e, state: s})
+	}
+	if len(p.queue) > maxWaiting && !p.away && !p.full {
+		p.full = true
+		p.collapse()
+	}
+}
+
+func (p *part) add(c change) {
+	c.entry.open++
+	c.entry.last = c.entry.last || c.last
+	p.queue = append(p.queue, c)
+}
+
+// collapse keeps one change to each name.
+func (p *part) collapse() {
+	queue := p.queue
+	p.queue = nil
+	for i := range queue {
+		c := &queue[i]
+		if c.last {
+			c.again = c.entry.again
+		}
+		c.entry.open--
+		c.entry.last = false
+	}
+	for _, c := range queue {
+		switch e := c.entry; {
+		case c.state.stored:
+			p.add(c)
+		case e.last:
+			e.again = e.again && c.again
+		default:
+			e.again = c.again
+			p.add(change{entry: e, last: true})
+		}
+	}
+	p.moved()
+}
+
+// moved has readings wait for all that waits now.
+func (p *part) moved() {
+	for _, r := range p.readings {
+		r.after = p.taken + len(p.queue)
+	}
+}
+
+// take returns the batch to be sent, nil if there is none.
+func (p *part) take() *batch {
+	switch {
+	case p.batch != nil || p.stale:
+		return p.batch
+	case len(p.queue) == 0 && !p.check && !p.anew:
+		return nil
+	}
+	b := &batch{before: sequenceText(p.had), check: p.check, anew: p.anew}
+	if p.anew {
+		b.before = "*"
+	}
+	n := 0
+	for bytes := 0; n < len(p.queue) && len(b.changes) < changesAtOnce && bytes < bytesAtOnce; n++ {
+		c := p.queue[n]
+		if c.freeze() {
+			b.changes = append(b.changes, c)
+			bytes += c.size()
+		} else {
+			p.close(c.entry)
+		}
+	}
+	p.taken += n
+	if p.queue = p.queue[n:]; len(p.queue) == 0 {
+		p.queue, p.full = nil, false
+	}
+	if len(b.changes) == 0 && !p.check && !p.anew {
+		return nil
+	}
+	p.check, p.anew = false, false
+	p.numbered++
+	b.number = p.numbered
+	p.batch = b
+	return b
+}
+
+// close is for a change that went, or need not go.
+func (p *part) close(e *entry) {
+	if e.open--; e.open == 0 && e.state.gone && p.entries[e.key] == e {
+		delete(p.entries, e.key)
+	}
+}
+
+// confirm is for a batch that Redis took, but for the changes in left, by their place.
+func (p *part) confirm(left map[int]bool) {
+	b := p.batch
+	p.batch, p.away, p.had = nil, false, b.number
+	for i := range b.changes {
+		c := &b.changes[i]
+		c.entry.known, c.entry.maybe = !c.state.gone, false
+		if !left[i] {
+			p.close(c.entry)
+			continue
+		}
+		c.entry.known, c.entry.maybe = c.wasKnown, c.state.gone && c.known
+		if c.entry.last {
+			p.close(c.entry)
+			continue
+		}
+		if c.last = !c.state.stored; c.last {
+			c.entry.last, c.entry.again = true, c.again
+		}
+		p.refused = append(p.refused, *c)
+	}
+}
+
+// fail is for a batch that got no answer: it is sent again as it is.
+func (p *part) fail() {
+	if p.batch != nil {
+		p.batch.doubt = true
+	}
+	p.leave()
+}
+
+// refuse is for what Redis did not take. If it never may have, what is so by then is sent.
+func (p *part) refuse() {
+	if b := p.batch; b != nil && !b.doubt {
+		p.undo()
+		p.queue = append(b.changes, p.queue...)
+		p.check, p.anew, p.away = p.check || b.check, b.anew, false
+	}
+	p.leave()
+}
+
+func (p *part) leave() {
+	if !p.away {
+		p.away = true
+		p.collapse()
+	}
+}
+
+// undo takes back what was believed of the batch.
+func (p *part) undo() {
+	for i := len(p.batch.changes) - 1; i >= 0; i-- {
+		c := &p.batch.changes[i]
+		if c.entry.known = c.wasKnown; !p.batch.doubt {
+			c.entry.maybe = c.wasMaybe
+		}
+	}
+	p.batch = nil
+}
+
+// lose is for a batch that Redis refused because it lacks what was declared before: all
+// is to be declared again.
+func (p *part) lose() {
+	p.undo()
+	p.stale = true
+}
+
+// resync has everything declared again, and what Redis has from us beyond that taken back.
+func (p *part) resync(fields []string) {
+	p.queue, p.refused, p.renew = nil, nil, nil
+	for _, field := range fields {
+		if k, ok := parseField(field); ok && p.entries[k] == nil {
+			p.add(change{entry: &entry{key: k}, state: state{gone: true, stored: true}})
+		}
+	}
+	for _, e := range p.entries {
+		e.open, e.again = 0, true
+		p.add(change{entry: e, last: true})
+	}
+	p.stale, p.anew = false, true
+	p.moved()
+}
+
+// retry has refused changes sent again.
+func (p *part) retry() {
+	p.queue = append(p.queue, p.refused...)
+	p.refused = nil
+}
+
+// renewSome has a part of what is here declared again, so that all is in so many turns.
+func (p *part) renewSome(turns int) {
+	if len(p.renew) == 0 {
+		for _, e := range p.entries {
+			if e.key.letter != 'c' { // their field lives as long as the roster does
+				p.renew = append(p.renew, e)
+			}
+		}
+	}
+	n := min(len(p.renew), len(p.entries)/turns+1)
+	for _, e := range p.renew[:n] {
+		if e.open == 0 && !e.state.gone && p.entries[e.key] == e {
+			e.again = true
+			p.add(change{entry: e, last: true})
+		}
+	}
+	p.renew = p.renew[n:]
+}
+
+// ready takes the readings that may go out behind the batch, if there is one.
+func (p *part) ready() (all []*reading) {
+	if p.stale || p.anew || len(p.readings) == 0 {
+		return nil
+	}
+	rest := p.readings[:0]
+	for _, r := range p.readings {
+		switch {
+		case r.gone.Load():
+		case r.after <= p.taken || len(p.queue) == 0:
+			all = append(all, r)
+		default:
+			rest = append(rest, r)
+		}
+	}
+	clear(p.readings[len(rest):])
+	p.readings = rest
+	return all
+}
+
+// done says whether all that was declared is in Redis, as far as it takes it.
+func (p *part) done() bool { return len(p.queue) == 0 && p.batch == nil && !p.stale && !p.anew }

@@ -1,0 +1,60 @@
+package roster
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// sizeBeats is in how many beats it is counted once what waits.
+const sizeBeats = 5
+
+// size counts what waits in Redis, over all partitions.
+type size struct {
+	keeper        *keeper
+	waiting, dead atomic.Int64
+
+	// Of the loop only.
+	next time.Time
+	cmds []*redis.IntCmd
+}
+
+// OutboxSize implements broker.Outbox.
+func (r *Roster) OutboxSize() (waiting, dead int) {
+	s := &r.keeper.size
+	return int(s.waiting.Load()), int(s.dead.Load())
+}
+
+func (s *size) due(all []errand) []errand {
+	now := time.Now()
+	if now.Before(s.next) {
+		return all
+	}
+	s.next = now.Add(sizeBeats * s.keeper.pace.beat)
+	return append(all, s)
+}
+
+func (s *size) send(ctx context.Context, pipe redis.Pipeliner) {
+	r := s.keeper.roster
+	s.cmds = append(s.cmds[:0], pipe.ZCard(ctx, r.lettersKeys()[1]))
+	for p := range Partitions {
+		s.cmds = append(s.cmds, pipe.XLen(ctx, r.outboxKey(p)))
+	}
+}
+
+func (s *size) learn(err error) {
+	waiting := int64(0)
+	for _, c := range s.cmds {
+		if err == nil {
+			err = c.Err()
+		}
+		waiting += c.Val()
+	}
+	if err == nil {
+		dead := s.cmds[0].Val()
+		s.waiting.Store(waiting - dead)
+		s.dead.Store(dead)
+	}
+}
