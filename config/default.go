@@ -31,7 +31,7 @@ func Default() Config {
 		Channels:     []ChannelRule{{Match: "**", Subscribe: Granted, Publish: Nobody, PresenceFrames: defaultPresenceFrames}},
 		HistoryTotal: 256 * MiB,
 		Users:        Users{OfflineDelay: 10 * time.Second, Publish: Nobody},
-		Push:  Push{Listen: "127.0.0.1:8081", SocketMode: "0660", MaxBody: MiB},
+		Push:         Push{Listen: "127.0.0.1:8081", SocketMode: "0660", MaxBody: MiB},
 		Webhook: Webhook{
 			Timeout: 5 * time.Second, MaxAnswer: MiB,
 			ForwardHeaders: ForwardHeaders{

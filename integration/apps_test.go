@@ -10,65 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fasthttp/websocket"
-
 	"github.com/pushcart/pushcart/internal/testkit"
 )
-
-// TestApps_ThoseOfTheDocsVerifyAndAnswer runs each app of docs/apps.md with the
-// configuration that stands there.
-func TestApps_ThoseOfTheDocsVerifyAndAnswer(t *testing.T) {
-	for _, app := range []struct {
-		language, file string
-		command        func(file, address string) []string
-	}{
-		{"python", "app.py", func(file, _ string) []string { return []string{"python3", file} }},
-		{"js", "app.mjs", func(file, _ string) []string { return []string{"node", file} }},
-		{"php", "app.php", func(file, address string) []string { return []string{"php", "-S", address, file} }},
-	} {
-		t.Run(app.language, func(t *testing.T) {
-			address := testkit.FreeAddr(t)
-			_, port, _ := net.SplitHostPort(address)
-			file := filepath.Join(t.TempDir(), app.file)
-			code := strings.ReplaceAll(docBlock(t, "apps.md", app.language), "3000", port)
-			if err := os.WriteFile(file, []byte(code), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			runApp(t, address, app.command(file, address)...)
-			s := start(t, "\n"+strings.ReplaceAll(docBlock(t, "apps.md", "yaml"), "3000", port))
-			c := dial(t, s, nil)
-			send(t, c, websocket.TextMessage, "hello")
-			if _, text := next(t, c); text != "HELLO" {
-				t.Errorf("got %q", text)
-			}
-			if status, _ := call(t, "POST", "http://"+s.push+"/v1/users/42/push", "text/plain", "to 42"); status != http.StatusOK {
-				t.Errorf("push: %d", status)
-			}
-			if _, text := next(t, c); text != "to 42" {
-				t.Errorf("got %q", text)
-			}
-			if status := forged(t, address); status != http.StatusUnauthorized {
-				t.Errorf("a forged event: got %d", status)
-			}
-		})
-	}
-}
-
-// forged is the app's answer to an event that nobody signed.
-func forged(t *testing.T, address string) int {
-	t.Helper()
-	req, err := http.NewRequest("POST", "http://"+address+"/hooks/push", strings.NewReader("hello"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header = http.Header{"Ce-Type": {"pushcart.message"}, "Webhook-Id": {"1"}, "Webhook-Timestamp": {"1"}, "Webhook-Signature": {"v1,AAAA"}}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
-	return resp.StatusCode
-}
 
 // runApp starts a program that is to listen on address, and waits until it does.
 func runApp(t *testing.T, address string, command ...string) {

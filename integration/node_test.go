@@ -62,7 +62,7 @@ type expressEvent struct {
 // cloudevents parses what the sidecar sends; the app itself is reached through it.
 func TestExpress_ReadsEventsWithItsOwnLibraries(t *testing.T) {
 	app := startExpress(t)
-	s := start(t, "backend: {url: '"+app+"'}\nwebhook: {url: '"+app+"/hooks/push', events: ['*'], secrets: ["+whsec+"]}")
+	s := start(t, "backend: {url: '"+app+"'}\nwebhook: {url: '"+app+"/hooks/push', events: [connect, connected, message, disconnected], secrets: ["+whsec+"]}")
 	if status, body := call(t, "GET", "http://"+s.public+"/", "", ""); status != 200 || body != "an app of its own" {
 		t.Errorf("pass-through: %d %q", status, body)
 	}

@@ -188,7 +188,7 @@ func TestWebhooks_TellAConnectionsLifeInOrder(t *testing.T) {
 			w.WriteHeader(http.StatusNoContent)
 		}
 	})
-	s := start(t, b.hooked())
+	s := start(t, strings.Replace(b.hooked(), "['*']", "[connect, connected, message, disconnected]", 1))
 	c := dial(t, s, http.Header{"Cookie": {"sid=1"}, "User-Agent": {"test"}})
 	for _, want := range []string{"welcome", `{"n":1}`} {
 		if _, got := next(t, c); got != want {

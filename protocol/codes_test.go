@@ -2,11 +2,13 @@ package protocol
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/testdocs"
 )
 
 // TestCloseCodes_AreDocumented holds docs/close-codes.md to the table: each end that
@@ -20,6 +22,23 @@ func TestCloseCodes_AreDocumented(t *testing.T) {
 		if row := "| " + strconv.Itoa(e.code) + " |"; e.code != CodeAbnormal && !strings.Contains(string(doc), row) {
 			t.Errorf("no row %q for %v", row, why)
 		}
+	}
+}
+
+// TestTroubleshooting_HasEveryCloseCode holds docs/troubleshooting.md to the same table.
+func TestTroubleshooting_HasEveryCloseCode(t *testing.T) {
+	var listed, want []string
+	section := testdocs.Read(t, "docs/troubleshooting.md").Section("Close codes")
+	for _, row := range testdocs.Parse("", section).Rows() {
+		listed = append(listed, row[0])
+	}
+	for code := range meanings {
+		want = append(want, strconv.Itoa(code))
+	}
+	want = append(want, "4100–4999")
+	slices.Sort(want)
+	if !slices.Equal(listed, want) {
+		t.Errorf("the page has\n%q, want\n%q", listed, want)
 	}
 }
 

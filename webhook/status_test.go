@@ -130,7 +130,7 @@ func TestLog_NamesEventStatusReasonAndSettingOncePerMinute(t *testing.T) {
 	for _, code := range []int{400, 419, 422} { // Flask-WTF, Laravel and Rails, of a POST without CSRF token
 		f(status(code), Message, "WARN", "webhook.events", "CSRF")
 	}
-	f(status(410), Message) // the app ends the connection
+	f(status(410), Message)                     // the app ends the connection
 	for _, code := range []int{401, 403, 422} { // strangers, as a rule; logged with their handshake
 		f(status(code), Connect)
 	}

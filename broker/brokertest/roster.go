@@ -52,7 +52,6 @@ func RunRoster(t *testing.T, rosters Rosters) {
 		{"MembersShowWhatTheLastToComeSaid", showsInfo},
 		{"MembersAreSeenOnceDeclared", seesOwn},
 		{"MembersComeInPages", pages},
-		{"MembersOfABigChannel", bigChannel},
 		{"FramesKeepTheOrderOfTheChannel", framesInOrder},
 		{"FramesStopAboveTheirBoundAndGoOnBelow", pausesAndResumes},
 		{"FramesAreOnlyWhereTheyAreWanted", noFrames},
@@ -62,6 +61,7 @@ func RunRoster(t *testing.T, rosters Rosters) {
 			t.Run(fmt.Sprint(c.name, "/", n, " nodes"), func(t *testing.T) { c.test(t, StartRosters(t, rosters.Make(t, n))) })
 		}
 	}
+	t.Run("MembersOfABigChannel", func(t *testing.T) { bigChannel(t, StartRosters(t, rosters.Make(t, rosters.Most))) })
 }
 
 // RosterNode is one started broker with what it received.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -9,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/pushcart/pushcart/internal/testdocs"
 )
 
 // TestDocs_DescribeEveryCommandAndFlag holds docs/cli.md to the commands: each has its
@@ -74,24 +78,36 @@ func TestDocs_ExamplesParse(t *testing.T) {
 	}
 }
 
-// So are those that an operator is told to type.
-func TestDocs_CommandsOfTheEveningParse(t *testing.T) {
-	page, err := os.ReadFile("../../docs/operations.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, evening, _ := strings.Cut(string(page), "\n## An evening\n")
-	evening, _, _ = strings.Cut(evening, "\n## ")
+// So are those of every page, also where no test runs them.
+func TestDocs_CallsParse(t *testing.T) {
 	calls := 0
-	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(evening, -1) {
-		calls += callsParse(t, "docs/operations.md", regexp.MustCompile(`(?m) *#.*$`).ReplaceAllString(block[1], ""))
+	for _, page := range testdocs.Pages(t) {
+		for _, b := range page.Blocks {
+			if b.Commands() {
+				calls += callsParse(t, b.Where(), commandsIn(b))
+			}
+		}
+		for _, span := range page.Code() {
+			// The name of a command alone is no call.
+			if strings.HasPrefix(span.Text, "pushcart ") && strings.Count(span.Text, " ") > 1 && !strings.ContainsAny(span.Text, "…[|") {
+				calls += callsParse(t, fmt.Sprintf("%s:%d", page.Name, span.Line), span.Text)
+			}
+		}
 	}
-	for _, call := range regexp.MustCompile("`(pushcart [^`]*)`").FindAllStringSubmatch(evening, -1) {
-		calls += callsParse(t, "docs/operations.md", call[1])
-	}
-	if calls < 20 {
+	if calls < 50 {
 		t.Errorf("only %d calls found", calls)
 	}
+}
+
+// commandsIn are what a block has to type, without comments and output.
+func commandsIn(b testdocs.Block) string {
+	var out strings.Builder
+	for line := range strings.Lines(b.Text) {
+		if command, ok := strings.CutPrefix(line, "$ "); ok || b.Language == "sh" {
+			out.WriteString(regexp.MustCompile(`(^| +)#.*`).ReplaceAllString(command, ""))
+		}
+	}
+	return out.String()
 }
 
 // callsParse holds each call of pushcart in a text to the commands and their flags, and
@@ -99,8 +115,8 @@ func TestDocs_CommandsOfTheEveningParse(t *testing.T) {
 func callsParse(t *testing.T, where, text string) int {
 	t.Helper()
 	p := process{}
-	quoted := regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
-	calls := regexp.MustCompile(`\bpushcart ([a-z-][^\n&>)]*)`).FindAllStringSubmatch(text, -1)
+	quoted := regexp.MustCompile(`'[^']*'|"[^"]*"|[^\s;]+`)
+	calls := regexp.MustCompile(`(?:^|[\s/("$])pushcart ([a-z-][^\n&>)|]*)`).FindAllStringSubmatch(text, -1)
 	for _, call := range calls {
 		var words []string
 		for _, word := range quoted.FindAllString(call[1], -1) {
@@ -109,6 +125,9 @@ func callsParse(t *testing.T, where, text string) int {
 		found, rest, err := p.rootCommand().Find(words)
 		if err == nil {
 			err = found.ParseFlags(rest)
+		}
+		if errors.Is(err, pflag.ErrHelp) {
+			continue
 		}
 		if err == nil {
 			err = found.ValidateArgs(found.Flags().Args())

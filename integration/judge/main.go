@@ -98,15 +98,17 @@ func read(e event.Event, binary bool) (attributes, error) {
 		"time": e.Time().UTC().Format("2006-01-02T15:04:05.000Z"), "datacontenttype": e.DataContentType(), "data": e.Data(),
 	}
 	for name, value := range e.Extensions() {
-		text, ok := value.(string)
-		if binary && ok {
-			var err error
-			if text, err = url.PathUnescape(text); err != nil {
-				return nil, err
-			}
-			value = text
-		}
 		a[name] = value
+	}
+	for name, value := range a {
+		text, ok := value.(string)
+		if !binary || !ok {
+			continue
+		}
+		var err error
+		if a[name], err = url.PathUnescape(text); err != nil {
+			return nil, err
+		}
 	}
 	return a, nil
 }

@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"broker/redisbroker/streams": {"broker", "broker/redisbroker/link"},
 	"broker/redisbroker/pubsub":  {"broker", "broker/redisbroker/link", "broker/redisbroker/streams"},
 	"broker/redisbroker/lists":   {"broker", "broker/redisbroker/link", "broker/redisbroker/pubsub"},
+	"broker/redisbroker/roster":  {"broker", "broker/redisbroker/link"},
 	"broker/redisbroker/seats":   {"broker", "broker/redisbroker/link", "broker/redisbroker/pubsub", "config"},
 	"proxy":                      {"config", "metrics"},
 	"webhook":                    {"broker", "config", "metrics"},

@@ -136,3 +136,23 @@ func (k *Keys) Seats(p int) SeatKeys {
 // SeatsTopic is where a node hears that connections lost their seats in a
 // partition.
 func SeatsTopic(p int, node string) string { return "seats:" + strconv.Itoa(p) + ":" + node }
+
+// What is known of who is here, and what the backend is to be told of it. In each
+// partition these follow what begins its keys; those with a colon are followed by a name.
+// Package roster's scripts make keys of them too.
+const (
+	// RosterKey and a node's name: what that node declared. DeadKey: it was buried.
+	RosterKey, DeadKey = "roster:", "dead:"
+	// UserKey and a user: the nodes that have it. ChannelKey and a channel: the nodes
+	// where somebody is subscribed to it.
+	UserKey, ChannelKey = "user:", "channel:"
+	// PresentKey and a channel: the names of its members. PresenceKey: what is known of
+	// them.
+	PresentKey, PresenceKey = "present:", "presence:"
+	// DueKey is what is told at a time, unless somebody comes back. OutboxKey is what is to
+	// be told, OwnerKey is the node that tells it.
+	DueKey, OutboxKey, OwnerKey = "due", "outbox", "owner"
+)
+
+// OutboxTopic is where the owner of a partition hears that there is something to be told.
+func OutboxTopic(p int, node string) string { return OutboxKey + ":" + strconv.Itoa(p) + ":" + node }

@@ -260,6 +260,39 @@ func TestRoster_KeysOfAnotherTypeHoldUpNobodyElse(t *testing.T) {
 	}
 }
 
+// Whatever somebody writes into our hashes, the rest goes on, and what is declared comes
+// to hold.
+func TestRoster_ValuesWrittenByHandStopNothing(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	a := startNodes(t, server.Addr)[0]
+	user, channel := a.roster.KeyOf("user:", "ann"), a.roster.KeyOf("presence:", "room")
+	frames := func(c broker.Change) broker.Change {
+		c.Frames = 5
+		return c
+	}
+	for i, junk := range []string{"", "x", "-1", "1e99", "99999999999999999999", "nan", "1 1", "1 1 {", "9 x y", strings.Repeat("9", 400) + " 1 "} {
+		a.Declare(here("ann"), frames(member("room", "ann", 1)), frames(member("room", "bob", 1)))
+		a.members(t, "room", "ann*1 bob*1")
+		for _, field := range []string{".gen", ".on", ".tell", ".delay", a.roster.Name()} {
+			server.Do(t, "HSET", user, field, junk)
+		}
+		for _, field := range []string{".gen", ".tell", ".frames", ".paused", "ann\n", "bob\n"} {
+			server.Do(t, "HSET", channel, field, junk)
+		}
+		a.Declare(gone("ann"), frames(member("room", "ann", 2)), frames(left("room", "bob")))
+		a.Declare(frames(left("room", "ann")))
+		a.members(t, "room", "")
+		end := fmt.Sprint("end", i)
+		a.Declare(here(end))
+		a.await(t, map[string]string{end: "online"})
+		server.Do(t, "DEL", user, channel, a.roster.KeyOf("present:", "room"))
+	}
+	if a.log.Has("does not take") {
+		t.Errorf("the log complains:\n%s", &a.log)
+	}
+}
+
 func TestRoster_WhatRedisRefusesIsToldLater(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -50,7 +50,6 @@ var burySource = frugal(prelude) + `
 local roster, at, most = KEYS[1], tonumber(ARGV[6]), tonumber(ARGV[7])
 if at == 0 then at = now end
 sound()
-local before = call('XLEN', OUTBOX)
 call('SET', KEYS[2], '', 'PX', KEPT)
 local owner = pcall('GET', KEYS[3])
 if owner == NODE then call('DEL', KEYS[3]) end
@@ -74,6 +73,8 @@ for i = 1, #fields, 2 do
   out[#out + 1] = take(string.sub(fields[i], 1, 1), string.sub(fields[i], 2), fields[i + 1])
 end
 out[1], out[3], out[2] = facts, call('HLEN', roster), finish()
+call('PEXPIRE', OUTBOX, KEPT)
+call('PEXPIRE', DUE, KEPT)
 return out`
 
 var (

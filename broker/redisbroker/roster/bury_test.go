@@ -166,7 +166,7 @@ func TestBurial_OfTwoThatDieAtOnce(t *testing.T) {
 // An undertaker that dies between any two of its steps is followed by another.
 func TestBurial_IsFinishedByAnother(t *testing.T) {
 	t.Parallel()
-	for steps := 1; steps <= 8; steps++ {
+	for steps := 1; steps <= 5; steps++ {
 		t.Run(fmt.Sprint(steps, " steps"), func(t *testing.T) {
 			t.Parallel()
 			s := redistest.Start(t)
@@ -263,6 +263,25 @@ func TestBurial_NobodyIsBuriedBecauseRedisPaused(t *testing.T) {
 				t.Errorf("told %v", got)
 			}
 		})
+	}
+}
+
+// A Redis without memory refuses what nodes declare. Who lives is counted all the same, and
+// what is in the outbox gets room by being told.
+func TestBurial_GoesOnWhileRedisIsFull(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	all := begin(t, s.Addr, 3)
+	all[0].declareConnections(100, 0)
+	s.Do(t, "CONFIG", "SET", "maxmemory", "1")
+	all[0].kill()
+	testkit.Eventually(t, "all is told as lost", func() bool { return len(tellings(all...)) == 100 && waitsIn(t, s) == 0 })
+	for _, n := range all[1:] {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.buried != 0 {
+			t.Errorf("node %s was buried", n.id)
+		}
 	}
 }
 

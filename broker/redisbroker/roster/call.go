@@ -28,7 +28,6 @@ type call struct {
 // ask sends one command and waits for its answer. An error wraps ErrUnavailable or
 // ErrClosed, or is redis.Nil.
 func (k *keeper) ask(ctx context.Context, ask func(ctx context.Context, pipe redis.Pipeliner) redis.Cmder) error {
-	k.want()
 	c := &call{ask: ask, done: make(chan struct{})}
 	if err := k.add(c); err != nil {
 		return err

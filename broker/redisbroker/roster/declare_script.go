@@ -5,18 +5,18 @@ import "github.com/redis/go-redis/v9"
 // declareSource takes a batch of what NODE declares.
 //
 //	KEYS[1]  roster:NODE
-//	ARGV     6 the number of the batch before, '' for none, '*' for any; 7 this batch's;
-//	         then the changes, see encode
+//	ARGV     6 the number of the batch before, '' for none; 7 this batch's; then the
+//	         changes, see encode
 //
 // It returns how many facts were lost for want of room, then the number of each change
 // that was left out, from 1, and the key that is of another type. It refuses all with DEAD
-// if NODE was buried, and with STALE if Redis does not have the batch before.
+// if NODE was buried, and with STALE if Redis has another batch than the one before.
 var declareSource = prelude + `
 local roster = KEYS[1]
-if call('EXISTS', IN .. 'dead:' .. NODE) == 1 then return redis.error_reply('DEAD the node was buried') end
+if call('EXISTS', DEAD .. NODE) == 1 then return redis.error_reply('DEAD the node was buried') end
 local last = call('HGET', roster, '_')
 if last == ARGV[7] then return {0} end
-if ARGV[6] ~= '*' and (last or '') ~= ARGV[6] then return redis.error_reply('STALE batches are missing') end
+if (last or '') ~= ARGV[6] then return redis.error_reply('STALE batches are missing') end
 sound()
 local function with(marks, delay, frames)
   local how = {known = string.find(marks, 'k', 1, true), again = string.find(marks, 'a', 1, true)}

@@ -1,7 +1,6 @@
 package roster
 
 import (
-	"strconv"
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
@@ -131,12 +130,4 @@ func (c *change) marks() string {
 		}
 	}
 	return string(marks)
-}
-
-// sequenceText is the number of a batch as Redis has it, "" for none.
-func sequenceText(n uint64) string {
-	if n == 0 {
-		return ""
-	}
-	return strconv.FormatUint(n, 10)
 }

@@ -25,6 +25,7 @@ type parcel struct {
 	batch    *batch
 	readings []*reading
 	fields   *redis.StringSliceCmd
+	last     *redis.StringCmd
 	answer   *redis.Cmd
 }
 
@@ -77,6 +78,7 @@ func (w *work) send(ctx context.Context, pipe redis.Pipeliner, r *Roster) {
 			c.answer = declareScript.EvalSha(ctx, pipe, []string{r.rosterKey(c.p, w.name)}, args...)
 		case c.part.stale:
 			c.fields = pipe.HKeys(ctx, r.rosterKey(c.p, w.name))
+			c.last = pipe.HGet(ctx, r.rosterKey(c.p, w.name), sequenceField)
 		}
 		for _, read := range c.readings {
 			read.cmd = membersScript.EvalSha(ctx, pipe,
@@ -87,7 +89,6 @@ func (w *work) send(ctx context.Context, pipe redis.Pipeliner, r *Roster) {
 
 // failed is for work that was not sent.
 func (d *declarations) failed(w *work, err error) {
-	d.line.HangUp()
 	d.refused(err)
 	d.held = everyPart
 	d.mu.Lock()
@@ -148,11 +149,14 @@ func (d *declarations) settle(w *work) (more bool) {
 func (d *declarations) outcomeLocked(c *parcel) error {
 	switch {
 	case c.fields != nil:
-		fields, err := c.fields.Result()
+		last, err := c.last.Result()
+		if err == nil || errors.Is(err, redis.Nil) {
+			err = c.fields.Err()
+		}
 		if err != nil {
 			return d.keptLocked(c, err)
 		}
-		c.part.resync(fields)
+		c.part.resync(c.fields.Val(), last)
 		return nil
 	case c.batch == nil:
 		return nil
@@ -205,10 +209,7 @@ func (d *declarations) left(answer []any) map[int]bool {
 		return nil
 	}
 	r := d.roster
-	if lost, _ := answer[0].(int64); lost > 0 {
-		r.lost(int(lost))
-		r.log.Error("outbox full", "more waits for the backend than the outbox holds; the oldest is lost", "key", "webhook.outbox.redis")
-	}
+	r.keeper.trimmed(count(answer, 0))
 	var left map[int]bool
 	for i := 1; i+1 < len(answer); i += 2 {
 		if left == nil {
@@ -222,7 +223,7 @@ func (d *declarations) left(answer []any) map[int]bool {
 	return left
 }
 
-// againLocked has readings sent again, on another connection if they got no answer.
+// againLocked has readings sent again, with the next try if they got no answer.
 func (d *declarations) againLocked(c *parcel, readings []*reading) {
 	if len(readings) > 0 && (c.batch == nil || c.answer.Err() == nil) {
 		d.line.HangUp()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,12 +26,12 @@ type keeper struct {
 	letters *letters
 	size    size
 
-	mu     sync.Mutex // guards calls and ended
-	calls  []*call
-	ended  bool
-	wake   chan struct{}
-	began  sync.Once // closes wanted
-	wanted chan struct{}
+	mu    sync.Mutex // guards calls and ended
+	calls []*call
+	ended bool
+	wake  chan struct{}
+	// counted: this node has something to declare or to tell, and so beats.
+	counted atomic.Bool
 
 	// Of the loop only: nothing is sent until then.
 	pause time.Time
@@ -66,7 +67,7 @@ type errand interface {
 }
 
 func newKeeper(r *Roster) *keeper {
-	k := &keeper{roster: r, pace: usualPace, wake: make(chan struct{}, 1), wanted: make(chan struct{})}
+	k := &keeper{roster: r, pace: usualPace, wake: make(chan struct{}, 1)}
 	k.outbox = &outbox{keeper: k}
 	k.letters = &letters{keeper: k}
 	k.lease.keeper, k.burials.keeper, k.owned.keeper = k, k, k
@@ -89,22 +90,21 @@ func (k *keeper) nudge() {
 	}
 }
 
-// want has the goroutine begin: until then this node is not counted.
-func (k *keeper) want() { k.began.Do(func() { close(k.wanted) }) }
+// want has this node counted from now on.
+func (k *keeper) want() {
+	if !k.counted.Swap(true) {
+		k.nudge()
+	}
+}
 
 // run is the goroutine.
 func (k *keeper) run() {
-	ctx := k.roster.link.Context()
-	select {
-	case <-k.wanted:
-	case <-ctx.Done():
-		k.refuseCalls()
-		return
-	}
 	k.line = k.roster.link.Line(k.scripts()...)
 	defer k.line.HangUp()
+	k.owned.withdraw(func(int) bool { return true }) // what a panic left is handed out again
 	t := time.NewTicker(k.pace.beat / tries)
 	defer t.Stop()
+	ctx := k.roster.link.Context()
 	for {
 		for more := true; more && ctx.Err() == nil; {
 			more = k.turn(ctx)
@@ -177,7 +177,14 @@ func (k *keeper) carry(ctx context.Context, all []errand) bool {
 func (k *keeper) later() time.Time { return time.Now().Add(k.pace.beat / tries) }
 
 func (k *keeper) complain(err error) {
-	k.roster.log.Warn("leases "+firstWord(err), "redis did not take a beat, or what a node has to tell; it is tried again", "key", "redis", "err", err)
+	k.roster.log.Warn("leases "+firstWord(err), "redis did not take a beat, or what a node has to tell; it is tried again",
+		"key", "redis", "err", err)
+}
+
+// unreadable complains about what another program wrote.
+func (k *keeper) unreadable(key string, err error) {
+	k.roster.log.Warn("unreadable", "what redis has under a key of ours cannot be read, and is left out",
+		"key", "redis.prefix", "redis-key", key, "err", err)
 }
 
 // deadError is what a script answers to a node that was buried.
@@ -200,9 +207,6 @@ func (k *keeper) part() {
 	ctx, cancel := context.WithTimeout(context.Background(), partingWait)
 	defer cancel()
 	k.refuseCalls()
-	if len(k.lease.registered()) == 0 && !k.outbox.waits() && !k.letters.waits() {
-		return
-	}
 	for more := true; more && ctx.Err() == nil; {
 		more = k.carry(ctx, k.letters.due(k.outbox.settling(nil)))
 	}

@@ -99,7 +99,7 @@ func (l *lease) registered() string {
 // due adds a beat where it is time, or the node has another name.
 func (l *lease) due(all []errand) []errand {
 	name, now := l.keeper.roster.life.name(), time.Now()
-	if now.Before(l.pause) || now.Before(l.next) && l.counts(name) {
+	if !l.keeper.counted.Load() || now.Before(l.pause) || now.Before(l.next) && l.counts(name) {
 		return all
 	}
 	l.next = now.Add(l.keeper.pace.beat)
@@ -136,7 +136,7 @@ func (b *beat) learn(err error) {
 	}
 	a, err := parseBeat(b.cmd.Val())
 	if err != nil {
-		k.complain(err)
+		k.unreadable(k.roster.nodesKey(), err)
 		return
 	}
 	l.beaten = b.sent

@@ -121,7 +121,6 @@ func (r *Roster) LimitOutbox(l broker.OutboxLimits) {
 
 // Bury implements broker.Outbox.
 func (r *Roster) Bury(l broker.DeadLetter) {
-	r.keeper.want()
 	all := r.keeper.letters
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -243,7 +242,7 @@ func (r *Roster) DeadLetters(ctx context.Context, cursor string, limit int) (pag
 		next = text(values[i]) + "-" + text(values[i+1])
 		l, bad := parseLetter(text(values[i+1]), text(values[i+2]))
 		if bad != nil {
-			r.keeper.complain(bad)
+			r.keeper.unreadable(r.lettersKeys()[0], bad)
 			continue
 		}
 		page = append(page, l)

@@ -5,11 +5,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pushcart/pushcart/broker/redisbroker/link"
 	"github.com/pushcart/pushcart/internal/ratelog"
 )
 
 // Partitions is how many parts names are spread over.
-const Partitions = 64
+const Partitions = link.Partitions
 
 // Link is this node's way to Redis.
 type Link interface {

@@ -82,8 +82,9 @@ func parseMember(user, text string) broker.Member {
 	m := broker.Member{User: user}
 	since, rest, _ := strings.Cut(text, " ")
 	total, info, _ := strings.Cut(rest, " ")
-	m.Since, _ = strconv.ParseInt(since, 10, 64)
-	m.Connections, _ = strconv.Atoi(total)
+	at, _ := strconv.ParseInt(since, 10, 64)
+	n, _ := strconv.Atoi(total)
+	m.Since, m.Connections = max(at, 0), max(n, 0)
 	if info != "" && json.Valid([]byte(info)) {
 		m.Info = []byte(info)
 	}

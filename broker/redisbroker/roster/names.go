@@ -1,26 +1,29 @@
 package roster
 
-import "strings"
+import (
+	"strings"
 
-// The names of keys, each after what begins its partition's. Package link's keys.go and
-// docs/operations.md have them all.
+	"github.com/pushcart/pushcart/broker/redisbroker/link"
+)
 
-func (r *Roster) rosterKey(p int, node string) string { return r.link.Keys(p) + "roster:" + node }
+// The names of keys; see package link's keys.go.
 
-func (r *Roster) deadKey(p int, node string) string { return r.link.Keys(p) + "dead:" + node }
+func (r *Roster) rosterKey(p int, node string) string { return r.link.Keys(p) + link.RosterKey + node }
 
-func (r *Roster) dueKey(p int) string { return r.link.Keys(p) + "due" }
+func (r *Roster) deadKey(p int, node string) string { return r.link.Keys(p) + link.DeadKey + node }
 
-func (r *Roster) outboxKey(p int) string { return r.link.Keys(p) + "outbox" }
+func (r *Roster) dueKey(p int) string { return r.link.Keys(p) + link.DueKey }
 
-func (r *Roster) ownerKey(p int) string { return r.link.Keys(p) + "owner" }
+func (r *Roster) outboxKey(p int) string { return r.link.Keys(p) + link.OutboxKey }
+
+func (r *Roster) ownerKey(p int) string { return r.link.Keys(p) + link.OwnerKey }
 
 func (r *Roster) presentKey(p int, channel string) string {
-	return r.link.Keys(p) + "present:" + channel
+	return r.link.Keys(p) + link.PresentKey + channel
 }
 
 func (r *Roster) presenceKey(p int, channel string) string {
-	return r.link.Keys(p) + "presence:" + channel
+	return r.link.Keys(p) + link.PresenceKey + channel
 }
 
 // nodeID is the id of a node that has this name.

@@ -15,11 +15,10 @@ import (
 
 const (
 	// window is how many facts of a partition are handed out at once, and maxWindow how
-	// many with those that were handed out slowAfter ago: one name that the backend does
-	// not take keeps back no other.
+	// many with those that were handed out a lease ago: names that the backend does not
+	// take keep back no others.
 	window    = 100
 	maxWindow = 1000
-	slowAfter = 10 * time.Second
 	// settleAtOnce bounds the entries of one command.
 	settleAtOnce = 500
 )
@@ -137,10 +136,13 @@ func (o *outbox) waits() bool {
 func (o *outbox) due(all []errand) []errand {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	now := time.Now()
+	slow := time.Now().Add(-o.keeper.pace.lease)
 	for p := range o.streams {
 		s := &o.streams[p]
-		if n := s.room(now); s.read && n > 0 && o.keeper.owned.have[p] {
+		if !s.read || !o.keeper.owned.have[p] || o.keeper.roster.watcher.Tell == nil {
+			continue
+		}
+		if n := s.room(slow); n > 0 {
 			s.read = false
 			all = append(all, &fetch{outbox: o, p: p, after: s.cursor, most: n})
 		}
@@ -171,11 +173,11 @@ func (o *outbox) settling(all []errand) []errand {
 	return all
 }
 
-// room is how many facts may be handed out now.
-func (s *stream) room(now time.Time) int {
+// room is how many facts may be handed out. Those from before slow do not count.
+func (s *stream) room(slow time.Time) int {
 	fresh := 0
 	for _, handed := range s.out {
-		if now.Sub(handed) < slowAfter {
+		if handed.After(slow) {
 			fresh++
 		}
 	}
@@ -227,8 +229,7 @@ func (r *fetch) send(ctx context.Context, pipe redis.Pipeliner) {
 func (r *fetch) learn(err error) {
 	o, k := r.outbox, r.outbox.keeper
 	if err != nil || r.cmd.Err() != nil {
-		o.more(r.p) // with the next beat
-		return
+		return // with the next beat
 	}
 	if !k.owned.have[r.p] || k.owned.fenced() {
 		return // read again by whoever owns it next
@@ -254,7 +255,7 @@ func (o *outbox) take(r *fetch) (facts []broker.Fact) {
 		}
 		f, err := parseFact(m.Values)
 		if err != nil {
-			o.keeper.complain(fmt.Errorf("%s: %w", o.keeper.roster.outboxKey(r.p), err))
+			o.keeper.unreadable(o.keeper.roster.outboxKey(r.p), err)
 			o.keeper.roster.lost(1)
 			s.done(m.ID)
 			continue
@@ -298,7 +299,8 @@ func parseFact(values map[string]any) (f broker.Fact, err error) {
 func (k *keeper) trimmed(facts int) {
 	if facts > 0 {
 		k.roster.lost(facts)
-		k.roster.log.Warn("outbox full", "events are lost: too many wait in redis", "key", "webhook.outbox.redis", "lost", facts)
+		k.roster.log.Error("outbox full", "more waits for the backend than the outbox holds; the oldest is lost",
+			"key", "webhook.outbox.redis", "lost", facts)
 	}
 }
 

@@ -33,6 +33,8 @@ local entries = call('ZRANGEBYSCORE', DUE, '-inf', number(now), 'LIMIT', 0, most
 local out = {owner == NODE and 2 or 1, 0, 0, #entries == most and 1 or 0}
 for _, entry in ipairs(entries) do out[#out + 1] = due(entry) end
 out[2], out[3] = call('XLEN', OUTBOX), finish()
+call('PEXPIRE', OUTBOX, KEPT)
+call('PEXPIRE', DUE, KEPT)
 return out`
 
 // What ownSource says that a node is.

@@ -195,6 +195,21 @@ func TestOwners_KeepTheOrderOfEachNameAndHandOutABoundedNumber(t *testing.T) {
 	testkit.Eventually(t, "nothing is left", func() bool { return waitsIn(t, s) == 0 })
 }
 
+// One whose facts the backend does not take does not keep back others for ever.
+func TestOwners_HandOutMoreWhereTheFirstAreSlow(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	n := beginOne(t, s.Addr, func(n *testNode) { n.keep = true })
+	for range window {
+		n.Declare(broker.Change{Kind: broker.ChannelHere, Name: "slow", Tell: true}, broker.Change{Kind: broker.ChannelGone, Name: "slow", Tell: true})
+	}
+	n.Declare(broker.Change{Kind: broker.UserHere, Name: "slow", Tell: true})
+	testkit.Eventually(t, "the last is handed out", func() bool { return tellings(n).of(broker.UserOnline, "slow", "") == 1 })
+	if waits := waitsIn(t, s); waits != 2*window+1 {
+		t.Errorf("%d wait, want all", waits)
+	}
+}
+
 func TestOwners_TellWhatIsDueThoughItsNodeDied(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t)

@@ -1,6 +1,10 @@
 package roster
 
-import "github.com/pushcart/pushcart/broker"
+import (
+	"strconv"
+
+	"github.com/pushcart/pushcart/broker"
+)
 
 const (
 	// changesAtOnce bounds a batch, and maxWaiting the changes that wait for Redis in a
@@ -20,13 +24,16 @@ type part struct {
 	// last to each name is kept.
 	away, full bool
 	// stale: Redis lacks some of what was declared, and is to be told everything again.
-	// anew: the next batch is the first to do so.
+	// anew: the next batch is the first to do so, if Redis has what it had when that was
+	// found out.
 	stale, anew bool
 	// check: it is to be found out whether Redis has everything.
 	check bool
-	// numbered is the number given last, had that of the batch that Redis confirmed last.
-	numbered, had uint64
-	renew         []*entry
+	// numbered is the number given last; had is that of the batch that Redis has, "" for
+	// none.
+	numbered uint64
+	had      string
+	renew    []*entry
 	// taken is how many changes left the queue; readings wait for some of them.
 	taken    int
 	readings []*reading
@@ -35,8 +42,8 @@ type part struct {
 // batch is changes that go out together.
 type batch struct {
 	changes []change
-	before  string // the number of the batch before it, as declareSource wants it
-	number  uint64
+	before  string // the number of the batch before it, "" if it is the first
+	number  string
 	// doubt: it got no answer before, so that Redis may have it.
 	doubt       bool
 	check, anew bool // as of the part
@@ -116,10 +123,7 @@ func (p *part) take() *batch {
 	case len(p.queue) == 0 && !p.check && !p.anew:
 		return nil
 	}
-	b := &batch{before: sequenceText(p.had), check: p.check, anew: p.anew}
-	if p.anew {
-		b.before = "*"
-	}
+	b := &batch{before: p.had, check: p.check, anew: p.anew}
 	n := 0
 	for bytes := 0; n < len(p.queue) && len(b.changes) < changesAtOnce && bytes < bytesAtOnce; n++ {
 		c := p.queue[n]
@@ -139,7 +143,7 @@ func (p *part) take() *batch {
 	}
 	p.check, p.anew = false, false
 	p.numbered++
-	b.number = p.numbered
+	b.number = strconv.FormatUint(p.numbered, 10)
 	p.batch = b
 	return b
 }
@@ -155,22 +159,24 @@ func (p *part) close(e *entry) {
 func (p *part) confirm(left map[int]bool) {
 	b := p.batch
 	p.batch, p.away, p.had = nil, false, b.number
+	for i := len(b.changes) - 1; i >= 0; i-- {
+		if c := &b.changes[i]; left[i] {
+			c.entry.known, c.entry.maybe = c.wasKnown, c.wasMaybe
+		}
+	}
 	for i := range b.changes {
-		c := &b.changes[i]
-		c.entry.known, c.entry.maybe = !c.state.gone, false
-		if !left[i] {
-			p.close(c.entry)
-			continue
+		switch c, e := &b.changes[i], b.changes[i].entry; {
+		case !left[i]:
+			e.known, e.maybe = !c.state.gone, false
+			p.close(e)
+		case e.last:
+			p.close(e)
+		case c.state.stored:
+			p.refused = append(p.refused, *c)
+		default:
+			e.last, e.again = true, c.again
+			p.refused = append(p.refused, change{entry: e, last: true})
 		}
-		c.entry.known, c.entry.maybe = c.wasKnown, c.state.gone && c.known
-		if c.entry.last {
-			p.close(c.entry)
-			continue
-		}
-		if c.last = !c.state.stored; c.last {
-			c.entry.last, c.entry.again = true, c.again
-		}
-		p.refused = append(p.refused, *c)
 	}
 }
 
@@ -217,25 +223,37 @@ func (p *part) lose() {
 	p.stale = true
 }
 
-// resync has everything declared again, and what Redis has from us beyond that taken back.
-func (p *part) resync(fields []string) {
+// resync has everything declared again, and what Redis has from us beyond that taken back:
+// the fields of the roster, and the number of its last batch.
+func (p *part) resync(fields []string, last string) {
 	p.queue, p.refused, p.renew = nil, nil, nil
 	for _, field := range fields {
-		if k, ok := parseField(field); ok && p.entries[k] == nil {
+		k, ok := parseField(field)
+		switch e := p.entries[k]; {
+		case !ok:
+		case e == nil:
 			p.add(change{entry: &entry{key: k}, state: state{gone: true, stored: true}})
+		default:
+			e.maybe = true
 		}
 	}
 	for _, e := range p.entries {
 		e.open, e.again = 0, true
 		p.add(change{entry: e, last: true})
 	}
-	p.stale, p.anew = false, true
+	p.stale, p.anew, p.had = false, true, last
 	p.moved()
 }
 
 // retry has refused changes sent again.
 func (p *part) retry() {
-	p.queue = append(p.queue, p.refused...)
+	for _, c := range p.refused {
+		if e := p.entries[c.entry.key]; c.state.stored && e != nil {
+			e.maybe = true // declared meanwhile
+			continue
+		}
+		p.queue = append(p.queue, c)
+	}
 	p.refused = nil
 }
 

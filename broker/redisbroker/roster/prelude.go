@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/redisbroker/link"
 )
 
 // Every script that changes who is here begins with the prelude. Its first arguments:
@@ -17,6 +18,7 @@ import (
 //
 // preludeArgs makes them. What the prelude has for the rest of a script:
 //
+//	DUE, OUTBOX, OWNER; DEAD, USER, CHANNEL, PRESENT, PRESENCE .. name   keys
 //	number(n), whole(text)      numbers as text, and back: nil for what is not one of ours
 //	now                         Redis' clock, Unix ms
 //	sound()                     raises an error where due or outbox are of another type
@@ -43,11 +45,14 @@ import (
 var prelude = fmt.Sprintf(`#!lua
 local call, pcall = redis.call, redis.pcall
 local IN, OUT, PARTITION, MOST, NODE = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
-local DUE, OUTBOX = IN .. 'due', IN .. 'outbox'
+local DUE, OUTBOX, OWNER, DEAD = IN .. '%s', IN .. '%s', IN .. '%s', IN .. '%s'
+local USER, CHANNEL, PRESENT, PRESENCE = IN .. '%s', IN .. '%s', IN .. '%s', IN .. '%s'
 local KEPT, REMEMBERED, LEASE, PAGE = %d, %d, %d, %d
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-`, kept.Milliseconds(), remembered.Milliseconds(), broker.Lease.Milliseconds(), broker.MaxMembers) + preludeFacts + preludePlaces + preludeMembers + preludeDue
+`, link.DueKey, link.OutboxKey, link.OwnerKey, link.DeadKey, link.UserKey, link.ChannelKey, link.PresentKey, link.PresenceKey,
+	kept.Milliseconds(), remembered.Milliseconds(), broker.Lease.Milliseconds(), broker.MaxMembers) +
+	preludeFacts + preludePlaces + preludeMembers + preludeDue
 
 const preludeFacts = `
 local function number(n) return string.format('%.0f', n) end
@@ -75,7 +80,7 @@ local function fact(kind, name, user, generation, at, record)
   told = true
 end
 local function finish()
-  local owner = told and pcall('GET', IN .. 'owner')
+  local owner = told and pcall('GET', OWNER)
   if type(owner) == 'string' then
     call('PUBLISH', OUT .. 'outbox:' .. PARTITION .. ':' .. string.match(owner, '^[^:]*'), '')
   end
@@ -92,9 +97,9 @@ end
 // of ours .gen, the last generation; .on: online or occupied, as far as the backend is
 // told; .tell and .delay as last declared.
 const preludePlaces = `
-local place = {u = 'user:', o = 'channel:'}
+local place = {u = USER, o = CHANNEL}
 local function here(kind, name, how)
-  local key = IN .. place[kind] .. name
+  local key = place[kind] .. name
   local had = pcall('HMGET', key, '.gen', '.on')
   if had.err then return key end
   call('HSET', key, NODE, '', '.on', '1', '.tell', how.tell or '0', '.delay', how.delay or '0')
@@ -113,7 +118,7 @@ local function over(kind, name, key, last, tell, at)
   if tell == '1' then fact(kind, name, '', g, at, '') end
 end
 local function gone(kind, name, how)
-  local key = IN .. place[kind] .. name
+  local key = place[kind] .. name
   local had = pcall('HMGET', key, '.gen', '.on', '.tell', '.delay')
   if had.err then return key end
   local tell, delay, at = how.tell or had[3] or '0', how.delay or had[4] or '0', how.at or now
@@ -147,7 +152,7 @@ local function frame(channel, kind, rest)
   call('PUBLISH', OUT .. 'channel:' .. channel, '\245{"kind":"' .. kind .. '"' .. rest .. '}')
 end
 local function resumed(channel, key)
-  local users, fields, list = call('ZRANGE', IN .. 'present:' .. channel, 0, PAGE - 1), {}, {}
+  local users, fields, list = call('ZRANGE', PRESENT .. channel, 0, PAGE - 1), {}, {}
   for i, user in ipairs(users) do fields[i] = user .. '\n' end
   local had = #users > 0 and call('HMGET', key, unpack(fields)) or {}
   for i, user in ipairs(users) do
@@ -161,7 +166,7 @@ local function show(channel, key, paused, frames, kind, user, info)
     if paused then call('HDEL', key, '.paused') end
     return
   end
-  local n = call('ZCARD', IN .. 'present:' .. channel)
+  local n = call('ZCARD', PRESENT .. channel)
   if n > frames then
     if paused ~= '1' then
       call('HSET', key, '.paused', '1')
@@ -177,7 +182,7 @@ local function show(channel, key, paused, frames, kind, user, info)
   end
 end
 local function joins(channel, user, how)
-  local key, members = IN .. 'presence:' .. channel, IN .. 'present:' .. channel
+  local key, members = PRESENCE .. channel, PRESENT .. channel
   local own, all = user .. '\n' .. NODE, user .. '\n'
   local had = pcall('HMGET', key, all, own, '.gen', '.paused')
   if had.err then return key end
@@ -206,7 +211,7 @@ local function joins(channel, user, how)
   show(channel, key, had[4], frames, 'joined', user, info)
 end
 local function parted(channel, user, key, last, paused, tell, frames, info, at)
-  local members = IN .. 'present:' .. channel
+  local members = PRESENT .. channel
   call('HDEL', key, user .. '\n')
   call('ZREM', members, user)
   local g = generation(key, last)
@@ -215,11 +220,11 @@ local function parted(channel, user, key, last, paused, tell, frames, info, at)
   if call('EXISTS', members) == 0 then let_go(key) end
 end
 local function leaves(channel, user, how)
-  local key, all = IN .. 'presence:' .. channel, user .. '\n'
+  local key, all = PRESENCE .. channel, user .. '\n'
   local had = pcall('HMGET', key, all, all .. NODE, '.gen', '.paused', '.tell', '.frames')
   if had.err then return key end
-  local kind = call('TYPE', IN .. 'present:' .. channel).ok
-  if kind ~= 'zset' and kind ~= 'none' then return IN .. 'present:' .. channel end
+  local kind = call('TYPE', PRESENT .. channel).ok
+  if kind ~= 'zset' and kind ~= 'none' then return PRESENT .. channel end
   local since, total, info = standing(had[1])
   local tell, frames, at = how.tell or had[5] or '0', how.frames or whole(had[6]) or 0, how.at or now
   if not had[2] then
@@ -250,7 +255,7 @@ local function due(entry)
   local kind, name = string.sub(entry, 1, 1), string.sub(entry, 2)
   if kind == 'm' then
     local channel, user = string.match(name, '^(.-)\n(.*)$')
-    local key = IN .. 'presence:' .. (channel or '')
+    local key = PRESENCE .. (channel or '')
     local had = channel and pcall('HMGET', key, user .. '\n', '.gen', '.paused', '.tell', '.frames')
     if not had then return end
     if had.err then return later(entry, key) end
@@ -261,7 +266,7 @@ local function due(entry)
     return
   end
   if not place[kind] then return end
-  local key = IN .. place[kind] .. name
+  local key = place[kind] .. name
   local had = pcall('HMGET', key, '.gen', '.on', '.tell', '.delay')
   if had.err then return later(entry, key) end
   local ours = (had[1] and 1 or 0) + (had[2] and 1 or 0) + (had[3] and 1 or 0) + (had[4] and 1 or 0)

@@ -29,7 +29,7 @@ func (r *Roster) OutboxSize() (waiting, dead int) {
 
 func (s *size) due(all []errand) []errand {
 	now := time.Now()
-	if now.Before(s.next) {
+	if !s.keeper.counted.Load() || now.Before(s.next) {
 		return all
 	}
 	s.next = now.Add(sizeBeats * s.keeper.pace.beat)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/redisbroker/link"
-	"github.com/pushcart/pushcart/broker/redisbroker/roster"
 )
 
 // Streams reads what is kept in Redis: for callers of Read, and for this node's
@@ -182,8 +181,8 @@ func (s *Streams) Message(topic, payload string) {
 // parse reads what came on a topic: a message, which may be kept, or a frame about
 // members. ok is false for a frame that cannot be read.
 func parse(topic, payload string) (m broker.Message, kept, ok bool) {
-	if roster.IsFrame(payload) {
-		m, ok = roster.ParseFrame(topic, payload)
+	if isFrame(payload) {
+		m, ok = parseFrame(topic, payload)
 		return m, false, ok
 	}
 	if m, kept = parseKept(topic, payload); !kept {

@@ -1,4 +1,4 @@
-package roster
+package streams
 
 import (
 	"encoding/json"
@@ -7,20 +7,20 @@ import (
 	"github.com/pushcart/pushcart/broker"
 )
 
-// A frame is what scripts publish on a channel's topic of its members: the mark of what
-// the broker itself writes, then JSON. Nothing else that has the mark goes on with a brace.
+// A frame is what the scripts of package roster publish on a channel's topic of its
+// members: streamMark, then JSON. What is put before a kept message goes on with no brace.
 const frameMark = "\xf5{"
 
 var frameKinds = map[string]broker.Kind{
 	"joined": broker.Joined, "left": broker.Left, "paused": broker.Paused, "resumed": broker.Resumed,
 }
 
-// IsFrame says whether a payload is a frame.
-func IsFrame(payload string) bool { return strings.HasPrefix(payload, frameMark) }
+// isFrame says whether a payload is a frame.
+func isFrame(payload string) bool { return strings.HasPrefix(payload, frameMark) }
 
-// ParseFrame reads a frame. ok is false for one that we did not write.
-func ParseFrame(topic, payload string) (m broker.Message, ok bool) {
-	if !IsFrame(payload) {
+// parseFrame reads a frame. ok is false for one that we did not write.
+func parseFrame(topic, payload string) (m broker.Message, ok bool) {
+	if !isFrame(payload) {
 		return broker.Message{}, false
 	}
 	type member struct {

@@ -1,0 +1,38 @@
+package roster_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/testkit"
+)
+
+// What a node that ends has left, others tell at once.
+func TestClose_TheNodeIsForgottenAtOnce(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	nodes := startNodes(t, server.Addr, server.Addr)
+	a, b := nodes[0], nodes[1]
+	a.Declare(here("ann"), occupied("chat"), member("room", "ann", 2), here("both"),
+		broker.Change{Kind: broker.ConnectionEnded, Name: "c1", Record: []byte("end")})
+	b.Declare(here("both"))
+	a.Flush(t.Context())
+	b.Flush(t.Context())
+	a.await(t, map[string]string{"ann": "online", "both": "online", "chat": "occupied", "room": "joined ann"})
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.await(t, map[string]string{
+		"ann": "online, offline", "both": "online", "chat": "occupied, vacated", "room": "joined ann, left ann",
+	})
+	testkit.Eventually(t, "the end is told", func() bool { return b.Facts.Of("c1") != "" })
+	b.members(t, "room", "")
+	if keys := server.Do(t, "KEYS", "*:roster:"+a.roster.Name()); keys != "[]" || a.Buried() != 0 {
+		t.Errorf("%s are left, it was buried %d times", keys, a.Buried())
+	}
+	if a.log.Has("taken for dead") || strings.Contains(b.log.String(), "silent") {
+		t.Errorf("logged:\n%s%s", &a.log, &b.log)
+	}
+}

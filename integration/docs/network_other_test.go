@@ -1,0 +1,7 @@
+//go:build !linux
+
+package docs
+
+import "testing"
+
+func isolate(*testing.T) bool { return false }
