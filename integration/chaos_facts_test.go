@@ -32,7 +32,8 @@ type factsChaos struct {
 	over    chan struct{} // closed: nobody comes any more
 
 	mu    sync.Mutex // guards all below
-	nodes []*chaosNode
+	nodes []*chaosNode // that take clients
+	all   []*chaosNode
 	lives []*life
 	// away are the times when Redis did not answer.
 	away []span
@@ -52,7 +53,10 @@ type life struct {
 	began, ended     time.Time // ended is zero while it lasts
 }
 
-type span struct{ from, to time.Time }
+type span struct {
+	from, to time.Time
+	on       string // which node
+}
 
 // holds says whether a moment is in the span, and not within a margin of its ends.
 func (s span) holds(t time.Time, margin time.Duration) bool {
@@ -110,6 +114,11 @@ func TestChaos_NobodyIsForgotten(t *testing.T) {
 	c.checkConnections(t)
 	c.checkFacts(t)
 	c.checkGhosts(t)
+	if t.Failed() {
+		for _, n := range c.all {
+			t.Logf("node %s, replaced at %v:\n%s", n.public, stamp(n.broken), n.lastOutput())
+		}
+	}
 }
 
 func newFactsChaos(t *testing.T) *factsChaos {
@@ -124,6 +133,7 @@ func newFactsChaos(t *testing.T) *factsChaos {
 	for range 3 {
 		c.nodes = append(c.nodes, &chaosNode{sidecar: start(t, c.yaml)})
 	}
+	c.all = slices.Clone(c.nodes)
 	for _, n := range c.nodes {
 		n.awaitRedis(t, http.StatusOK)
 	}
@@ -297,7 +307,7 @@ func (c *factsChaos) without(do func()) {
 	do()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.away = append(c.away, span{from, time.Now()})
+	c.away = append(c.away, span{from: from, to: time.Now()})
 }
 
 // replace takes a node out of use, and kills it if it is meant to die; another takes its
@@ -307,7 +317,7 @@ func (c *factsChaos) replace(t *testing.T, i int, dies bool) *chaosNode {
 	c.mu.Lock()
 	old := c.nodes[i]
 	old.broken = time.Now()
-	c.nodes[i] = next
+	c.nodes[i], c.all = next, append(c.all, next)
 	c.mu.Unlock()
 	if dies {
 		_ = old.cmd.Process.Kill()
@@ -415,7 +425,7 @@ func (c *factsChaos) checkFacts(t *testing.T) {
 	}
 	truth := map[string][]span{}
 	for _, l := range c.lives {
-		s := span{l.began, l.ended}
+		s := span{l.began, l.ended, l.node.public}
 		if b := l.node.broken; !b.IsZero() && b.Before(s.to) {
 			s.to = b
 		}
@@ -462,17 +472,30 @@ func (c *factsChaos) agrees(t *testing.T, key string, all []*toldFact, truth []s
 			continue
 		}
 		if checked++; !up(middle) {
-			t.Errorf("%s: nobody at %v, though somebody was there from %v to %v", key, middle.Format(time.StampMilli), s.from.Format(time.StampMilli), s.to.Format(time.StampMilli))
+			t.Errorf("%s: nobody at %v, though somebody was there from %v to %v on %s; told %s; Redis was away %v", key, stamp(middle), stamp(s.from), stamp(s.to), s.on, about(all), c.away)
 			return checked
 		}
 	}
 	return checked
 }
 
+func stamp(t time.Time) string { return t.Local().Format("05.000") }
+
+func (s span) String() string { return stamp(s.from) + "-" + stamp(s.to) }
+
+// about are facts, for the report of a failed test.
+func about(all []*toldFact) string {
+	var b strings.Builder
+	for _, f := range all {
+		fmt.Fprintf(&b, "%s %s, ", stamp(f.at), f.kind)
+	}
+	return b.String()
+}
+
 // isAway says whether Redis was away a moment ago, or is.
 func (c *factsChaos) isAway(at time.Time) bool {
 	return slices.ContainsFunc(c.away, func(s span) bool {
-		return span{s.from.Add(-factsMargin), s.to.Add(factsMargin)}.holds(at, 0)
+		return span{from: s.from.Add(-factsMargin), to: s.to.Add(factsMargin)}.holds(at, 0)
 	})
 }
 
