@@ -121,7 +121,7 @@ type Fact struct {
 	// the members of one channel: the larger of the last one plus 1 and the broker's
 	// clock in Unix milliseconds, so that it survives a Redis that lost its data.
 	Generation uint64
-	// At is when it happened, by the broker's clock.
+	// At is when it became known, by the broker's clock.
 	At time.Time
 	// Record is what was declared with a connection.
 	Record []byte

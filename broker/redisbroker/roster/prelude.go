@@ -40,7 +40,7 @@ import (
 //	tell    '1' or '0'; nil: as is stored
 //	delay   ms from at until offline; nil: as is stored
 //	frames  up to how many members each is shown; nil: as is stored
-//	at      when it happened, Unix ms; nil: now
+//	at      from when delay counts, Unix ms; nil: now
 //	count, info   of joins
 var prelude = fmt.Sprintf(`#!lua
 local call, pcall = redis.call, redis.pcall
@@ -111,11 +111,13 @@ local function here(kind, name, how)
     if how.tell == '1' then fact(string.upper(kind), name, '', g, now, '') end
   end
 end
-local function over(kind, name, key, last, tell, at)
+-- A fact is of the moment when it became known: somebody may have been here long after
+-- the last beat of the node that died.
+local function over(kind, name, key, last, tell)
   call('HDEL', key, '.on', '.tell', '.delay')
   local g = generation(key, last)
   let_go(key)
-  if tell == '1' then fact(kind, name, '', g, at, '') end
+  if tell == '1' then fact(kind, name, '', g, now, '') end
 end
 local function gone(kind, name, how)
   local key = place[kind] .. name
@@ -129,7 +131,7 @@ local function gone(kind, name, how)
   end
   local ours = (had[1] and 1 or 0) + (had[2] and 1 or 0) + (had[3] and 1 or 0) + (had[4] and 1 or 0)
   if call('HLEN', key) > ours then return end
-  if due <= now then return over(kind, name, key, had[1], tell, at) end
+  if due <= now then return over(kind, name, key, had[1], tell) end
   call('HSET', key, '.on', '1', '.tell', tell, '.delay', delay)
   keep(key)
   call('ZADD', DUE, 'GT', number(due), kind .. name)
@@ -210,12 +212,12 @@ local function joins(channel, user, how)
   if how.tell == '1' then fact('M', channel, user, g, now, '') end
   show(channel, key, had[4], frames, 'joined', user, info)
 end
-local function parted(channel, user, key, last, paused, tell, frames, info, at)
+local function parted(channel, user, key, last, paused, tell, frames, info)
   local members = PRESENT .. channel
   call('HDEL', key, user .. '\n')
   call('ZREM', members, user)
   local g = generation(key, last)
-  if tell == '1' then fact('m', channel, user, g, at, '') end
+  if tell == '1' then fact('m', channel, user, g, now, '') end
   show(channel, key, paused, frames, 'left', user, info)
   if call('EXISTS', members) == 0 then let_go(key) end
 end
@@ -226,7 +228,7 @@ local function leaves(channel, user, how)
   local kind = call('TYPE', PRESENT .. channel).ok
   if kind ~= 'zset' and kind ~= 'none' then return PRESENT .. channel end
   local since, total, info = standing(had[1])
-  local tell, frames, at = how.tell or had[5] or '0', how.frames or whole(had[6]) or 0, how.at or now
+  local tell, frames = how.tell or had[5] or '0', how.frames or whole(had[6]) or 0
   if not had[2] then
     if not how.known or total > 0 then return end
     call('HSET', key, '.tell', tell, '.frames', number(frames), all, (since or number(now)) .. ' 0 ' .. info)
@@ -240,7 +242,7 @@ local function leaves(channel, user, how)
     call('HSET', key, all, since .. ' ' .. number(total) .. ' ' .. info)
     return
   end
-  parted(channel, user, key, had[3], had[4], tell, frames, info, at)
+  parted(channel, user, key, had[3], had[4], tell, frames, info)
 end
 `
 
@@ -261,7 +263,7 @@ local function due(entry)
     if had.err then return later(entry, key) end
     local since, total, info = standing(had[1])
     if since and total == 0 then
-      parted(channel, user, key, had[2], had[3], had[4], whole(had[5]) or 0, info, now)
+      parted(channel, user, key, had[2], had[3], had[4], whole(had[5]) or 0, info)
     end
     return
   end
@@ -270,7 +272,7 @@ local function due(entry)
   local had = pcall('HMGET', key, '.gen', '.on', '.tell', '.delay')
   if had.err then return later(entry, key) end
   local ours = (had[1] and 1 or 0) + (had[2] and 1 or 0) + (had[3] and 1 or 0) + (had[4] and 1 or 0)
-  if had[2] and call('HLEN', key) == ours then over(kind, name, key, had[1], had[3], now) end
+  if had[2] and call('HLEN', key) == ours then over(kind, name, key, had[1], had[3]) end
 end
 `
 
