@@ -99,6 +99,33 @@ func TestJSClient_RequestsPushesAndChannels(t *testing.T) {
 	})
 }
 
+func TestJSClient_PresenceLoopsAndPositions(t *testing.T) {
+	eachPlace(t, withPresence, func(t *testing.T, s *sidecar, js *scripts) {
+		js.connect(t, s.public, token("ann"), "")
+		js.run(t, `members = []; for (const type of ['join', 'leave']) pc.on(type, ({ channel, userId }) => { members.push([type, channel, userId]) })
+			got = []; news = pc.subscribe('kept.1')
+			loop = (async () => { for await (const m of news) if (got.push(m.data) === 2) break })()
+			await news.ready`)
+		other := talk(t, s, token("bob"), "")
+		other.ask(`{"type":"subscribe","id":1,"channel":"kept.1"}`)
+		js.is(t, `[["join","kept.1","bob"]]`, `members`)
+		js.is(t, `[["ann",1],["bob",1],2]`, `news.presence().then(({ users, total }) => [...users.map(u => [u.userId, u.connections]), total])`)
+		s.pushed(t, `{"to":{"channels":["kept.1"]},"data":1}`)
+		s.pushed(t, `{"to":{"channels":["kept.1"]},"data":2}`)
+		js.run(t, `await loop`)
+		js.is(t, `[1,2]`, `got`)
+
+		// A page that is loaded again goes on where it was.
+		js.run(t, `store = { items: {}, getItem(key) { return this.items[key] ?? null }, setItem(key, value) { this.items[key] = value } }
+			const page = () => new Promise(resolve => { const next = new Pushcart(%q, { token: () => %q, storage: store }); next.on('open', () => resolve(next)) })
+			first = await page(); first.subscribe('kept.1', () => {}); await first.subscribe('kept.2', { recent: 1 }, () => {}).ready; first.close()
+			await pc.publish('kept.1', 3)
+			second = await page(); after = []; second.subscribe('kept.1', m => { after.push(m.data) })`, "ws://"+s.public+"/_push", token("ann"))
+		js.is(t, `[3]`, `after`)
+		js.run(t, `second.close()`)
+	})
+}
+
 func TestJSClient_ChannelsThatTheAppSubscribes(t *testing.T) {
 	eachPlace(t, withChannels, func(t *testing.T, s *sidecar, js *scripts) {
 		js.connect(t, s.public, token("ann"), "")

@@ -38,6 +38,8 @@ type Metrics struct {
 	// Webhooks counts finished webhook requests by event and result (ok,
 	// rejected, timeout, unreachable, error, left, breaker, expired, dead, lost).
 	Webhooks *prometheus.CounterVec
+	// OutboxLost counts notifications and dead letters that found no room in Redis.
+	OutboxLost prometheus.Counter
 	// WebhookBreaker is 1 for an event that the backend is not asked about at the
 	// moment, as it did not answer.
 	WebhookBreaker *prometheus.GaugeVec
@@ -82,6 +84,7 @@ func New(version, commit string) *Metrics {
 			"Time from a push being accepted to its frame being written, over nodes.", fastBuckets),
 		FanoutDropped: counter("pushcart_fanout_dropped_total", "Messages that found the delivery queue full."),
 		Recovered:     counter("pushcart_recovered_messages_total", "Kept messages handed to connections that came back."),
+		OutboxLost:    counter("pushcart_webhook_outbox_redis_lost_total", "Notifications and dead letters that found no room in Redis."),
 		Gaps:          counter("pushcart_gaps_total", "Times that a connection was told that messages are lost."),
 		Webhooks:      counterVec("pushcart_webhooks_total", "Webhook requests by event and result.", "event", "result"),
 		WebhookSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -108,7 +111,7 @@ func New(version, commit string) *Metrics {
 	})
 	info.Set(1)
 	r.MustRegister(m.Connects, m.Disconnects, m.SlowConsumers, m.ClientRequests, m.Pushes, m.PushToWrite, m.FanoutDropped, m.Recovered, m.Gaps,
-		m.Webhooks, m.WebhookSeconds, m.WebhookBreaker, m.Panics, m.Reloads, m.ReloadOK, m.ReloadTime, m.Requests, m.RequestSeconds, info,
+		m.Webhooks, m.WebhookSeconds, m.WebhookBreaker, m.OutboxLost, m.Panics, m.Reloads, m.ReloadOK, m.ReloadTime, m.Requests, m.RequestSeconds, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.preset()
 	return m

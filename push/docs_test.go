@@ -1,6 +1,7 @@
 package push
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -64,8 +65,15 @@ func TestDocs_PushesAreTaken(t *testing.T) {
 			}
 		}
 		for _, b := range page.Blocks {
-			if b.Language == "json" && b.Info == "push" {
+			switch b.Language + " " + b.Info {
+			case "json push":
 				take(b.Where(), b.Text)
+			case "json event":
+				d := json.NewDecoder(strings.NewReader(b.Text))
+				d.DisallowUnknownFields()
+				if err := d.Decode(new(outboxEvent)); err != nil {
+					t.Errorf("%s: %v", b.Where(), err)
+				}
 			}
 		}
 	}

@@ -258,10 +258,8 @@ func (k *endKept) Lost() (elsewhere bool) {
 }
 
 // buried is for a node that the others took for dead, and whose connections they told as
-// lost: it ends them and tells nothing of them.
+// lost: it ends them and tells nothing of them. The broker has logged it.
 func (r *roster) buried() {
-	r.engine.log.Warn("the other nodes took this one for dead: all its connections are closed, and their clients come back",
-		"connections", r.engine.hub.Connections())
 	r.disown()
 	if r.engine.hooks != nil {
 		r.engine.hooks.Withdraw(func(ev *webhook.Event) bool {

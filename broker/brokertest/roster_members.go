@@ -118,7 +118,7 @@ func bigChannel(t *testing.T, nodes []*RosterNode) {
 	for i, n := range nodes {
 		wg.Go(func() {
 			for m := i; m < members; m += len(nodes) {
-				n.Declare(memberHere("big", fmt.Sprintf("user%06d", m), 1))
+				n.Declare(broker.Change{Kind: broker.MemberHere, Name: "big", User: fmt.Sprintf("user%06d", m), Connections: 1})
 			}
 		})
 	}

@@ -44,7 +44,7 @@ func New(cfg config.Redis, nodeID string, m *metrics.Metrics, log *slog.Logger) 
 	b := &Broker{link: l, publisher: pubsub.NewPublisher(l), streams: streams.New(l, m.FanoutDropped.Inc)}
 	b.subscriber = pubsub.NewSubscriber(l, b.streams)
 	b.lasting = lists.New(l, b.subscriber)
-	b.Roster = roster.New(rosterLink{l, b.subscriber}, func(int) {})
+	b.Roster = roster.New(rosterLink{l, b.subscriber}, func(facts int) { m.OutboxLost.Add(float64(facts)) })
 	m.Gauge("pushcart_redis_publish_queue", "Publications that wait for Redis.",
 		func() float64 { return float64(b.publisher.Waiting()) })
 	return b, nil

@@ -56,7 +56,8 @@ func (p *process) demo(ctx context.Context, at demoListeners) error {
 	cfg.Webhook.Unsigned = true
 	cfg.Channels = []config.ChannelRule{{
 		Match: "chat", Subscribe: config.AnyUser, Publish: config.AnyUser,
-		History: config.History{Messages: 100, Age: time.Hour},
+		History:  config.History{Messages: 100, Age: time.Hour},
+		Presence: true, PresenceFrames: 100,
 	}}
 	cfg.Shutdown.Drain = time.Second
 	cfg.Log.Level = "warn"

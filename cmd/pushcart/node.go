@@ -40,8 +40,7 @@ type node struct {
 	logs    *logs
 	log     *slog.Logger
 	metrics *metrics.Metrics
-	broker  hub.Broker
-	roster  broker.Roster // nil: the broker keeps none
+	broker  nodeBroker
 	hub     *hub.Hub
 	hooks   *webhook.Dispatcher
 	// sessions decides who comes in, for all transports.
@@ -59,6 +58,13 @@ type node struct {
 	live      *live
 	named     config.Named // what its files held
 	stopping  bool
+}
+
+// nodeBroker is all that a node needs of a broker.
+type nodeBroker interface {
+	hub.Broker
+	broker.Roster
+	broker.Outbox
 }
 
 // newNode builds everything and opens the listeners, but serves nothing yet. cfg is
@@ -95,15 +101,11 @@ func (n *node) build(cfg config.Config) error {
 	n.hub.SetVersion(version)
 	n.hub.Apply(l.rules)
 	n.hooks = webhook.New(l.hooks, n.id, m, n.log)
-	n.roster, _ = n.broker.(broker.Roster)
-	kept, _ := n.broker.(broker.Outbox)
 	n.hub.SetOutbox(outbox{n.hooks})
-	if kept != nil {
-		n.hooks.SetLetters(kept)
-	}
+	n.hooks.SetLetters(n.broker)
 	n.sessions = session.NewEngine(session.Options{
 		Settings: l.sessions, RequestsInFlight: cfg.WebSocket.RequestsInFlight, Hub: n.hub, Webhooks: n.hooks, Seats: seats, Descriptors: l.fds.Clients,
-		Roster: n.roster, Outbox: kept, Shared: len(cfg.Redis.Addresses) > 0,
+		Roster: n.broker, Outbox: n.broker, Shared: len(cfg.Redis.Addresses) > 0,
 		Protocols: []session.Named{{Name: raw.Name, Protocol: raw.Protocol{}}, {Name: json.Name, Protocol: json.Protocol{}}},
 		Metrics:   m, Panics: m.Panics.Inc, Log: n.log,
 	})

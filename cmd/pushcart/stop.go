@@ -112,7 +112,7 @@ func (n *node) depart(ctx context.Context) {
 	n.reloading.Lock()
 	times := n.live.cfg.Shutdown
 	n.reloading.Unlock()
-	n.log.Info("draining", "connections", n.ws.Connections(), "delay", times.Delay, "drain", times.Drain)
+	n.log.Info("draining", "connections", n.ws.Connections(), "delay", times.Delay.String(), "drain", times.Drain.String())
 	n.admin.SetReady(false)
 	sleep(ctx, times.Delay)
 	n.ws.BeginDrain()
@@ -149,8 +149,8 @@ func (n *node) close(ctx context.Context) error {
 		errs = append(errs, n.ws.Close(sockets))
 		cancel()
 	}
-	if n.roster != nil {
-		n.roster.Flush(ctx) // which tells what is due now
+	if n.broker != nil {
+		n.broker.Flush(ctx) // which tells what is due now
 	}
 	if n.hooks != nil {
 		errs = append(errs, n.hooks.Close(ctx))

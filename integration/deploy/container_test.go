@@ -98,9 +98,14 @@ func (d description) start(t *testing.T) *container {
 	t.Helper()
 	needs(t, "runc", "unshare")
 	d.name = fmt.Sprintf("pushcart-test-%d-%s", os.Getpid(), d.name)
+	var here unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &here); err != nil {
+		t.Fatal(err)
+	}
 	if d.files == 0 {
 		d.files = 4096
 	}
+	d.files = min(d.files, here.Max) // more needs a right that not every root has
 	bundle := t.TempDir()
 	write(t, filepath.Join(bundle, "config.json"), d.config(t), 0o644)
 	c := &container{name: d.name, done: make(chan error, 1)}
@@ -132,7 +137,8 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$1/layers/upper,workdir=$1/laye
 
 // exec runs a command inside; a failure begins with its exit code.
 func (c *container) exec(args ...string) string {
-	out, err := exec.Command("runc", append([]string{"exec", c.name}, args...)...).CombinedOutput()
+	in := []string{"--mount", "--target", strconv.Itoa(c.run.Process.Pid), "runc", "exec", c.name} // where its root is mounted
+	out, err := exec.Command("nsenter", append(in, args...)...).CombinedOutput()
 	if err != nil {
 		return fmt.Sprintf("%v: %s", err, out)
 	}

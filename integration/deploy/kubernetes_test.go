@@ -303,8 +303,8 @@ func TestKubernetes_SidecarIsWhatTheBinaryServes(t *testing.T) {
 	d := description{
 		name: "kubernetes", root: root, args: append(i.entry, i.cmd...), folder: i.folder, uid: sidecar.SecurityContext.RunAsUser,
 		readOnly: sidecar.SecurityContext.ReadOnlyRootFilesystem, memory: mebibytes(t, sidecar.Resources.Limits["memory"]),
-		mounts: map[string]string{mount.MountPath: folder},
-		env:    []string{"WEBHOOK_SECRET=whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "ADMIN_TOKEN=t0ken"},
+		files: 65536, mounts: map[string]string{mount.MountPath: folder},
+		env: []string{"WEBHOOK_SECRET=whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "ADMIN_TOKEN=t0ken"},
 	}
 	write(t, filepath.Join(root, i.folder, "x"), nil, 0o644) // the folder to mount on
 	c := d.start(t)
@@ -334,7 +334,7 @@ func TestKubernetes_SidecarIsWhatTheBinaryServes(t *testing.T) {
 	if got := status("/", sidecar.port("http")); got != http.StatusBadGateway { // of an app that is not there
 		t.Errorf("port http: %d", got)
 	}
-	if out := c.exec("/pushcart", "push", "--all", "x"); !strings.Contains(out, "503") { // as Redis is not there
+	if out := c.exec("/pushcart", "push", "--all", "x"); !strings.Contains(out, "the broker did not confirm") { // as Redis is not there
 		t.Errorf("the push API: %s", out)
 	}
 	metric := m.HorizontalPodAutoscaler.Spec.Metrics[0].Pods.Metric.Name

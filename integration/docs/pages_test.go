@@ -41,8 +41,8 @@ func TestPages_MarkTheirBlocks(t *testing.T) {
 				t.Errorf("%s: write norun: and the reason", b.Where())
 			case slices.Contains([]string{"bash", "shell", "zsh", "shell-session"}, b.Language):
 				t.Errorf("%s: call it sh, or console where output is shown", b.Where())
-			case b.Language == "json" && b.Unused() == "" && !slices.Contains([]string{"push", "connect", "resume"}, b.Info):
-				t.Errorf("%s: say which JSON it is, so that a test looks at it: push, connect or resume", b.Where())
+			case b.Language == "json" && b.Unused() == "" && !slices.Contains([]string{"push", "connect", "resume", "event"}, b.Info):
+				t.Errorf("%s: say which JSON it is, so that a test looks at it: push, connect, resume or event", b.Where())
 			case b.Language != "console" && strings.HasPrefix(b.Text, "$ "):
 				t.Errorf("%s: call it console", b.Where())
 			}

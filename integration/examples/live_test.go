@@ -13,7 +13,7 @@ import (
 
 // liveLines is the README's snippet for a page. The page of examples/ has the same,
 // and is tried in a browser on the real binary.
-func liveLines(t *testing.T) string { return block(t, "README.md", "js", 1) }
+func liveLines(t *testing.T) string { return block(t, "README.md", "js", 0) }
 
 func TestReadme_TenLinesReconnectWithJitterAsTheCloseCodesSay(t *testing.T) {
 	lines := liveLines(t)

@@ -25,6 +25,7 @@ async function tab() {
 }
 
 const shows = (page, text) => page.locator('#log li', { hasText: text }).waitFor()
+const here = (page, n) => page.waitForFunction(n => document.getElementById('here').textContent.split(',').length === n && document.getElementById('here').textContent.startsWith('Here now: guest-'), n)
 const texts = page => page.locator('#log li').allTextContents()
 const lines = (page, text) => page.locator('#log li', { hasText: text }).count()
 
@@ -83,6 +84,7 @@ function contrasts() {
 try {
   const a = await tab(), b = await tab()
   await shows(a, 'guest-2 joined')
+  for (const page of [a, b]) await here(page, 2)
   for (const [from, text] of [[a, 'hello from the first tab'], [b, '<b>hello</b> from the second']]) {
     await say(from, text)
     for (const page of [a, b]) await shows(page, text)
@@ -116,6 +118,7 @@ try {
   await a.getByRole('button', { name: 'Go offline' }).click()
   await a.getByText('offline', { exact: true }).waitFor()
   await shows(b, 'guest-1 left')
+  await here(b, 1)
   await a.getByLabel('Message', { exact: true }).fill('not yet')
   await a.getByRole('button', { name: 'Send' }).click()
   for (const text of missed) {
@@ -126,6 +129,7 @@ try {
   await a.getByRole('button', { name: 'Come back' }).click()
   await shows(a, 'caught up on 5 messages')
   await a.getByText('You are guest-1.').waitFor()
+  for (const page of [a, b]) await here(page, 2)
   assert.deepEqual((await texts(a)).filter(t => /while you|caught up/.test(t)), [...missed.map(t => 'guest-2' + t), 'caught up on 5 messages'])
   assert.equal(await a.getByLabel('Message', { exact: true }).inputValue(), 'not yet')
   if (folder) await a.screenshot({ path: `${folder}/demo-back.png` })

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -129,11 +130,18 @@ func TestPackagesSayWhatTheyAreFor(t *testing.T) {
 	}
 }
 
-func eachFile(t *testing.T, do func(path string, src []byte, set *token.FileSet, f *ast.File)) {
-	t.Helper()
+// goFile is one of the repository.
+type goFile struct {
+	path string // from the root
+	text []byte
+	set  *token.FileSet
+	file *ast.File
+}
+
+// goFiles are all of them, read once for all tests.
+var goFiles = sync.OnceValues(func() (all []goFile, err error) {
 	const root = "../.."
-	files := 0
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -143,24 +151,31 @@ func eachFile(t *testing.T, do func(path string, src []byte, set *token.FileSet,
 		if d.IsDir() || !strings.HasSuffix(path, ".go") {
 			return nil
 		}
-		src, err := os.ReadFile(path)
-		if err != nil {
+		s := goFile{set: token.NewFileSet()}
+		if s.text, err = os.ReadFile(path); err != nil {
 			return err
 		}
-		set := token.NewFileSet()
-		f, err := parser.ParseFile(set, path, src, parser.ParseComments)
-		if err != nil {
+		if s.file, err = parser.ParseFile(s.set, path, s.text, parser.ParseComments); err != nil {
 			return err
 		}
 		rel, err := filepath.Rel(root, path)
-		files++
-		do(filepath.ToSlash(rel), src, set, f)
+		s.path = filepath.ToSlash(rel)
+		all = append(all, s)
 		return err
 	})
+	return all, err
+})
+
+func eachFile(t *testing.T, do func(path string, src []byte, set *token.FileSet, f *ast.File)) {
+	t.Helper()
+	all, err := goFiles()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if files < 50 {
-		t.Fatalf("only %d files found", files)
+	if len(all) < 50 {
+		t.Fatalf("only %d files found", len(all))
+	}
+	for _, s := range all {
+		do(s.path, s.text, s.set, s.file)
 	}
 }

@@ -100,7 +100,11 @@ func texts(fn *ast.FuncDecl, x ast.Expr) (all []string) {
 		ast.Inspect(fn, func(n ast.Node) bool {
 			if set, ok := n.(*ast.AssignStmt); ok && len(set.Lhs) == 1 {
 				if to, ok := set.Lhs[0].(*ast.Ident); ok && to.Name == x.Name {
-					all = append(all, texts(fn, set.Rhs[0])...)
+					more := texts(fn, set.Rhs[0])
+					if set.Tok == token.ADD_ASSIGN && len(all) > 0 && len(more) == 1 {
+						more[0] = all[len(all)-1] + more[0]
+					}
+					all = append(all, more...)
 				}
 			}
 			return true

@@ -31,7 +31,8 @@ const (
 	// layouts must not share data.
 	layoutVersion = "2"
 
-	leasePartition = 0
+	// LeasePartition has what is of no name.
+	LeasePartition = 0
 )
 
 // Keys makes the names of one prefix and database.
@@ -111,7 +112,7 @@ func (k *Keys) probe(node string) string { return k.in[PartitionOf(node)] + "pro
 func CanaryTopic(node string) string { return "canary:" + node }
 
 // Leases are the names of nodes that count seats, by their last beat.
-func (k *Keys) Leases() string { return k.in[leasePartition] + "seats:leases" }
+func (k *Keys) Leases() string { return k.in[LeasePartition] + "seats:leases" }
 
 // SeatKeys are a partition's names for seats.
 type SeatKeys struct {
@@ -152,6 +153,11 @@ const (
 	// DueKey is what is told at a time, unless somebody comes back. OutboxKey is what is to
 	// be told, OwnerKey is the node that tells it.
 	DueKey, OutboxKey, OwnerKey = "due", "outbox", "owner"
+
+	// In LeasePartition alone: the nodes by their last beat, when that of any was and when
+	// Redis was last seen to pause, the dead letters, and these by time.
+	NodesKey, ClockKey       = "nodes", "nodes:clock"
+	LettersKey, LettersByKey = "letters", "letters:by"
 )
 
 // OutboxTopic is where the owner of a partition hears that there is something to be told.

@@ -10,9 +10,12 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
+	"github.com/pushcart/pushcart/broker/redisbroker"
 	"github.com/pushcart/pushcart/broker/redisbroker/roster"
+	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
+	"github.com/pushcart/pushcart/metrics"
 )
 
 // watched is a node with what it received and logged.
@@ -403,8 +406,11 @@ func TestRoster_ABuriedNodeBeginsAnew(t *testing.T) {
 func TestRoster_FactsWithoutRoomAreCountedAndLogged(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	log := &testkit.Log{}
-	n := newNode(t, server.Addr, "pc", 1, log)
+	log, m := &testkit.Log{}, metrics.New("test", "")
+	n, err := redisbroker.New(config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"}, "node1", m, testkit.Logger(log))
+	if err != nil {
+		t.Fatal(err)
+	}
 	server.Do(t, "SET", n.KeyBeside("room", "owner"), "another:1") // which tells nothing
 	all := brokertest.StartRosters(t, []brokertest.RosterBroker{n})
 	n.LimitOutbox(broker.OutboxLimits{Waiting: 64 * 10})
@@ -413,4 +419,7 @@ func TestRoster_FactsWithoutRoomAreCountedAndLogged(t *testing.T) {
 	}
 	log.Await(t, "webhook.outbox.redis")
 	testkit.Eventually(t, "the last ten wait", func() bool { return server.Do(t, "XLEN", n.KeyBeside("room", "outbox")) == "10" })
+	testkit.Eventually(t, "ten are lost", func() bool {
+		return testkit.Metric(t, m.Handler(), "pushcart_webhook_outbox_redis_lost_total") == 10
+	})
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pushcart/pushcart/broker/redisbroker/link"
 )
 
 const (
@@ -140,7 +142,7 @@ func (b *burial) send(ctx context.Context, pipe redis.Pipeliner) {
 	switch {
 	case b.at == "":
 		b.verdict = condemnScript.EvalSha(ctx, pipe,
-			[]string{r.nodesKey(), r.clockKey(), r.deadKey(leasePartition, b.name)}, b.name, b.keeper.pace.lease.Microseconds())
+			[]string{r.nodesKey(), r.clockKey(), r.deadKey(link.LeasePartition, b.name)}, b.name, b.keeper.pace.lease.Microseconds())
 	case len(b.left) == 0: // the last step, so that another one repeats the others
 		b.strike = pipe.ZRem(ctx, r.nodesKey(), b.name)
 	default:

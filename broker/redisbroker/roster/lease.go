@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/pushcart/pushcart/broker/redisbroker/link"
 )
 
 // lease keeps this node counted among those that live: it beats. All leases are in
@@ -34,12 +36,6 @@ type lease struct {
 	living []string  // the names of nodes that are not dead, as they were then
 }
 
-const leasePartition = 0
-
-func (r *Roster) nodesKey() string { return r.link.Keys(leasePartition) + "nodes" }
-
-func (r *Roster) clockKey() string { return r.link.Keys(leasePartition) + "nodes:clock" }
-
 // keeperPrelude begins the scripts that are not about who is here. What runs while Redis
 // has no memory left allows nobody to be taken for dead by mistake, and facts to be told.
 var keeperPrelude = fmt.Sprintf(`#!lua flags=allow-oom
@@ -63,7 +59,7 @@ local nodes, times, name = KEYS[1], KEYS[2], ARGV[1]
 if call('EXISTS', KEYS[3]) == 1 then return redis.error_reply('` + deadError + `') end
 local had = call('HMGET', times, 'last', 'thaw')
 local last, thaw = tonumber(had[1]), tonumber(had[2])
-if not last or not thaw or now < last or now - last > tonumber(ARGV[2]) then thaw = now end
+if not last or not thaw or now < last or now < thaw or now - last > tonumber(ARGV[2]) then thaw = now end
 call('HSET', times, 'last', number(now), 'thaw', number(thaw))
 local known = call('ZSCORE', nodes, name) and 1 or 0
 call('ZADD', nodes, number(now), name)
@@ -119,7 +115,7 @@ func (b *beat) send(ctx context.Context, pipe redis.Pipeliner) {
 	k := b.lease.keeper
 	b.sent = time.Now()
 	b.cmd = beatScript.EvalSha(ctx, pipe,
-		[]string{k.roster.nodesKey(), k.roster.clockKey(), k.roster.deadKey(leasePartition, b.name)}, b.name, k.pace.step.Microseconds())
+		[]string{k.roster.nodesKey(), k.roster.clockKey(), k.roster.deadKey(link.LeasePartition, b.name)}, b.name, k.pace.step.Microseconds())
 }
 
 func (b *beat) learn(err error) {

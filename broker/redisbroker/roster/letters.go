@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/redisbroker/link"
 )
 
 // Dead letters are in partition 0, so that one bound holds for all:
@@ -24,8 +25,8 @@ import (
 // A letter is stored before its fact is removed from the outbox; both may be repeated.
 
 func (r *Roster) lettersKeys() []string {
-	in := r.link.Keys(leasePartition)
-	return []string{in + "letters", in + "letters:by"}
+	in := r.link.Keys(link.LeasePartition)
+	return []string{in + link.LettersKey, in + link.LettersByKey}
 }
 
 // lettersPrelude begins the scripts of dead letters. KEYS are both keys, ARGV[1] is how

@@ -26,6 +26,10 @@ func (r *Roster) presenceKey(p int, channel string) string {
 	return r.link.Keys(p) + link.PresenceKey + channel
 }
 
+func (r *Roster) nodesKey() string { return r.link.Keys(link.LeasePartition) + link.NodesKey }
+
+func (r *Roster) clockKey() string { return r.link.Keys(link.LeasePartition) + link.ClockKey }
+
 // nodeID is the id of a node that has this name.
 func nodeID(name string) string {
 	id, _, _ := strings.Cut(name, ":")

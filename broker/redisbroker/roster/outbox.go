@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/redisbroker/link"
 )
 
 const (
@@ -42,14 +43,12 @@ type stream struct {
 	settled map[string]bool      // ids that are to be removed
 }
 
-func outboxTopic(p int, node string) string { return "outbox:" + strconv.Itoa(p) + ":" + node }
-
 // listen has this node woken when there are facts.
 func (o *outbox) listen() {
-	link := o.keeper.roster.link
+	l := o.keeper.roster.link
 	for p := range Partitions {
 		read := func() { o.more(p) }
-		link.Listen(p, outboxTopic(p, link.Node()), func(string) { read() }, read)
+		l.Listen(p, link.OutboxTopic(p, l.Node()), func(string) { read() }, read)
 	}
 }
 
@@ -118,18 +117,6 @@ func (s *stream) done(id string) {
 		s.settled = map[string]bool{}
 	}
 	s.settled[id] = true
-}
-
-// waits says whether something is to be settled.
-func (o *outbox) waits() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for p := range o.streams {
-		if len(o.streams[p].settled) > 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // due adds what is to be read.
