@@ -20,10 +20,11 @@ const buriedIn = 15*time.Second + 5*time.Second
 
 const dialsAtOnce = 8
 
-// company opens connections to a node, each of a user of its own who is in the channel c.1.
-func company(t *testing.T, s *sidecar, n int, user string) (conns []*websocket.Conn) {
+// company opens connections to a node, each of a user of its own who is in the channel
+// c.1, and returns how each ends.
+func company(t *testing.T, s *sidecar, n int, user string) (ends chan error) {
 	t.Helper()
-	conns = make([]*websocket.Conn, n)
+	conns, ends := make([]*websocket.Conn, n), make(chan error, n)
 	var dialling sync.WaitGroup
 	for first := range dialsAtOnce {
 		dialling.Go(func() {
@@ -37,17 +38,21 @@ func company(t *testing.T, s *sidecar, n int, user string) (conns []*websocket.C
 		})
 	}
 	dialling.Wait()
-	t.Cleanup(func() {
-		for _, c := range conns {
-			if c != nil {
-				_ = c.Close()
-			}
-		}
-	})
 	if t.Failed() {
 		t.FailNow()
 	}
-	return conns
+	for _, c := range conns {
+		t.Cleanup(func() { _ = c.Close() })
+		go func() {
+			for { // so that pings are answered
+				if _, _, err := c.ReadMessage(); err != nil {
+					ends <- err
+					return
+				}
+			}
+		}()
+	}
+	return ends
 }
 
 // distinct counts the ids of a kind of event.
@@ -66,6 +71,7 @@ func deathYAML(b *backend, redis *redisServer) string {
 // TestChaos_ANodeDies: of everything that a killed node had, the backend is told once
 // that it ended, within 15 s.
 func TestChaos_ANodeDies(t *testing.T) {
+	t.Parallel() // it mostly waits
 	connections := 1000
 	if chaosTime(t, 0) > 0 {
 		connections = 5000
@@ -113,6 +119,7 @@ func TestChaos_ANodeDies(t *testing.T) {
 // TestChaos_AStoppedNodeIsBuriedAndNoticesIt: it closes its connections with 1012 and tells
 // nothing twice.
 func TestChaos_AStoppedNodeIsBuriedAndNoticesIt(t *testing.T) {
+	t.Parallel() // it mostly waits
 	stopped := chaosTime(t, 14*time.Second)
 	if stopped > 14*time.Second {
 		stopped = 30 * time.Second
@@ -125,7 +132,7 @@ func TestChaos_AStoppedNodeIsBuriedAndNoticesIt(t *testing.T) {
 	stops.awaitRedis(t, http.StatusOK)
 	const connections = 100
 	company(t, stays, 1, "s")
-	conns := company(t, stops, connections, "d")
+	ends := company(t, stops, connections, "d")
 	testkit.Eventually(t, "all are told", func() bool { return b.distinct("presence.join") == connections+1 })
 	<-time.After(1200 * time.Millisecond)
 	_ = stops.cmd.Process.Signal(syscall.SIGSTOP)
@@ -138,21 +145,16 @@ func TestChaos_AStoppedNodeIsBuriedAndNoticesIt(t *testing.T) {
 	}
 	<-time.After(max(0, stopped-time.Since(began)))
 	_ = stops.cmd.Process.Signal(syscall.SIGCONT)
-	var reading sync.WaitGroup
-	for _, c := range conns {
-		reading.Go(func() {
-			for {
-				_ = c.SetReadDeadline(time.Now().Add(15 * time.Second))
-				if _, _, err := c.ReadMessage(); err != nil {
-					if !websocket.IsCloseError(err, 1012) {
-						t.Errorf("got %v, want 1012", err)
-					}
-					return
-				}
+	for range connections {
+		select {
+		case err := <-ends:
+			if !websocket.IsCloseError(err, 1012) {
+				t.Errorf("got %v, want 1012", err)
 			}
-		})
+		case <-time.After(15 * time.Second):
+			t.Fatal("a connection is still open")
+		}
 	}
-	reading.Wait()
 	// It is a node like others again.
 	c := dial(t, stops, bearer(token("new", "c.1")))
 	testkit.Eventually(t, "a new connection is told", func() bool { return b.distinct("connected") == connections+2 })
@@ -168,6 +170,7 @@ func TestChaos_AStoppedNodeIsBuriedAndNoticesIt(t *testing.T) {
 
 // TestChaos_NobodyIsBuriedWhileRedisIsPaused: nor right after.
 func TestChaos_NobodyIsBuriedWhileRedisIsPaused(t *testing.T) {
+	t.Parallel() // it mostly waits
 	paused := chaosTime(t, 12*time.Second)
 	if paused > 12*time.Second {
 		paused = 20 * time.Second
@@ -200,6 +203,7 @@ func TestChaos_NobodyIsBuriedWhileRedisIsPaused(t *testing.T) {
 
 // TestChaos_AllNodesDieAndOneIsStartedLater: what was due is told then.
 func TestChaos_AllNodesDieAndOneIsStartedLater(t *testing.T) {
+	t.Parallel() // it mostly waits
 	redis := startRedis(t)
 	b := newBackend(t, nil)
 	yaml := deathYAML(b, redis)

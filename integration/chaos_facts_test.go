@@ -31,7 +31,7 @@ type factsChaos struct {
 	told    factLog
 	over    chan struct{} // closed: nobody comes any more
 
-	mu    sync.Mutex // guards all below
+	mu    sync.Mutex   // guards all below
 	nodes []*chaosNode // that take clients
 	all   []*chaosNode
 	lives []*life
@@ -95,6 +95,7 @@ const (
 // as it was: nothing is missing, nothing doubled, nothing out of order, and no ghost
 // stays.
 func TestChaos_NobodyIsForgotten(t *testing.T) {
+	t.Parallel() // it mostly waits
 	clients := 300
 	took := chaosTime(t, 24*time.Second)
 	if took > 30*time.Second {
