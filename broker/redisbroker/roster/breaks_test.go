@@ -97,9 +97,9 @@ func (w *watched) members(t *testing.T, channel, want string) {
 }
 
 // flooded is two nodes with users, channels and members on one of them, and on both.
-func flooded(t *testing.T, addr string) (a, b *watched) {
+func flooded(t *testing.T, addrs ...string) (a, b *watched) {
 	t.Helper()
-	nodes := startNodes(t, addr, addr)
+	nodes := startNodes(t, addrs[0], addrs[len(addrs)-1])
 	a, b = nodes[0], nodes[1]
 	a.Declare(here("ann"), here("both"), here("dave"), occupied("chat"), occupied("den"), member("room", "ann", 2), member("room", "both", 1))
 	a.members(t, "room", "ann*2 both*1")
@@ -135,17 +135,38 @@ func TestRoster_AFlushRepeatsAndForgetsNothing(t *testing.T) {
 	})
 }
 
+func TestRoster_MembersAreSeenThoughRedisWasFlushed(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	a := startNodes(t, server.Addr)[0]
+	a.Declare(member("room", "ann", 2))
+	a.members(t, "room", "ann*2")
+	for i := range 20 {
+		server.Do(t, "FLUSHALL")
+		a.Declare(member("room", "bob", 1+i))
+		if m, err := a.Members(t.Context(), "room", broker.MembersQuery{}); err != nil || m.Total != 2 || m.Page[1].Connections != 1+i {
+			t.Fatalf("%+v, %v, want ann and bob", m, err)
+		}
+	}
+}
+
 func TestRoster_WhoLeftWhileRedisWasLostIsToldAfterTheLease(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	a, b := flooded(t, server.Addr)
+	vip := redistest.NewVIP(t, server.Addr)
+	a, b := flooded(t, server.Addr, vip.Addr)
 	server.Kill()
 	began := time.Now()
 	testkit.Eventually(t, "redis is away", func() bool { return !a.Up() && !b.Up() })
 	a.Declare(gone("ann"), gone("both"), vacated("chat"), vacated("den"), left("room", "ann"), left("room", "both"))
 	a.Declare(here("new"), gone("new"), here("carl"), gone("carl"), here("carl"))
+	release := vip.Hold()
+	defer release()
 	server.Restart(t)
 	a.roster.CheckAll()
+	a.await(t, map[string]string{"carl": "online"})
+	a.Flush(t.Context()) // all of it is there before b declares anything
+	release()
 	b.roster.CheckAll()
 	a.await(t, map[string]string{"carl": "online", "ann": "online, offline", "den": "occupied, vacated", "room": "joined ann, joined both, joined bob, left ann"})
 	if d := time.Since(began); d < broker.Lease {
