@@ -25,7 +25,7 @@ func (r rosterLink) Keys(p int) string { return r.Link.Keys().In(p) }
 func (r rosterLink) Channels(p int) string { return r.Link.Keys().ChannelsIn(p) }
 
 func (r rosterLink) Line(scripts ...string) roster.Line {
-	return rosterLine{r.Link.Line(scripts...)}
+	return &rosterLine{Line: r.Link.Line(scripts...)}
 }
 
 func (r rosterLink) Listen(p int, topic string, take func(payload string), confirmed func()) {
@@ -33,10 +33,20 @@ func (r rosterLink) Listen(p int, topic string, take func(payload string), confi
 }
 
 // rosterLine is what package roster needs of a line.
-type rosterLine struct{ *link.Line }
+type rosterLine struct {
+	*link.Line
+	fits int // the last connection whose server has this version's layout
+}
 
 // Exchange implements roster.Line.
-func (n rosterLine) Exchange(ctx context.Context, fill func(redis.Pipeliner)) ([]redis.Cmder, error) {
+func (n *rosterLine) Exchange(ctx context.Context, fill func(redis.Pipeliner)) ([]redis.Cmder, error) {
+	if n.fits == 0 || n.fits != n.Made() {
+		if err := n.CheckLayout(ctx); err != nil && !link.RefusesWrites(err) {
+			n.HangUp()
+			return nil, err
+		}
+		n.fits = n.Made()
+	}
 	cmds, err := n.Line.Exchange(ctx, fill)
 	if err != nil {
 		return nil, err

@@ -36,3 +36,29 @@ func TestClose_TheNodeIsForgottenAtOnce(t *testing.T) {
 		t.Errorf("logged:\n%s%s", &a.log, &b.log)
 	}
 }
+
+// A Redis that holds another version's data, and comes when the node runs already, is left
+// as it is.
+func TestRoster_IsNotWrittenIntoAnotherLayout(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	vip := redistest.NewVIP(t, testkit.FreeAddr(t)) // nobody is there
+	log := &testkit.Log{}
+	n := newNode(t, vip.Addr, "pc", 0, log)
+	n.LimitOutbox(broker.OutboxLimits{Waiting: 1000})
+	if err := n.Start(func(broker.Message) {}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Close() })
+	n.Declare(here("ann"))
+	server.Do(t, "SET", "pc:layout", "another")
+	log.Take()
+	vip.Point(server.Addr)
+	log.Await(t, "did not take a beat")
+	log.Await(t, "another layout")
+	if keys := server.Do(t, "KEYS", "*"); keys != "[pc:layout]" {
+		t.Errorf("redis has %s", keys)
+	}
+	server.Do(t, "SET", "pc:layout", "2")
+	testkit.Eventually(t, "it is used", func() bool { return server.Do(t, "HEXISTS", n.KeyOf("user:", "ann"), ".on") == "1" })
+}

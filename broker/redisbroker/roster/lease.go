@@ -59,7 +59,7 @@ local nodes, times, name = KEYS[1], KEYS[2], ARGV[1]
 if call('EXISTS', KEYS[3]) == 1 then return redis.error_reply('` + deadError + `') end
 local had = call('HMGET', times, 'last', 'thaw')
 local last, thaw = tonumber(had[1]), tonumber(had[2])
-if not last or not thaw or now < last or now - last > tonumber(ARGV[2]) then thaw = now end
+if not last or not thaw or now < last or now < thaw or now - last > tonumber(ARGV[2]) then thaw = now end
 call('HSET', times, 'last', number(now), 'thaw', number(thaw))
 local known = call('ZSCORE', nodes, name) and 1 or 0
 call('ZADD', nodes, number(now), name)
