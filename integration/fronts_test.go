@@ -88,7 +88,8 @@ access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_
 // what, bodies pass, streams flow, and a browser's handshake comes in.
 func TestFronts_TheDocumentedConfigurationWorks(t *testing.T) {
 	app := newFrontApp(t)
-	s := start(t, fmt.Sprintf("backend: {url: %q}\nauth: {anonymous: true}\ntrusted_proxies: [\"127.0.0.0/8\", \"::1/128\"]", app.URL))
+	s := start(t, fmt.Sprintf("backend: {url: %q}\nauth: {anonymous: true}\ntrusted_proxies: [127.0.0.1, \"::1\"]\n", app.URL)+
+		"webhook: {url: /hooks/push, events: [disconnected], unsigned: true}")
 	for _, f := range fronts {
 		t.Run(f.name, func(t *testing.T) {
 			address := f.start(t, s.public)
@@ -96,6 +97,8 @@ func TestFronts_TheDocumentedConfigurationWorks(t *testing.T) {
 			checkUpload(t, address)
 			checkStream(t, address)
 			checkHandshake(t, s, address)
+			f.checkClient(t, s, address)
+			f.checkCloseCodes(t, s, app, address)
 		})
 	}
 }
@@ -159,15 +162,24 @@ func (f front) start(t *testing.T, target string) string {
 	return address
 }
 
-// docBlock returns the first block of a language on a page of docs/.
-func docBlock(t *testing.T, page, language string) string {
+// docBlocks returns the blocks of a language on a page of docs/.
+func docBlocks(t *testing.T, page, language string) (blocks []string) {
 	t.Helper()
-	_, rest, ok := strings.Cut(readDoc(t, page), "\n```"+language+"\n")
-	block, _, ended := strings.Cut(rest, "\n```")
-	if !ok || !ended {
+	for i, rest := range strings.Split(readDoc(t, page), "\n```"+language+"\n") {
+		if block, _, ended := strings.Cut(rest, "\n```"); i > 0 && ended {
+			blocks = append(blocks, block+"\n")
+		}
+	}
+	if len(blocks) == 0 {
 		t.Fatalf("docs/%s has no %s block", page, language)
 	}
-	return block + "\n"
+	return blocks
+}
+
+// docBlock returns the first of them.
+func docBlock(t *testing.T, page, language string) string {
+	t.Helper()
+	return docBlocks(t, page, language)[0]
 }
 
 func readDoc(t *testing.T, page string) string {
@@ -182,8 +194,9 @@ func readDoc(t *testing.T, page string) string {
 // frontApp answers what the tests of fronts ask.
 type frontApp struct {
 	*httptest.Server
-	mu   sync.Mutex  // guards seen
-	seen http.Header // of the last GET /seen, with its Host
+	mu       sync.Mutex  // guards all below
+	seen     http.Header // of the last GET /seen, with its Host
+	webhooks string      // the bodies of all
 }
 
 func newFrontApp(t *testing.T) *frontApp {
@@ -194,6 +207,12 @@ func newFrontApp(t *testing.T) *frontApp {
 		defer a.mu.Unlock()
 		a.seen = r.Header.Clone()
 		a.seen.Set("Host", r.Host)
+	})
+	routes.HandleFunc("POST /hooks/push", func(_ http.ResponseWriter, r *http.Request) {
+		body := readAll(r.Body)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.webhooks += body + "\n"
 	})
 	routes.HandleFunc("POST /upload", func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
