@@ -40,17 +40,14 @@ type rosterLine struct {
 
 // Exchange implements roster.Line.
 func (n *rosterLine) Exchange(ctx context.Context, fill func(redis.Pipeliner)) ([]redis.Cmder, error) {
-	if n.fits == 0 || n.fits != n.Made() {
-		if err := n.CheckLayout(ctx); err != nil && !link.RefusesWrites(err) {
-			n.HangUp()
-			return nil, err
-		}
-		n.fits = n.Made()
+	if err := n.fit(ctx); err != nil {
+		return nil, err
 	}
 	cmds, err := n.Line.Exchange(ctx, fill)
 	if err != nil {
 		return nil, err
 	}
+	_ = n.fit(ctx) // it may have connected again; what is wrong there the next one finds
 	for _, c := range cmds {
 		if link.Judge(c.Err()) == link.Elsewhere {
 			n.HangUp()
@@ -58,4 +55,17 @@ func (n *rosterLine) Exchange(ctx context.Context, fill func(redis.Pipeliner)) (
 		}
 	}
 	return cmds, nil
+}
+
+// fit has the layout checked of a server that was connected to since.
+func (n *rosterLine) fit(ctx context.Context) error {
+	if n.fits != 0 && n.fits == n.Made() {
+		return nil
+	}
+	if err := n.CheckLayout(ctx); err != nil && !link.RefusesWrites(err) {
+		n.HangUp()
+		return err
+	}
+	n.fits = n.Made()
+	return nil
 }

@@ -369,16 +369,33 @@ func TestRoster_ALostAnswerTellsNothingTwice(t *testing.T) {
 	a, b := nodes[0], nodes[1]
 	b.Declare(here("first"))
 	b.Flush(t.Context())
-	for round := range 4 {
+	taken := 0
+	for range 4 {
 		hear := vip.Mute()
+		var all []broker.Change // which go out in one round trip, the last for a while
 		for i := range 20 {
 			user := fmt.Sprint("user", i)
-			b.Declare(here(user), member("room"+user, user, 1))
+			all = append(all, here(user), member("room"+user, user, 1))
 			if i%2 == 1 {
-				b.Declare(gone(user), left("room"+user, user))
+				all = append(all, gone(user), left("room"+user, user))
 			}
 		}
-		testkit.Eventually(t, "redis took it", func() bool { return server.Do(t, "HEXISTS", a.roster.KeyOf("user:", "user0"), ".on") == "1" })
+		b.Declare(all...)
+		took := func() bool {
+			for i := 0; i < 20; i += 2 {
+				user := fmt.Sprint("user", i)
+				if server.Do(t, "HEXISTS", a.roster.KeyOf("user:", user), ".on") != "1" ||
+					server.Do(t, "ZCARD", a.roster.KeyOf("present:", "room"+user)) != "1" {
+					return false
+				}
+			}
+			return true
+		}
+		// Where something else was under way when the answers stopped, it is not even sent.
+		testkit.Eventually(t, "redis took it, or it could not be sent", func() bool { return took() || !b.Up() })
+		if took() {
+			taken++
+		}
 		hear()
 		testkit.Eventually(t, "redis is back", b.Up)
 		for i := range 20 {
@@ -387,7 +404,7 @@ func TestRoster_ALostAnswerTellsNothingTwice(t *testing.T) {
 		}
 		b.Flush(t.Context())
 		user := "user0"
-		a.Facts.Await(t, user, strings.TrimSuffix(strings.Repeat("online, offline, ", round+1), ", "))
+		a.Facts.Await(t, user, strings.TrimSuffix(strings.Repeat("online, offline, ", taken), ", "))
 	}
 	a.Declare(here("end"))
 	a.await(t, map[string]string{"end": "online"})
@@ -397,7 +414,7 @@ func TestRoster_ALostAnswerTellsNothingTwice(t *testing.T) {
 		for name, pair := range map[string]string{user: "online, offline, ", "room" + user: "joined " + user + ", left " + user + ", "} {
 			testkit.Eventually(t, "all is told", func() bool { return strings.HasSuffix(a.Facts.Of(name), "occupied") })
 			rounds := strings.Count(a.Facts.Of(name), pair)
-			if got := a.Facts.Of(name); got != strings.Repeat(pair, rounds)+"occupied" || i%2 == 0 && rounds != 4 {
+			if got := a.Facts.Of(name); got != strings.Repeat(pair, rounds)+"occupied" || i%2 == 0 && rounds != taken {
 				t.Errorf("told of %s: %q", name, got)
 			}
 		}
