@@ -22,11 +22,12 @@ const dueAtOnce = 500
 //
 // It returns what NODE is, how many facts wait, how many were lost for others, whether more
 // is due, and the names of keys of another type. An owner with more than a lease left dates
-// from before the clock was set back.
+// from before the clock was set back, and an earlier life of NODE is over.
 var ownSource = frugal(prelude) + `
 if call('EXISTS', KEYS[2]) == 1 then return redis.error_reply('` + deadError + `') end
 local owner, lease, most = call('GET', KEYS[1]), tonumber(ARGV[6]), tonumber(ARGV[7])
-if owner and owner ~= NODE and call('PTTL', KEYS[1]) <= lease then return {0, 0, 0, 0} end
+local function id(name) return string.match(name, '^[^:]*') end
+if owner and id(owner) ~= id(NODE) and call('PTTL', KEYS[1]) <= lease then return {0, 0, 0, 0} end
 call('SET', KEYS[1], NODE, 'PX', lease)
 sound()
 local entries = call('ZRANGEBYSCORE', DUE, '-inf', number(now), 'LIMIT', 0, most)
