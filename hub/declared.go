@@ -51,9 +51,9 @@ func (d *declared) user(name string, here bool) {
 }
 
 func userChange(name string, here, tell bool, delay time.Duration) broker.Change {
-	c := broker.Change{Kind: broker.UserHere, Name: name, Tell: tell}
+	c := broker.Change{Kind: broker.UserHere, Name: name, Tell: tell, Delay: delay}
 	if !here {
-		c.Kind, c.Delay = broker.UserGone, delay
+		c.Kind = broker.UserGone
 	}
 	return c
 }
@@ -66,7 +66,7 @@ func (d *declared) usersBy(r *Rules, names func(yield func(string))) {
 		return
 	}
 	var changes []broker.Change
-	names(func(name string) { changes = append(changes, userChange(name, r.tell.Users, r.tell.Users, 0)) })
+	names(func(name string) { changes = append(changes, userChange(name, r.tell.Users, r.tell.Users, r.offlineDelay)) })
 	d.declare(changes)
 }
 
