@@ -105,7 +105,8 @@ func TestFronts_PingsKeepQuietWebSocketsAlive(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			f := f.quick()
-			alive, cut := f.open(t, f.start(t, pinged.public)), f.open(t, f.start(t, silent.public))
+			first, second := f.start(t, pinged.public), f.start(t, silent.public)
+			alive, cut := f.open(t, first), f.open(t, second)
 			pings := make(chan bool, 100)
 			alive.SetPingHandler(func(text string) error {
 				pings <- true

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -240,6 +241,16 @@ func TestKubernetes_ManifestsFitTogether(t *testing.T) {
 			if c, _ := p.container("pushcart"); c.port(port.Port) == 0 {
 				t.Errorf("NetworkPolicy: pushcart has no port %q", port.Port)
 			}
+		}
+	}
+	page, err := os.ReadFile("../../docs/deploy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := p.InitContainers[0].EnvFrom[0].SecretRef.Name
+	for _, name := range regexp.MustCompile(`\$\{(\w+)\}`).FindAllStringSubmatch(m.ConfigMap.Data["pushcart.yaml"], -1) {
+		if _, command, _ := strings.Cut(string(page), "kubectl create secret generic "+secret+" "); !strings.Contains(command, "--from-literal="+name[1]+"=") {
+			t.Errorf("docs/deploy.md does not put %s into the Secret %s", name[1], secret)
 		}
 	}
 	to := m.Ingress.Spec.Rules[0].HTTP.Paths[0].Backend.Service
