@@ -124,7 +124,7 @@ func TestDeclare_FirstAndLastOfUsersAndChannelsAndEachOfMembers(t *testing.T) {
 	wantDeclared(t, b, false)
 
 	one := join(t, h, "ann", "room.1", "other")
-	wantDeclared(t, b, false, "user here ann", "channel here room.1", "member here room.1 ann 1  frames 5", "channel here other")
+	wantDeclared(t, b, false, "user here ann after 10s", "channel here room.1", "member here room.1 ann 1  frames 5", "channel here other")
 	two := &presentConn{fakeConn: fakeConn{member: h.NewMember()}, info: `{"name":"Ann"}`}
 	if err := h.Join(t.Context(), two, "ann", []string{"room.1"}); err != nil {
 		t.Fatal(err)
@@ -162,7 +162,7 @@ func TestApply_DeclaresWhatIsHereAndTakesItBack(t *testing.T) {
 
 	h.Apply(presenceRules(t, Telling{Users: true, Channels: true}, false, withPresence))
 	wantDeclared(t, b, true, "channel here other", "channel here room.1", "member here room.1 ann 2  frames 5 untold",
-		"member here room.1 bob 1  frames 5 untold", "user here ann", "user here bob")
+		"member here room.1 bob 1  frames 5 untold", "user here ann after 10s", "user here bob after 10s")
 	more := withPresence
 	more.PresenceFrames = 9
 	h.Apply(presenceRules(t, Telling{Users: true, Members: true}, false, more))
@@ -174,7 +174,7 @@ func TestApply_DeclaresWhatIsHereAndTakesItBack(t *testing.T) {
 
 	h.Apply(presenceRules(t, Telling{}, false))
 	wantDeclared(t, b, true, "member gone room.1 ann 0  frames 0 untold", "member gone room.1 bob 0  frames 0 untold",
-		"user gone ann untold", "user gone bob untold")
+		"user gone ann after 10s untold", "user gone bob after 10s untold")
 	h.Leave(bob)
 	wantDeclared(t, b, true)
 }
@@ -225,7 +225,7 @@ func TestAbandon_EndsAllAndDeclaresWhoCameSince(t *testing.T) {
 		t.Errorf("%d connections, %d users are left", h.Connections(), h.Users())
 	}
 	join(t, h, "ann", "room.1")
-	wantDeclared(t, b, false, "user here ann", "member here room.1 ann 1  frames 5 untold")
+	wantDeclared(t, b, false, "user here ann after 10s", "member here room.1 ann 1  frames 5 untold")
 }
 
 func TestMembers_OfAChannelWithoutHistoryGoToFollowersOnly(t *testing.T) {
