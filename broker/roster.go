@@ -29,6 +29,11 @@ type Roster interface {
 	// Declare takes changes in their order and returns at once. Those to one name take
 	// effect in this order. While Redis is away only the last one to each name is kept.
 	Declare(changes ...Change)
+	// HandOver has the broker tell what was declared of a connection with ConnectionEnded,
+	// as a Fact ConnectionToTell; this node declares no ConnectionGone then. false: it
+	// will not, as nothing is declared or Redis is known to be away; then the connection
+	// is ConnectionGone.
+	HandOver(connection string) (told bool)
 	// Members returns a page of the members of a channel, over all nodes, in the order
 	// of their names. What this node declared before is in it. An error wraps
 	// ErrUnavailable or ErrClosed.
@@ -89,6 +94,12 @@ type Change struct {
 	// up to so many members each Joined and Left is a message on the channel's topic.
 	// 0: none is.
 	Frames int
+	// Stored is called once: with true when the broker has the change, or a later one to
+	// the same name, so that it outlives this node; with false when the broker is known
+	// to be away, or has forgotten it (see Buried). It is called from any goroutine,
+	// perhaps before Declare returns; it must not block, nor call the Roster. nil: nobody
+	// wants to know.
+	Stored func(stored bool)
 }
 
 // FactKind says what a Fact is.

@@ -48,11 +48,11 @@ func (f *facts) tell(fact broker.Fact) {
 		f.settle(fact.Entry)
 		return
 	}
-	if fact.Entry != "" { // those of one connection are told in their order
-		last := wanted[len(wanted)-1]
-		last.Entry, last.Kept = fact.Entry, &factKept{f, fact.Entry}
-	}
-	for _, ev := range wanted {
+	for i, ev := range wanted {
+		if fact.Entry != "" { // those of one connection are told in their order: the last settles it
+			ev.Entry, ev.More = fact.Entry, i < len(wanted)-1
+			ev.Kept = &factKept{facts: f, entry: fact.Entry, more: ev.More}
+		}
 		f.engine.hooks.Tell(ev)
 	}
 }
@@ -109,12 +109,17 @@ func (f *facts) settle(entry string) {
 type factKept struct {
 	facts *facts
 	entry string
+	more  bool // another event settles the entry
 }
 
 var _ webhook.Kept = (*factKept)(nil)
 
 // Told settles it.
-func (k *factKept) Told() { k.facts.settle(k.entry) }
+func (k *factKept) Told() {
+	if !k.more {
+		k.facts.settle(k.entry)
+	}
+}
 
 // Buried: the dead letter settles it.
 func (k *factKept) Buried() {}
@@ -124,6 +129,6 @@ func (k *factKept) Lost() (elsewhere bool) {
 	if k.facts.engine.draining.Load() {
 		return true
 	}
-	k.facts.settle(k.entry)
+	k.Told()
 	return false
 }

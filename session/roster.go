@@ -22,6 +22,10 @@ type roster struct {
 	to     broker.Roster // nil: no other node could tell
 	// used: something was declared, or may have been.
 	used atomic.Bool
+	// telling is held for reading from the moment when a connection is declared until
+	// its event is with the dispatcher, so that a burial finds either none or both.
+	telling sync.RWMutex
+	loose   loose
 
 	mu       sync.Mutex // guards all below
 	tells    connectionEvents
@@ -43,7 +47,7 @@ const stateDelay = 500 * time.Millisecond
 
 func newRoster(e *Engine, to broker.Roster) *roster {
 	return &roster{
-		engine: e, to: to, untold: map[*Session]*connectedKept{}, changed: map[*Session]struct{}{}, disowned: map[*Session]struct{}{},
+		loose: loose{sessions: map[*Session]struct{}{}}, engine: e, to: to, untold: map[*Session]*connectedKept{}, changed: map[*Session]struct{}{}, disowned: map[*Session]struct{}{},
 	}
 }
 
@@ -67,16 +71,25 @@ func (r *roster) apply(tells connectionEvents) {
 		if t, ok := c.(Transport); ok {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.declareLocked(t.Session())
+			r.declareNewLocked(t.Session(), r.loose.add(t.Session()))
 		}
 	})
 }
 
-// declareLocked declares a connection as it is now, or that nothing is to be told of it. One
-// that left does that itself.
-func (r *roster) declareLocked(s *Session) {
+// declareNewLocked declares a connection for the first time. stored hears what becomes of
+// that.
+func (r *roster) declareNewLocked(s *Session, stored func(bool)) {
+	if !r.declareLocked(s, stored) {
+		stored(false)
+		r.loose.remove(s)
+	}
+}
+
+// declareLocked declares a connection as it is now, or that nothing is to be told of it.
+// false: it left, and does that itself, or another node told its end. stored may be nil.
+func (r *roster) declareLocked(s *Session, stored func(bool)) (declared bool) {
 	if _, not := r.disowned[s]; not || !r.engine.hub.Has(&s.member) {
-		return
+		return false
 	}
 	var events []*webhook.Event
 	if r.untold[s] != nil && r.tells.connected {
@@ -85,17 +98,17 @@ func (r *roster) declareLocked(s *Session) {
 	if r.tells.disconnected {
 		events = append(events, r.event(s, webhook.Disconnected))
 	}
-	r.recordLocked(s, broker.ConnectionHere, events)
+	r.recordLocked(s, broker.ConnectionHere, events, stored)
+	return true
 }
 
 // recordLocked declares what is to be told of a connection.
-func (r *roster) recordLocked(s *Session, kind broker.ChangeKind, events []*webhook.Event) {
-	if len(events) == 0 {
-		r.to.Declare(broker.Change{Kind: broker.ConnectionGone, Name: s.member.ID()})
-		return
+func (r *roster) recordLocked(s *Session, kind broker.ChangeKind, events []*webhook.Event, stored func(bool)) {
+	c := broker.Change{Kind: broker.ConnectionGone, Name: s.member.ID(), Stored: stored}
+	if len(events) > 0 {
+		c.Kind, c.Record = kind, webhook.AppendRecord(nil, &webhook.Record{Since: s.member.Since(), Events: events})
 	}
-	record := webhook.AppendRecord(nil, &webhook.Record{Since: s.member.Since(), Events: events})
-	r.to.Declare(broker.Change{Kind: kind, Name: s.member.ID(), Record: record})
+	r.to.Declare(c)
 }
 
 // event is one of the connection's as another node will tell it.
@@ -112,52 +125,98 @@ func (r *roster) connected(s *Session) *webhook.Event {
 	return ev
 }
 
-// opened is called when a client is let in, before connected is told. false: another
-// node told the end of the connection already.
-func (r *roster) opened(s *Session, connected *webhook.Event) bool {
+// tellConnected tells that a client is let in, unless another node told the end of its
+// connection already; connected is nil where the backend does not want to hear of it.
+func (r *roster) tellConnected(s *Session, connected *webhook.Event) {
 	if r.to == nil || !r.used.Load() {
-		return true
+		r.tell(connected)
+		return
 	}
+	r.telling.RLock()
+	defer r.telling.RUnlock()
+	if r.opened(s, connected) {
+		r.tell(connected)
+	}
+}
+
+func (r *roster) tell(ev *webhook.Event) {
+	if ev != nil {
+		r.engine.hooks.Tell(ev)
+	}
+}
+
+func (r *roster) opened(s *Session, connected *webhook.Event) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, not := r.disowned[s]; not {
 		return false
 	}
+	var k *connectedKept
 	if connected != nil {
-		k := &connectedKept{r: r, s: s}
+		k = &connectedKept{r: r, s: s}
 		connected.Kept, r.untold[s] = k, k
 	}
-	if r.tells.any() {
-		r.declareLocked(s)
+	if !r.tells.any() {
+		return true
 	}
+	stored := r.loose.add(s)
+	if k != nil {
+		known := stored
+		stored = r.hold(connected, func(is bool) { k.stored.Store(is); known(is) })
+	}
+	r.declareNewLocked(s, stored)
 	return true
 }
 
-// ended is called when a connection has left the hub; disconnected is what will be told,
-// nil if nothing is. false: another node told it.
-func (r *roster) ended(s *Session, disconnected *webhook.Event) bool {
-	if r.to == nil || !r.used.Load() {
-		return true
+// hold keeps an event back until the broker has what is declared with what it returns, or
+// is known to be away: then it is told from memory, as no other node would.
+func (r *roster) hold(ev *webhook.Event, known func(stored bool)) (stored func(bool)) {
+	ev.Held = true
+	return func(is bool) {
+		known(is)
+		r.engine.hooks.Release(ev)
 	}
+}
+
+// tellDisconnected tells the end of a connection that has left the hub, unless another
+// node told it; disconnected is nil where the backend does not want to hear of it.
+func (r *roster) tellDisconnected(s *Session, disconnected *webhook.Event) {
+	if r.to == nil || !r.used.Load() {
+		r.tell(disconnected)
+		return
+	}
+	r.telling.RLock()
+	defer r.telling.RUnlock()
+	if r.ended(s, disconnected) {
+		r.tell(disconnected)
+	}
+}
+
+func (r *roster) ended(s *Session, disconnected *webhook.Event) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	pending := r.untold[s]
 	delete(r.untold, s)
 	delete(r.changed, s)
+	r.loose.remove(s)
 	if _, not := r.disowned[s]; not {
 		delete(r.disowned, s)
+		r.gone(s.member.ID()) // it may have been declared since
 		return false
 	}
+	end := &endKept{r: r, connection: s.member.ID(), alone: disconnected == nil}
 	var events []*webhook.Event
 	if pending != nil {
-		pending.alone = disconnected == nil
+		pending.end = end
 		events = append(events, r.connected(s))
 	}
+	stored := end.stored.Store
 	if disconnected != nil {
-		disconnected.Node, disconnected.Kept = r.engine.hub.NodeID(), &endKept{r, s.member.ID()}
+		disconnected.Node, disconnected.Kept = r.engine.hub.NodeID(), end
 		events = append(events, disconnected)
+		stored = r.hold(disconnected, stored)
 	}
-	r.recordLocked(s, broker.ConnectionEnded, events)
+	r.recordLocked(s, broker.ConnectionEnded, events, stored)
 	return true
 }
 
@@ -190,7 +249,7 @@ func (r *roster) flush() {
 	defer r.mu.Unlock()
 	r.timer = nil
 	for s := range r.changed {
-		r.declareLocked(s)
+		r.declareLocked(s, nil)
 	}
 	clear(r.changed)
 }
@@ -202,9 +261,10 @@ func (r *roster) gone(connection string) {
 
 // connectedKept hears what became of a connected.
 type connectedKept struct {
-	r     *roster
-	s     *Session
-	alone bool // the connection ended, and its end is not told; roster's lock guards it
+	r      *roster
+	s      *Session
+	stored atomic.Bool // the broker has a record that it is to be told
+	end    *endKept    // nil while the connection lives; roster's lock guards it
 }
 
 var _ webhook.Kept = (*connectedKept)(nil)
@@ -217,7 +277,7 @@ func (k *connectedKept) Told() {
 	case k.r.untold[k.s] == k:
 		delete(k.r.untold, k.s)
 		k.r.changeLocked(k.s)
-	case k.alone:
+	case k.end != nil && k.end.alone:
 		k.r.gone(k.s.member.ID())
 	}
 }
@@ -225,19 +285,30 @@ func (k *connectedKept) Told() {
 // Buried is as good as told.
 func (k *connectedKept) Buried() { k.Told() }
 
-// Lost leaves it to other nodes where this one stops.
+// Lost leaves it to other nodes with the end of the connection.
 func (k *connectedKept) Lost() (elsewhere bool) {
-	if k.r.engine.draining.Load() {
-		return true
+	k.r.mu.Lock()
+	end := k.end
+	k.r.mu.Unlock()
+	if end != nil {
+		return end.Lost()
+	}
+	if k.r.engine.draining.Load() { // a connection that is left is told as lost
+		return k.stored.Load()
 	}
 	k.Told()
 	return false
 }
 
-// endKept hears what became of a disconnected.
+// endKept hears what became of a disconnected, and of all that is told of a connection
+// that ended.
 type endKept struct {
 	r          *roster
 	connection string
+	alone      bool        // the backend does not want to hear of the end
+	stored     atomic.Bool // the broker has its record
+	lost       sync.Once
+	handed     bool
 }
 
 var _ webhook.Kept = (*endKept)(nil)
@@ -248,30 +319,39 @@ func (k *endKept) Told() { k.r.gone(k.connection) }
 // Buried is as good as told.
 func (k *endKept) Buried() { k.Told() }
 
-// Lost leaves it to other nodes where this one stops.
+// Lost leaves it to other nodes, if the broker has it.
 func (k *endKept) Lost() (elsewhere bool) {
-	if k.r.engine.draining.Load() {
-		return true
-	}
-	k.Told()
-	return false
+	k.lost.Do(func() { k.handed = k.r.to.HandOver(k.connection) })
+	return k.handed
 }
 
 // buried is for a node that the others took for dead, and whose connections they told as
-// lost: it ends them and tells nothing of them. The broker has logged it.
+// lost: it ends them and tells nothing of them. Those that the broker did not have, as it
+// was away when they came, nobody else tells. The broker has logged it.
 func (r *roster) buried() {
+	r.telling.Lock()
+	defer r.telling.Unlock()
 	r.disown()
+	var ended []string
 	if r.engine.hooks != nil {
 		r.engine.hooks.Withdraw(func(ev *webhook.Event) bool {
-			switch ev.Kept.(type) {
-			case *connectedKept, *endKept:
-				return true
+			switch k := ev.Kept.(type) {
+			case *connectedKept:
+				return k.stored.Load()
+			case *endKept:
+				if k.stored.Load() {
+					ended = append(ended, k.connection)
+					return true
+				}
 			}
 			return false
 		})
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, connection := range ended {
+		r.gone(connection)
+	}
 	if !r.closed {
 		r.engine.work.Go(func() { // it takes a while for many
 			defer r.engine.guard.Recover("end of all connections", nil)
@@ -280,18 +360,18 @@ func (r *roster) buried() {
 	}
 }
 
-// disown has nothing told of the connections that there are.
+// disown has nothing told of the connections that the broker had.
 func (r *roster) disown() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.engine.hub.Each(func(c hub.Conn) {
-		if t, ok := c.(Transport); ok {
+		if t, ok := c.(Transport); ok && !r.loose.has(t.Session()) {
 			r.disowned[t.Session()] = struct{}{}
+			delete(r.untold, t.Session())
+			delete(r.changed, t.Session())
 		}
 	})
 	r.used.Store(true)
-	clear(r.untold)
-	clear(r.changed)
 }
 
 // close ends what is to come.

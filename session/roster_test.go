@@ -30,6 +30,31 @@ type ledger struct {
 	lines   []string
 	records map[string][]byte
 	settled []string
+	hold    bool // it has not stored anything yet
+	stored  []func(bool)
+	full    bool // nothing is handed over to it
+	handed  []string
+}
+
+// store says what becomes of all that was declared while hold was set.
+func (l *ledger) store(stored bool) {
+	l.mu.Lock()
+	all := l.stored
+	l.stored, l.hold = nil, false
+	l.mu.Unlock()
+	for _, f := range all {
+		f(stored)
+	}
+}
+
+func (l *ledger) HandOver(connection string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if delete(l.records, connection); l.full {
+		return false
+	}
+	l.handed = append(l.handed, connection)
+	return true
 }
 
 func (l *ledger) WatchRoster(w broker.RosterWatcher) { l.watch = w }
@@ -53,6 +78,13 @@ func (l *ledger) Declare(changes ...broker.Change) {
 			}
 		}
 		l.lines = append(l.lines, line)
+		switch {
+		case c.Stored == nil:
+		case l.hold:
+			l.stored = append(l.stored, c.Stored)
+		default:
+			c.Stored(true)
+		}
 	}
 }
 
@@ -140,6 +172,11 @@ func (a *told) answers(status int) {
 // newShared is an engine of one node of several.
 func newShared(t *testing.T, events ...string) (*Engine, *ledger, *told) {
 	t.Helper()
+	return newSharedWith(t, func(*config.Config) {}, events...)
+}
+
+func newSharedWith(t *testing.T, change func(*config.Config), events ...string) (*Engine, *ledger, *told) {
+	t.Helper()
 	app := &told{answer: http.StatusNoContent}
 	server := httptest.NewServer(http.HandlerFunc(app.serve))
 	l := &ledger{records: map[string][]byte{}}
@@ -147,6 +184,7 @@ func newShared(t *testing.T, events ...string) (*Engine, *ledger, *told) {
 		c.Auth.Anonymous, c.Auth.JWT.Secret = true, tokenSecret
 		c.Webhook.URL, c.Webhook.Events, c.Webhook.Unsigned = server.URL, events, true
 		c.Webhook.Retry = config.Retry{Min: time.Millisecond, Max: time.Millisecond, GiveUpAfter: time.Minute}
+		change(c)
 	}, func(o *Options) { o.Roster, o.Outbox, o.Shared = l, l, true })
 	t.Cleanup(server.Close)
 	return e, l, app
@@ -303,8 +341,8 @@ func TestBuried_EndsAllAndTellsNothing(t *testing.T) {
 		return len(e.roster.disowned) == 0
 	})
 	app.answers(http.StatusNoContent)
-	l.wants(t)
-	c := open(t, e, "") // who comes since is as ever
+	l.wants(t, "gone", "gone") // whatever was declared of them since
+	c := open(t, e, "")        // who comes since is as ever
 	l.wants(t, "here connected disconnected", "here disconnected")
 	closedBy(c)
 	l.wants(t, "ended disconnected", "gone")

@@ -15,9 +15,7 @@ func (e *Engine) Opened(s *Session) {
 		ev = s.about(webhook.Connected)
 		ev.Sequence, ev.ContentType, ev.Body = connectedSequence, contentJSON, connectedBody(s)
 	}
-	if e.roster.opened(s, ev) && ev != nil {
-		e.hooks.Tell(ev)
-	}
+	e.roster.tellConnected(s, ev)
 }
 
 // Ended forgets a connection whose socket is at its end, and tells the backend. The
@@ -39,7 +37,5 @@ func (e *Engine) Ended(s *Session, t Transport, c *hub.Cause) {
 			Code: code, Reason: reason, Cause: c.Why.Label(), DurationMS: time.Since(s.member.Since()).Milliseconds(),
 		}.body()
 	}
-	if e.roster.ended(s, ev) && ev != nil {
-		e.hooks.Tell(ev)
-	}
+	e.roster.tellDisconnected(s, ev)
 }

@@ -60,8 +60,9 @@ func (q *queue) fillsLocked(events int) bool {
 // hurryLocked lets the first event of a key go without waiting for others, as a
 // message waits behind it.
 func (q *queue) hurryLocked(k *key) {
-	if first := k.events[0]; first.place != nil {
-		first.hurried = true
+	first := k.events[0]
+	first.hurried = first.hurried || first.place != nil || first.event.Held
+	if first.place != nil {
 		q.told.ready.MoveToFront(first.place)
 	}
 }
@@ -75,7 +76,7 @@ func (q *queue) gatherLocked(j *job) {
 	}
 	size := j.size()
 	fits := func(o *job) bool {
-		return len(j.with)+1 < most && !o.alone && size+o.size() <= maxBatchBytes &&
+		return len(j.with)+1 < most && !o.alone && !o.event.Held && size+o.size() <= maxBatchBytes &&
 			j.set.to != nil && j.set.to.Host(o.event.RequestHost) == j.set.to.Host(j.event.RequestHost)
 	}
 	take := func(o *job) {

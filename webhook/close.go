@@ -12,6 +12,7 @@ func (q *queue) close(ctx context.Context) error {
 	q.closed = true
 	idle := make(chan struct{})
 	q.idle = idle
+	q.releaseAllLocked()
 	for len(q.later) > 0 {
 		q.moveDueLocked(q.later[0].due)
 	}

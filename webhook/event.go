@@ -71,10 +71,14 @@ type Event struct {
 	// Node is the one that reports it (ce-source); "": this one.
 	Node string
 	// Entry is where the broker keeps it, "" for nowhere; it is the dispatcher's to
-	// pass on with a dead letter.
+	// pass on with a dead letter, unless More events of the same entry follow.
 	Entry string
+	More  bool
 	// Kept hears what becomes of an event that is told; nil: nobody does.
 	Kept Kept
+	// Held: it takes its place among those that are told, and is not sent before Release.
+	// It is the Dispatcher's once Tell or Release was called.
+	Held bool
 	// MessageEvent is ce-event, for message only.
 	MessageEvent string
 	// State is the connection's state, JSON; nil for none.

@@ -72,6 +72,9 @@ func (d *Dispatcher) bury(j *job, reason string, late bool) {
 	}
 	ev := *j.event // as it is to be told again, by whichever node
 	ev.Time, ev.Node = j.time(), cmp.Or(ev.Node, d.node)
+	if ev.More {
+		ev.Entry = ""
+	}
 	d.letters.Bury(broker.DeadLetter{
 		ID: j.id.String(), Entry: ev.Entry, Event: AppendEvent(nil, &ev), Reason: reason, At: time.Now().UnixMilli(),
 	})

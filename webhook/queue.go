@@ -61,7 +61,7 @@ type queue struct {
 // the messages that wait for
 // the first attempt of those before them.
 type key struct {
-	events      []*job // the first is with the told class or in later
+	events      []*job // the first is with the told class or in later, or held
 	told, tried int    // how many events came, and had their first attempt
 	asks        []*job
 }

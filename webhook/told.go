@@ -15,6 +15,9 @@ func (q *queue) tell(j *job) {
 		q.noteLostLocked(j, lostAfterEnd)
 		return
 	}
+	if q.closed {
+		j.event.Held = false
+	}
 	k := q.keys[j.key]
 	if k == nil {
 		k = &key{}
@@ -25,7 +28,7 @@ func (q *queue) tell(j *job) {
 	j.kept = q.outbox.PushBack(j)
 	q.bytes += j.size()
 	if len(k.events) == 1 {
-		q.told.push(j)
+		q.nextOfLocked(k)
 	}
 	q.boundLocked()
 	q.pumpLocked()
@@ -36,11 +39,26 @@ func (q *queue) tell(j *job) {
 func (q *queue) boundLocked() {
 	most := q.d.settings.Load().outbox
 	for e := q.outbox.Front(); e != nil && (q.outbox.Len() > most.Messages || int64(q.bytes) > int64(most.Bytes)); {
-		next := e.Next()
-		if j := e.Value.(*job); !j.sent && j.event.Entry == "" {
-			q.lostLocked(j, lostOutboxFull)
+		j := e.Value.(*job)
+		if e = e.Next(); j.sent || j.event.Entry != "" {
+			continue
 		}
-		e = next
+		if j.event.Kept == nil {
+			q.lostLocked(j, lostOutboxFull)
+			continue
+		}
+		for e != nil && e.Value.(*job).key == j.key { // it may go as well
+			e = e.Next()
+		}
+		q.lostTogetherLocked(q.keys[j.key])
+	}
+}
+
+// lostTogetherLocked gives up what is told of a key, so that whoever tells it instead
+// tells all of it, in order. While some of that is under way it waits.
+func (q *queue) lostTogetherLocked(k *key) {
+	for len(k.events) > 0 && !k.events[0].sent && k.events[0].event.Entry == "" {
+		q.lostLocked(k.events[0], lostOutboxFull)
 	}
 }
 
@@ -49,6 +67,13 @@ func (q *queue) lostLocked(j *job, why *loss) {
 	q.noteLostLocked(j, why)
 	q.withdrawLocked(j)
 	q.finishLocked(j)
+}
+
+// nextOfLocked has the first event of a key wait for its turn, unless it is held.
+func (q *queue) nextOfLocked(k *key) {
+	if first := k.events[0]; !first.event.Held {
+		q.told.push(first)
+	}
 }
 
 func (q *queue) noteLostLocked(j *job, why *loss) {
@@ -69,7 +94,7 @@ func (q *queue) finishLocked(j *job) {
 		}
 		k.events = append(k.events[:i:i], k.events[i+1:]...)
 		if i == 0 && len(k.events) > 0 && !k.events[0].sent { // else it was in the same request
-			q.told.push(k.events[0])
+			q.nextOfLocked(k)
 		}
 		break
 	}

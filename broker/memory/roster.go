@@ -31,9 +31,16 @@ func (b *Broker) WatchRoster(w broker.RosterWatcher) { b.watcher = w }
 // Declare implements Roster. Facts are told before it returns.
 func (b *Broker) Declare(changes ...broker.Change) {
 	for i := range changes {
-		b.declare(&changes[i])
+		c := &changes[i]
+		b.declare(c)
+		if c.Stored != nil {
+			c.Stored(true)
+		}
 	}
 }
+
+// HandOver implements Roster: connections end with their node.
+func (b *Broker) HandOver(string) bool { return false }
 
 func (b *Broker) declare(c *broker.Change) {
 	var topic string

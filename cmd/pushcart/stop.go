@@ -155,6 +155,11 @@ func (n *node) close(ctx context.Context) error {
 	if n.hooks != nil {
 		errs = append(errs, n.hooks.Close(ctx))
 	}
+	if n.broker != nil { // what became of them
+		limited, cancel := context.WithTimeout(context.Background(), parting)
+		n.broker.Flush(limited)
+		cancel()
+	}
 	if n.sessions != nil {
 		n.sessions.Close()
 	}

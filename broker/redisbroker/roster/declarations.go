@@ -37,6 +37,7 @@ type declarations struct {
 	parts    [Partitions]*part
 	waiting  uint64          // parts that have something to do, as bits
 	readings int             // of all parts
+	away     bool            // Redis did not take the last beat
 	flushes  []chan struct{} // who waits until nothing waits
 	wake     chan struct{}
 
@@ -70,24 +71,85 @@ func (d *declarations) resetLocked() {
 // forget drops all that was declared, for a node that begins a new life.
 func (d *declarations) forget() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	var holds []hold
+	for _, p := range d.parts {
+		holds = append(holds, p.ripe(true)...)
+	}
 	d.resetLocked()
+	d.mu.Unlock()
+	say(holds, false)
+}
+
+// say tells those who hold something what became of it. No lock is held.
+func say(holds []hold, stored bool) {
+	for _, h := range holds {
+		h.stored(stored)
+	}
+}
+
+// beaten is called with each beat, of which Redis took the last or did not. Nobody waits
+// for a Redis that is away.
+func (d *declarations) beaten(taken bool) {
+	d.mu.Lock()
+	d.away = !taken
+	var holds []hold
+	if d.away {
+		for _, p := range d.parts {
+			holds = append(holds, p.ripe(true)...)
+		}
+	}
+	d.mu.Unlock()
+	say(holds, false)
+}
+
+// HandOver implements broker.Roster.
+func (r *Roster) HandOver(connection string) bool {
+	d, p := r.declared, r.link.Partition(connection)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	part := d.parts[p]
+	told := !d.lostLocked(part) && part.handOver(connection)
+	if !told && !d.closed {
+		part.declare(&broker.Change{Kind: broker.ConnectionGone, Name: connection})
+	}
+	d.touchLocked(p)
+	return told
 }
 
 // Declare implements broker.Roster.
 func (r *Roster) Declare(changes ...broker.Change) {
+	r.keeper.want()
 	d := r.declared
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return
-	}
-	r.keeper.want()
+	var stored, away []hold
 	for i := range changes {
-		p := r.link.Partition(changes[i].Name)
-		d.parts[p].declare(&changes[i])
-		d.touchLocked(p)
+		c := &changes[i]
+		p := r.link.Partition(c.Name)
+		part := d.parts[p]
+		lost := d.lostLocked(part)
+		if !d.closed {
+			part.declare(c)
+			d.touchLocked(p)
+		}
+		switch {
+		case c.Stored == nil:
+		case lost:
+			away = append(away, hold{stored: c.Stored})
+		case part.done():
+			stored = append(stored, hold{stored: c.Stored})
+		default:
+			part.hold(c.Stored)
+		}
 	}
+	d.mu.Unlock()
+	say(stored, true)
+	say(away, false)
+}
+
+// lostLocked says that Redis is known to take nothing of a part now. One with nothing to
+// say was not tried lately.
+func (d *declarations) lostLocked(p *part) bool {
+	return d.closed || d.away || p.away && !p.done()
 }
 
 // touchLocked has the loop look at a part that may have something to do.
@@ -232,12 +294,15 @@ func (d *declarations) turn() {
 	d.checkLocked(p)
 }
 
-// close ends every reading that waits, and refuses those to come.
+// close ends every reading and hold that waits, and refuses those to come.
 func (d *declarations) close() {
+	var holds []hold
+	defer func() { say(holds, false) }()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
 	for _, p := range d.parts {
+		holds = append(holds, p.ripe(true)...)
 		for _, r := range p.readings {
 			r.settle(broker.Members{}, broker.ErrClosed)
 		}

@@ -34,6 +34,11 @@ local take = {
     call('HDEL', roster, 'c' .. ARGV[i])
     return 1
   end,
+  ['>c'] = function(i)
+    fact('E', ARGV[i], '', '', now, ARGV[i + 1])
+    call('HDEL', roster, 'c' .. ARGV[i])
+    return 2
+  end,
   ['m'] = function(i)
     local how = with(ARGV[i + 2], nil, tonumber(ARGV[i + 3]))
     how.count, how.info = tonumber(ARGV[i + 4]), ARGV[i + 5]

@@ -15,6 +15,7 @@ type key struct {
 // state is what was declared of it.
 type state struct {
 	gone, ended, tell   bool
+	handed              bool // gone as the outbox has it
 	stored              bool // tell, delay and frames are as Redis has them
 	connections, frames int
 	delay               time.Duration
@@ -64,13 +65,19 @@ type change struct {
 	known, wasKnown, wasMaybe bool
 }
 
+// needs says whether Redis needs to hear that a state is so; needed, whether of what is so
+// now.
+func (e *entry) needs(s *state) bool { return !s.gone || s.handed || e.known || e.maybe }
+
+func (e *entry) needed() bool { return e.needs(&e.state) }
+
 // freeze fixes what is sent. false: there is nothing to say.
 func (c *change) freeze() bool {
 	e := c.entry
 	if c.last {
 		c.state, c.again, c.last, e.last = e.state, e.again, false, false
 	}
-	if c.state.gone && !e.known && !e.maybe && !c.state.stored {
+	if !c.state.stored && !e.needs(&c.state) {
 		return false
 	}
 	c.wasKnown, c.wasMaybe = e.known, e.maybe
@@ -86,7 +93,7 @@ func (c *change) size() int {
 
 // encode adds a change to the arguments of declareSource:
 //
-//	c CONNECTION VALUE        -c CONNECTION
+//	c CONNECTION VALUE        -c CONNECTION        >c CONNECTION RECORD
 //	u USER MARKS DELAY        -u USER MARKS DELAY
 //	o CHANNEL MARKS DELAY     -o CHANNEL MARKS DELAY
 //	m CHANNEL USER MARKS FRAMES COUNT INFO
@@ -97,11 +104,16 @@ func (c *change) size() int {
 func encode(args []any, c *change) []any {
 	k, s := &c.entry.key, &c.state
 	letter := string(k.letter)
-	if s.gone {
+	switch {
+	case s.handed:
+		letter = ">" + letter
+	case s.gone:
 		letter = "-" + letter
 	}
 	args = append(args, letter, k.name)
 	switch {
+	case s.handed:
+		return append(args, s.text)
 	case k.letter == 'c' && s.gone:
 		return args
 	case k.letter == 'c' && s.ended:

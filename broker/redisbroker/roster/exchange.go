@@ -31,6 +31,8 @@ type parcel struct {
 
 // take takes the next work, beginning with another part each time.
 func (d *declarations) take() *work {
+	var stored []hold
+	defer func() { say(stored, true) }()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	w := &work{name: d.name}
@@ -55,6 +57,7 @@ func (d *declarations) take() *work {
 			if c.batch = part.take(); c.batch != nil {
 				changes += len(c.batch.changes)
 			}
+			stored = append(stored, part.ripe(false)...) // of what need not go
 			c.readings = part.ready()
 			d.readings -= len(c.readings)
 		}
@@ -91,10 +94,13 @@ func (w *work) send(ctx context.Context, pipe redis.Pipeliner, r *Roster) {
 func (d *declarations) failed(w *work, err error) {
 	d.refused(err)
 	d.held = everyPart
+	var away []hold
+	defer func() { say(away, false) }()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range w.parcels {
 		c.part.refuse()
+		away = append(away, c.part.ripe(true)...)
 		c.settleReadings(err)
 		d.touchLocked(c.p)
 	}
@@ -121,6 +127,7 @@ func firstWord(err error) string {
 // settle takes the answers. It says whether there is more to do now.
 func (d *declarations) settle(w *work) (more bool) {
 	dead := false
+	var stored, away []hold
 	d.mu.Lock()
 	for _, c := range w.parcels {
 		if d.parts[c.p] != c.part { // of an earlier life
@@ -129,6 +136,11 @@ func (d *declarations) settle(w *work) (more bool) {
 		}
 		err := d.outcomeLocked(c)
 		dead = dead || redis.HasErrorPrefix(err, "DEAD")
+		if c.part.away {
+			away = append(away, c.part.ripe(true)...)
+		} else {
+			stored = append(stored, c.part.ripe(false)...)
+		}
 		if err != nil && (needsAnother(err) || redis.HasErrorPrefix(err, "STALE")) { // they see what is sent again
 			d.againLocked(c, c.readings)
 		} else {
@@ -139,6 +151,8 @@ func (d *declarations) settle(w *work) (more bool) {
 	more = d.waiting&^d.held != 0
 	d.settledLocked()
 	d.mu.Unlock()
+	say(stored, true)
+	say(away, false)
 	if dead {
 		d.roster.buried(w.name)
 	}

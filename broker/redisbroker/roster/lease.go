@@ -127,10 +127,12 @@ func (b *beat) learn(err error) {
 		l.next = time.Time{}
 		if !isDead(err) {
 			l.pause = k.later()
+			k.roster.declared.beaten(false)
 		}
 		return
 	}
 	a, err := parseBeat(b.cmd.Val())
+	k.roster.declared.beaten(err == nil)
 	if err != nil {
 		k.unreadable(k.roster.nodesKey(), err)
 		return

@@ -37,6 +37,16 @@ type part struct {
 	// taken is how many changes left the queue; readings wait for some of them.
 	taken    int
 	readings []*reading
+	holds    []hold
+	// needless is about how many changes of queue need not go.
+	needless int
+}
+
+// hold is somebody who wants to know when Redis has what was declared: when the first so
+// many changes that left the queue are there.
+type hold struct {
+	after  int
+	stored func(bool)
 }
 
 // batch is changes that go out together.
@@ -54,6 +64,24 @@ func newPart() *part { return &part{entries: map[key]*entry{}} }
 // declare takes one declaration.
 func (p *part) declare(c *broker.Change) {
 	k, s := read(c)
+	p.set(k, s)
+}
+
+// handOver has the record of a connection's end moved to the outbox. false: there is none.
+func (p *part) handOver(connection string) bool {
+	k := key{letter: 'c', name: connection}
+	e := p.entries[k]
+	if e == nil || !e.state.ended {
+		return false
+	}
+	s := e.state
+	s.gone, s.handed = true, true
+	p.set(k, s)
+	return true
+}
+
+// set says what is so of a name from now on.
+func (p *part) set(k key, s state) {
 	e := p.entries[k]
 	switch {
 	case e == nil && s.gone, e != nil && s.gone && e.state.gone:
@@ -64,6 +92,8 @@ func (p *part) declare(c *broker.Change) {
 	}
 	e.state, e.again = s, false
 	switch {
+	case p.stale && e.open == 0 && !e.needed():
+		delete(p.entries, k)
 	case e.last || p.stale: // goes out as what is so by then
 	case p.away || p.full:
 		p.add(change{entry: e, last: true})
@@ -74,6 +104,28 @@ func (p *part) declare(c *broker.Change) {
 		p.full = true
 		p.collapse()
 	}
+	if e.last && !e.needed() {
+		p.needless++
+		if p.needless > changesAtOnce && p.needless > len(p.queue)/2 {
+			p.tidy()
+		}
+	}
+}
+
+// tidy takes out what came and went while nothing could be sent, so that a Redis that is
+// away for long costs no memory.
+func (p *part) tidy() {
+	queue := p.queue
+	p.queue, p.needless = nil, 0
+	for _, c := range queue {
+		if c.last && !c.entry.needed() {
+			c.entry.last = false
+			p.close(c.entry)
+			continue
+		}
+		p.queue = append(p.queue, c)
+	}
+	p.moved()
 }
 
 func (p *part) add(c change) {
@@ -108,11 +160,37 @@ func (p *part) collapse() {
 	p.moved()
 }
 
-// moved has readings wait for all that waits now.
+// moved has readings and holds wait for all that waits now.
 func (p *part) moved() {
 	for _, r := range p.readings {
 		r.after = p.taken + len(p.queue)
 	}
+	for i := range p.holds {
+		p.holds[i].after = p.taken + len(p.queue)
+	}
+}
+
+// hold has stored called when Redis has all that was declared until now.
+func (p *part) hold(stored func(bool)) {
+	p.holds = append(p.holds, hold{after: p.taken + len(p.queue), stored: stored})
+}
+
+// ripe takes the holds whose changes Redis has, or all.
+func (p *part) ripe(all bool) (ripe []hold) {
+	n := len(p.holds)
+	if !all {
+		if p.batch != nil || p.stale || p.anew {
+			return nil
+		}
+		for n = 0; n < len(p.holds) && p.holds[n].after <= p.taken; {
+			n++
+		}
+	}
+	ripe = p.holds[:n:n]
+	if p.holds = p.holds[n:]; len(p.holds) == 0 {
+		p.holds = nil
+	}
+	return ripe
 }
 
 // take returns the batch to be sent, nil if there is none.

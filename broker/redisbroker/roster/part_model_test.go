@@ -12,11 +12,12 @@ import (
 type modelRedis struct {
 	last   string
 	fields map[string]string
-	kept   *modelRedis // a copy of before
+	kept   *modelRedis     // a copy of before
+	handed map[string]bool // what was moved to the outbox
 }
 
 func (r *modelRedis) copy() *modelRedis {
-	c := &modelRedis{last: r.last, fields: map[string]string{}}
+	c := &modelRedis{last: r.last, fields: map[string]string{}, handed: r.handed}
 	for k, v := range r.fields {
 		c.fields[k] = v
 	}
@@ -47,6 +48,9 @@ func (r *modelRedis) take(b *batch, foreign string) (left map[int]bool, stale bo
 			left[i] = true
 		case c.state.gone:
 			delete(r.fields, field)
+			if c.state.handed {
+				r.handed[string(c.state.text)] = true
+			}
 		default:
 			r.fields[field] = fmt.Sprint(c.state.connections)
 		}
@@ -60,19 +64,26 @@ func (r *modelRedis) take(b *batch, foreign string) (left map[int]bool, stale bo
 func TestPart_InTheEndRedisHasWhatWasDeclared(t *testing.T) {
 	for seed := range uint64(2000) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		p, redis := newPart(), &modelRedis{fields: map[string]string{}}
+		p, redis := newPart(), &modelRedis{fields: map[string]string{}, handed: map[string]bool{}}
 		redis.kept = redis.copy()
-		want := map[string]string{}
+		want, handed, over := map[string]string{}, map[string]bool{}, map[string]bool{}
 		foreign := ""
-		for range 60 {
+		for i := range 60 {
 			name := fmt.Sprint(rng.IntN(6))
 			kind := broker.ChangeKind(rng.IntN(int(broker.MemberGone) + 1))
-			c := broker.Change{Kind: kind, Name: name, User: "u", Connections: 1 + rng.IntN(9)}
+			c := broker.Change{Kind: kind, Name: name, User: "u", Connections: 1 + rng.IntN(9), Record: fmt.Append(nil, i)}
 			k, s := read(&c)
+			if over[name] && k.letter == 'c' && !s.gone {
+				continue // no connection has the id of another
+			}
 			if want[fieldOf(k)] = fmt.Sprint(s.connections); s.gone {
 				delete(want, fieldOf(k))
 			}
 			p.declare(&c)
+			if kind == broker.ConnectionEnded && rng.IntN(2) == 0 && p.handOver(name) {
+				handed[string(c.Record)], over[name] = true, true
+				delete(want, fieldOf(k))
+			}
 			if rng.IntN(3) == 0 {
 				modelTurn(p, redis, rng.IntN(10), &foreign, fieldOf(k))
 			}
@@ -85,6 +96,11 @@ func TestPart_InTheEndRedisHasWhatWasDeclared(t *testing.T) {
 		}
 		if fmt.Sprint(redis.fields) != fmt.Sprint(want) {
 			t.Fatalf("seed %d: redis has %v, want %v", seed, redis.fields, want)
+		}
+		for record := range handed {
+			if !redis.handed[record] {
+				t.Fatalf("seed %d: %s was handed over, redis has %v", seed, record, redis.handed)
+			}
 		}
 		if len(p.entries) != len(want) || !p.done() {
 			t.Fatalf("seed %d: %d entries are kept, want %d; done: %v", seed, len(p.entries), len(want), p.done())
@@ -101,7 +117,7 @@ func TestPart_InTheEndRedisHasWhatWasDeclared(t *testing.T) {
 func modelTurn(p *part, redis *modelRedis, outcome int, foreign *string, field string) {
 	switch outcome {
 	case 1: // it lost everything
-		*redis = modelRedis{fields: map[string]string{}, kept: redis.kept}
+		*redis = modelRedis{fields: map[string]string{}, kept: redis.kept, handed: redis.handed}
 	case 2: // a copy goes on that lacks the last changes
 		kept := redis.kept
 		*redis = *kept.copy()
@@ -123,7 +139,7 @@ func modelTurn(p *part, redis *modelRedis, outcome int, foreign *string, field s
 		}
 		last := redis.last
 		if outcome == 9 { // it lost all meanwhile
-			*redis = modelRedis{fields: map[string]string{}, kept: redis.kept}
+			*redis = modelRedis{fields: map[string]string{}, kept: redis.kept, handed: redis.handed}
 		}
 		p.resync(fields, last)
 		return
