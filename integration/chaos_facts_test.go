@@ -370,6 +370,10 @@ func (c *factsChaos) awaitEnd(t *testing.T) {
 	t.Errorf("%d not told to have ended: %q", len(left), left[:min(len(left), 20)])
 }
 
+// sudden is how soon after it began a connection's node may die without a trace of it: its
+// record was on its way to Redis. Then it is not told at all.
+const sudden = 250 * time.Millisecond
+
 // checkConnections: each connection that a client knows is told once as begun and once as
 // ended, under one id each.
 func (c *factsChaos) checkConnections(t *testing.T) {
@@ -393,6 +397,9 @@ func (c *factsChaos) checkConnections(t *testing.T) {
 	t.Logf("ends of connections by cause: %v", causes)
 	missing := 0
 	for _, l := range c.lives {
+		if begun[l.connection]+ended[l.connection] == 0 && !l.node.broken.IsZero() && l.node.broken.Sub(l.began) < sudden {
+			continue
+		}
 		if begun[l.connection] != 1 || ended[l.connection] != 1 {
 			if missing++; missing <= 10 {
 				t.Errorf("connection %s (%v to %v, node broken %v) was told %d times as connected, %d times as disconnected", l.connection,
