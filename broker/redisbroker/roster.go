@@ -1,10 +1,6 @@
 package redisbroker
 
 import (
-	"context"
-
-	"github.com/redis/go-redis/v9"
-
 	"github.com/pushcart/pushcart/broker/redisbroker/link"
 	"github.com/pushcart/pushcart/broker/redisbroker/pubsub"
 	"github.com/pushcart/pushcart/broker/redisbroker/roster"
@@ -25,7 +21,9 @@ func (r rosterLink) Keys(p int) string { return r.Link.Keys().In(p) }
 func (r rosterLink) Channels(p int) string { return r.Link.Keys().ChannelsIn(p) }
 
 func (r rosterLink) Line(scripts ...string) roster.Line {
-	return rosterLine{r.Link.Line(scripts...)}
+	line := r.Link.Line(scripts...)
+	r.AtEnd(line.HangUp)
+	return rosterLine{line}
 }
 
 func (r rosterLink) Listen(p int, topic string, take func(payload string), confirmed func()) {
@@ -35,17 +33,6 @@ func (r rosterLink) Listen(p int, topic string, take func(payload string), confi
 // rosterLine is what package roster needs of a line.
 type rosterLine struct{ *link.Line }
 
-// Exchange implements roster.Line.
-func (n rosterLine) Exchange(ctx context.Context, fill func(redis.Pipeliner)) ([]redis.Cmder, error) {
-	cmds, err := n.Line.Exchange(ctx, fill)
-	if err != nil {
-		return nil, err
-	}
-	for _, c := range cmds {
-		if link.Judge(c.Err()) == link.Elsewhere {
-			n.HangUp()
-			break
-		}
-	}
-	return cmds, nil
-}
+// HangUp implements roster.Line: a line does so by itself with those servers that gave it a
+// reason.
+func (rosterLine) HangUp() {}
