@@ -25,7 +25,9 @@ func (r rosterLink) Keys(p int) string { return r.Link.Keys().In(p) }
 func (r rosterLink) Channels(p int) string { return r.Link.Keys().ChannelsIn(p) }
 
 func (r rosterLink) Line(scripts ...string) roster.Line {
-	return &rosterLine{Line: r.Link.Line(scripts...)}
+	line := r.Link.Line(scripts...)
+	r.AtEnd(line.HangUp)
+	return &rosterLine{Line: line}
 }
 
 func (r rosterLink) Listen(p int, topic string, take func(payload string), confirmed func()) {
@@ -48,12 +50,6 @@ func (n *rosterLine) Exchange(ctx context.Context, fill func(redis.Pipeliner)) (
 		return nil, err
 	}
 	_ = n.fit(ctx) // it may have connected again; what is wrong there the next one finds
-	for _, c := range cmds {
-		if link.Judge(c.Err()) == link.Elsewhere {
-			n.HangUp()
-			break
-		}
-	}
 	return cmds, nil
 }
 
@@ -63,9 +59,13 @@ func (n *rosterLine) fit(ctx context.Context) error {
 		return nil
 	}
 	if err := n.CheckLayout(ctx); err != nil && !link.RefusesWrites(err) {
-		n.HangUp()
+		n.Line.HangUp()
 		return err
 	}
 	n.fits = n.Made()
 	return nil
 }
+
+// HangUp implements roster.Line: a line does so by itself with those servers that gave it a
+// reason.
+func (*rosterLine) HangUp() {}
