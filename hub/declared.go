@@ -66,7 +66,9 @@ func (d *declared) usersBy(r *Rules, names func(yield func(string))) {
 		return
 	}
 	var changes []broker.Change
-	names(func(name string) { changes = append(changes, userChange(name, r.tell.Users, r.tell.Users, r.offlineDelay)) })
+	names(func(name string) {
+		changes = append(changes, userChange(name, r.tell.Users, r.tell.Users, r.offlineDelay))
+	})
 	d.declare(changes)
 }
 

@@ -13,7 +13,7 @@ import (
 func (h *Hub) listChannels(q *request) (page []ChannelCount, more bool) {
 	match, err := glob.Compile(q.Channel)
 	if err != nil { // the node that asks has compiled it
-		h.log.Error("a node asks for channels by a bad pattern", "node", q.From, "pattern", q.Channel, "err", err)
+		h.log.Error("a node asks for channels by a bad pattern", "other_node", q.From, "pattern", q.Channel, "err", err)
 		return nil, false
 	}
 	page = h.channels.list(func(name string) bool { return name > q.After && match.Match(name) })

@@ -115,7 +115,7 @@ func (o *outgoing) publish(ctx context.Context, batch []report) {
 	o.hub.broker.Publish(ctx, pubs)
 	for i := range pubs {
 		if err := pubs[i].Err; err != nil {
-			o.hub.log.Debug("answer to a node lost", "node", batch[i].to, "err", err)
+			o.hub.log.Debug("answer to a node lost", "other_node", batch[i].to, "err", err)
 		}
 	}
 }

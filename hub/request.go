@@ -197,7 +197,7 @@ func (h *Hub) replyTo(q *request, out *reply) {
 	}
 	b, err := plainjson.Append([]byte{envelopeVersion, envelopeReply}, out)
 	if err != nil { // a state that is not JSON cannot come in
-		h.log.Error("reply to a node could not be written", "node", q.From, "err", err)
+		h.log.Error("reply to a node could not be written", "other_node", q.From, "err", err)
 		return
 	}
 	if q.From == h.node {

@@ -215,7 +215,28 @@ func sentExamples(t *testing.T) map[string]string {
 	_ = c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(5*time.Second))
 	closed(t, c)
 	all["batch"] = batch.find(t, "cloudevents-batch")
+	all["node_lost"] = lostExample(t, header)
 	return all
+}
+
+// lostExample is what one node tells of a connection of another that is killed.
+func lostExample(t *testing.T, header http.Header) string {
+	t.Helper()
+	app, redis := newScribe(t), startRedis(t)
+	yaml := fmt.Sprintf("backend: {url: 'http://%s'}\ntrusted_proxies: [127.0.0.1]\nwebhook: {url: /hooks/push, events: ['*'], secrets: [%s]}\nredis: {addresses: ['%s']}", app.Addr(), whsec, redis.addr)
+	stays, dies := start(t, yaml), start(t, yaml)
+	stays.awaitRedis(t, http.StatusOK)
+	dies.awaitRedis(t, http.StatusOK)
+	c, err := tryDial(dies, "/_push?room=lobby", header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	app.find(t, "ce-type: pushcart.connected\n") // from then on another node tells the end
+	_ = dies.cmd.Process.Kill()
+	<-dies.exited
+	dies.code = 0 // it was meant to die
+	return app.find(t, "ce-type: pushcart.disconnected\n")
 }
 
 // TestDocs_VerificationInFiveLanguages runs the code of docs/webhooks.md on requests that

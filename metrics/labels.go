@@ -8,7 +8,7 @@ var (
 	connectResults = []string{
 		"ok", "bad_request", "draining", "limit", "rate", "origin", "unauthenticated", "forbidden", "rejected", "error", "left",
 	}
-	disconnectCauses = []string{"client", "backend", "timeout", "slow", "drain", "error"}
+	disconnectCauses = []string{"client", "backend", "timeout", "slow", "drain", "error", "node_lost"}
 	// webhookResults are those of any webhook, webhookEvents have more of their own.
 	webhookResults = []string{"ok", "rejected", "timeout", "unreachable", "error"}
 	told           = []string{"dead", "lost"}
@@ -17,7 +17,7 @@ var (
 		"connected": told, "disconnected": told, "user.online": told, "user.offline": told,
 		"channel.occupied": told, "channel.vacated": told, "presence.join": told, "presence.leave": told, "batch": nil,
 	}
-	requests       = []string{"subscribe", "recover", "publish", "message", "history", "refresh"}
+	requests       = []string{"subscribe", "recover", "publish", "message", "history", "presence", "refresh"}
 	requestResults = []string{
 		"ok", "invalid_argument", "rejected", "unauthenticated", "forbidden", "not_found", "conflict", "too_large", "rate_limited", "internal", "unavailable",
 	}

@@ -172,7 +172,7 @@ func (b *burial) learn(err error) {
 	}
 	if b.done && b.at != "" && b.at != parting {
 		b.keeper.roster.log.Info("burial", "a node was silent for too long: what it had is told as lost",
-			"node", b.name, "connections", b.facts)
+			"dead_node", b.name, "connections", b.facts)
 	}
 }
 

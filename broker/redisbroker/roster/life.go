@@ -41,7 +41,7 @@ func (r *Roster) buried(name string) {
 		return // a node that ends buries itself
 	}
 	r.log.Error("node buried", "this node was silent for too long and taken for dead: its connections are told as lost, and it ends them",
-		"key", "redis", "node", name)
+		"key", "redis", "name", name)
 	r.declared.forget()
 	if f := r.watcher.Buried; f != nil {
 		f()
