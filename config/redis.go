@@ -1,10 +1,21 @@
 package config
 
+// What Redis may be run as, see Redis.Mode.
+const (
+	RedisAuto       = "auto"
+	RedisStandalone = "standalone"
+	RedisSentinel   = "sentinel"
+	RedisCluster    = "cluster"
+)
+
 // Redis connects the nodes. Without addresses there is one node, in memory.
 type Redis struct {
 	// Addresses are host:port, redis:// or rediss:// URLs. One, as only
 	// standalone servers are spoken to.
 	Addresses []string `yaml:"addresses"`
+	// Mode is auto, standalone, sentinel or cluster. Default auto: found out from the first
+	// address that answers.
+	Mode string `yaml:"mode"`
 	// Username for ACL AUTH.
 	Username string `yaml:"username"`
 	// Password for AUTH.

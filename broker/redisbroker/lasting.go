@@ -14,15 +14,17 @@ func (b *Broker) MayLast(topic string) bool { return b.lasting.May(topic) }
 
 // Lasting implements broker.Lasting.
 func (b *Broker) Lasting(ctx context.Context, topics ...string) ([][]string, error) {
-	if !b.Up() {
-		return nil, broker.ErrUnavailable
+	for _, topic := range topics {
+		if !b.upFor(topic) {
+			return nil, broker.ErrUnavailable
+		}
 	}
 	return b.lasting.Read(ctx, topics)
 }
 
 // ChangeLasting implements broker.Lasting.
 func (b *Broker) ChangeLasting(ctx context.Context, change broker.LastingChange) (nodes int, err error) {
-	if !b.Up() {
+	if !b.upFor(change.Topic) {
 		return 0, broker.ErrUnavailable
 	}
 	return b.lasting.Change(ctx, change)

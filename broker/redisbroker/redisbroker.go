@@ -17,8 +17,8 @@ import (
 	"github.com/pushcart/pushcart/metrics"
 )
 
-// Broker is the broker over a standalone Redis 7.0 or newer, or Valkey: a link, and
-// what stands on it.
+// Broker is the broker over Redis 7.0 or newer, or Valkey, standalone or a Cluster: a link,
+// and what stands on it.
 type Broker struct {
 	link       *link.Link
 	publisher  *pubsub.Publisher
@@ -65,6 +65,7 @@ func (b *Broker) Start(receive broker.Receiver) error {
 	}
 	b.lasting.Listen()
 	c := pubsub.NewCanary(b.link, b.publisher, b.subscriber)
+	b.link.Start()
 	b.streams.Start(receive, b.subscriber.Wanted) // before anything comes
 	b.publisher.Start()
 	b.subscriber.Start()
@@ -90,12 +91,34 @@ func (b *Broker) Publish(ctx context.Context, batch []broker.Publication) {
 	if len(batch) == 0 {
 		return
 	}
-	if !b.Up() {
-		pubsub.Fail(batch, broker.ErrUnavailable)
+	if b.Up() {
+		b.publisher.Publish(ctx, batch)
 		return
 	}
-	b.publisher.Publish(ctx, batch)
+	b.publishSome(ctx, batch)
 }
+
+// publishSome publishes what is for shards that deliver.
+func (b *Broker) publishSome(ctx context.Context, batch []broker.Publication) {
+	var some []broker.Publication
+	var at []int
+	for i := range batch {
+		if b.upFor(batch[i].Topic) {
+			some, at = append(some, batch[i]), append(at, i)
+		}
+	}
+	pubsub.Fail(batch, broker.ErrUnavailable)
+	if len(some) == 0 {
+		return
+	}
+	b.publisher.Publish(ctx, some)
+	for n, i := range at {
+		batch[i] = some[n]
+	}
+}
+
+// upFor says whether a topic's messages are delivered, as far as is known.
+func (b *Broker) upFor(topic string) bool { return b.link.UpFor(link.TopicPartition(topic)) }
 
 // Subscribe implements Broker.
 func (b *Broker) Subscribe(ctx context.Context, wanted ...broker.Subscription) error {
@@ -114,7 +137,7 @@ func (b *Broker) Unsubscribe(topics ...string) {
 
 // Read implements Streams.
 func (b *Broker) Read(ctx context.Context, q broker.Query) (broker.Range, error) {
-	if !b.Up() {
+	if !b.upFor(q.Topic) {
 		return broker.Range{}, broker.ErrUnavailable
 	}
 	return b.streams.Read(ctx, q)
@@ -122,7 +145,7 @@ func (b *Broker) Read(ctx context.Context, q broker.Query) (broker.Range, error)
 
 // Forget implements Streams.
 func (b *Broker) Forget(ctx context.Context, topic string) error {
-	if !b.Up() {
+	if !b.upFor(topic) {
 		return broker.ErrUnavailable
 	}
 	return b.streams.Forget(ctx, topic)
@@ -133,7 +156,7 @@ func (b *Broker) Up() bool { return b.link.Up() }
 
 // Health is nil while Redis delivers and can be written. The error says what Redis
 // answered, or why there was no answer.
-func (b *Broker) Health() error { return b.link.Health().Err() }
+func (b *Broker) Health() error { return b.link.Err() }
 
 // Close implements Broker.
 func (b *Broker) Close() error {

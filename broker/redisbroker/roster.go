@@ -2,6 +2,7 @@ package redisbroker
 
 import (
 	"context"
+	"errors"
 
 	"github.com/redis/go-redis/v9"
 
@@ -25,7 +26,9 @@ func (r rosterLink) Keys(p int) string { return r.Link.Keys().In(p) }
 func (r rosterLink) Channels(p int) string { return r.Link.Keys().ChannelsIn(p) }
 
 func (r rosterLink) Line(scripts ...string) roster.Line {
-	return &rosterLine{Line: r.Link.Line(scripts...)}
+	line := r.Link.Line(scripts...)
+	r.AtEnd(line.HangUp)
+	return &rosterLine{Line: line}
 }
 
 func (r rosterLink) Listen(p int, topic string, take func(payload string), confirmed func()) {
@@ -48,24 +51,28 @@ func (n *rosterLine) Exchange(ctx context.Context, fill func(redis.Pipeliner)) (
 		return nil, err
 	}
 	_ = n.fit(ctx) // it may have connected again; what is wrong there the next one finds
-	for _, c := range cmds {
-		if link.Judge(c.Err()) == link.Elsewhere {
-			n.HangUp()
-			break
-		}
-	}
 	return cmds, nil
 }
 
-// fit has the layout checked of a server that was connected to since.
+// fit has the layout checked when a server was connected to since.
 func (n *rosterLine) fit(ctx context.Context) error {
 	if n.fits != 0 && n.fits == n.Made() {
 		return nil
 	}
-	if err := n.CheckLayout(ctx); err != nil && !link.RefusesWrites(err) {
-		n.HangUp()
+	err := n.CheckLayout(ctx)
+	switch {
+	case err == nil || link.RefusesWrites(err):
+		n.fits = n.Made()
+		return nil
+	case errors.Is(err, link.ErrLayout):
+		n.Line.HangUp()
 		return err
+	case n.Routed(): // others may be there, to which it was said to fit
+		return nil
 	}
-	n.fits = n.Made()
-	return nil
+	return err
 }
+
+// HangUp implements roster.Line: a line does so by itself with those servers that gave it a
+// reason.
+func (n *rosterLine) HangUp() {}

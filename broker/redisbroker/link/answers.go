@@ -92,6 +92,6 @@ func Text(reply []any, i int) string {
 
 // WrongType: something else lies under one of our keys.
 func (l *Link) WrongType(keys ...string) {
-	l.Log().Error("key of another type", "another program wrote to a key of ours: the stream is not kept, and pushes to it fail; remove that key",
+	l.rate.Error("key of another type", "another program wrote to a key of ours: the stream is not kept, and pushes to it fail; remove that key",
 		"key", "redis.prefix", "redis-keys", keys)
 }

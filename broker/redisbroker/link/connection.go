@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pushcart/pushcart/broker/internal/record"
+	"github.com/pushcart/pushcart/config"
 )
 
 // connection is one connection to one server, whose name it knows. It is never
@@ -22,7 +24,8 @@ type connection struct {
 	// server names what is stored there and where it came from: the replication id.
 	// Another server that went on from a copy has another one (SPEC §8).
 	server string
-	// era is that of the link when the connection was made.
+	name   []byte // server
+	// era is that of the shard when the connection was made.
 	era int64
 }
 
@@ -35,9 +38,29 @@ const replicaName = "replica-"
 // errMoved: not all connections are to one server.
 var errMoved = errors.New("redis is another server than before")
 
-// open connects, loads scripts and asks the server for its name.
-func (l *Link) open(ctx context.Context, scripts []string) (*connection, error) {
+// dial returns a client with one connection to a server, which is made with its first
+// command.
+func (l *Link) dial(address string) *redis.Client {
 	o := *l.options
+	o.Addr = address
+	return redis.NewClient(&o)
+}
+
+// Connect returns a client with one connection to a shard, which is made with its first
+// command. It is for subscriptions, which a Line has none of.
+func (l *Link) Connect(s *Shard) *redis.Client {
+	if s.alone {
+		return l.dial(l.options.Addr)
+	}
+	return l.dial(s.address)
+}
+
+// open connects to a shard, loads scripts and asks the server for its name.
+func (l *Link) open(ctx context.Context, s *Shard, scripts []string) (*connection, error) {
+	o := *l.options
+	if !s.alone {
+		o.Addr = s.address
+	}
 	o.ConnMaxIdleTime = -1 // a pool would close it behind our back
 	var dialled atomic.Bool
 	o.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -47,38 +70,32 @@ func (l *Link) open(ctx context.Context, scripts []string) (*connection, error) 
 		return l.options.Dialer(ctx, network, address)
 	}
 	c := &connection{Client: redis.NewClient(&o)}
-	if err := l.greet(ctx, c, scripts); err != nil {
+	if err := l.greet(ctx, c, s, scripts); err != nil {
 		_ = c.Close()
 		return nil, err
 	}
-	l.agree(c.server)
-	c.era = l.era.Load()
+	s.agree(c.server)
+	c.era = s.era.Load()
 	return c, nil
-}
-
-// agree has all connections made again when one of them found another server.
-func (l *Link) agree(server string) {
-	if strings.HasPrefix(server, replicaName) {
-		return // nothing is done there
-	}
-	if before := l.server.Swap(&server); before != nil && *before != server {
-		l.Leave(fmt.Errorf("%w: %s, which was %s", errMoved, server, *before))
-	}
 }
 
 // greet is the first round trip; it may be repeated, as the name changes when a replica
 // becomes a master. A script that could not be loaded is missed by what
 // needs it.
-func (l *Link) greet(ctx context.Context, c *connection, scripts []string) error {
+func (l *Link) greet(ctx context.Context, c *connection, s *Shard, scripts []string) error {
 	pipe := c.Pipeline()
+	hello := pipe.Do(ctx, "hello")
 	info := pipe.Info(ctx, "replication")
 	memory := pipe.Info(ctx, "memory")
 	for _, source := range scripts {
 		pipe.ScriptLoad(ctx, source)
 	}
-	_, _ = pipe.Exec(ctx) // each command has its own error
+	_, _ = exec(ctx, pipe) // each command has its own error
 	if err := info.Err(); err != nil && !forbidden(err) {
 		return err
+	}
+	if mode := helloMode(hello.Val()); hello.Err() == nil && (mode == config.RedisCluster) == s.alone {
+		return fmt.Errorf("%w: it is %q", errMode, mode)
 	}
 	c.server = infoField(info.Val(), "master_replid")
 	switch {
@@ -87,12 +104,26 @@ func (l *Link) greet(ctx context.Context, c *connection, scripts []string) error
 		// had, so that this name must not be found in any record.
 		c.server = replicaName + record.NewEpoch()
 	case c.server == "":
-		c.server = l.options.Addr
-		l.health.rate.Warn("no replication id", "redis does not tell its replication id: a failover that loses messages may go unnoticed",
+		c.server = c.Options().Addr
+		l.rate.Warn("no replication id", "redis does not tell its replication id: a failover that loses messages may go unnoticed",
 			"key", "redis.username", "server", c.server, "err", info.Err())
 	}
+	c.name = []byte(c.server)
 	l.watchEviction(infoField(memory.Val(), "maxmemory_policy"))
 	return nil
+}
+
+// exec sends a pipeline. go-redis leaves commands without an error that were not sent as the
+// connection could not be made, or was refused.
+func exec(ctx context.Context, pipe redis.Pipeliner) ([]redis.Cmder, error) {
+	cmds, err := pipe.Exec(ctx)
+	if err == nil || slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Err() != nil }) {
+		return cmds, err
+	}
+	for _, c := range cmds {
+		c.SetErr(err)
+	}
+	return cmds, err
 }
 
 // forbidden: the ACL, or a name given to it, keeps a command from us.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -12,22 +13,19 @@ import (
 
 var errStarting = errors.New("not connected yet")
 
-// Health records whether Redis delivers and takes writes. Changes go to the log and
-// to one gauge.
+// Health records whether a server delivers and takes writes. Changes go to the log, and
+// to the link's gauge.
 type Health struct {
-	gauge func(float64)
-	log   *slog.Logger
-	rate  *ratelog.Logger
-	up    atomic.Bool // down is nil
+	log     *slog.Logger
+	rate    *ratelog.Logger
+	named   []any // what the log says of it besides; nil: there is one only
+	changed func()
+	up      atomic.Bool // down is nil
 
 	mu      sync.Mutex // guards all below
 	down    error      // why nothing can be delivered; nil: it can
 	refusal error      // what the last write was answered; nil: it was taken
 	falls   int64      // how often it was found to be away
-}
-
-func newHealth(gauge func(float64), log *slog.Logger) *Health {
-	return &Health{gauge: gauge, log: log, rate: ratelog.New(log), down: errStarting}
 }
 
 // Up says whether messages are delivered, as far as is known.
@@ -37,31 +35,36 @@ func (h *Health) Up() bool { return h.up.Load() }
 func (h *Health) Err() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.down != nil {
-		return h.down
+	err := h.down
+	if err == nil {
+		err = h.refusal
 	}
-	return h.refusal
+	if err != nil && h.named != nil {
+		err = fmt.Errorf("%v: %w", h.named[1], err)
+	}
+	return err
 }
 
-// Fallen is how often Redis was found to be away; see Rise.
+// Fallen is how often the server was found to be away; see Rise.
 func (h *Health) Fallen() int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.falls
 }
 
-// Rise notes that messages are delivered, unless Redis was found to be away since
+// Rise notes that messages are delivered, unless the server was found to be away since
 // Fallen returned falls.
 func (h *Health) Rise(falls int64) bool {
 	h.mu.Lock()
 	was, valid := h.down, h.falls == falls
 	if valid {
 		h.down = nil
-		h.showLocked()
+		h.up.Store(true)
 	}
 	h.mu.Unlock()
 	if valid && was != nil {
-		h.log.Info("redis is up")
+		h.changed()
+		h.log.Info("redis is up", h.named...)
 	}
 	return valid
 }
@@ -71,14 +74,16 @@ func (h *Health) Fall(why error) {
 	h.mu.Lock()
 	h.down = why
 	h.falls++
-	h.showLocked()
+	h.up.Store(false)
 	h.mu.Unlock()
+	h.changed()
 	if errors.Is(why, ErrLayout) {
 		h.rate.Error("redis has another layout", "redis is not used: nodes of another version store data there",
 			"key", "redis.prefix", "err", why.Error())
 		return
 	}
-	h.rate.Warn("redis is away "+Cause(why), "redis is away; it is tried again", "key", "redis", "err", fmt.Sprint(why))
+	h.rate.Warn("redis is away "+cause(why, h.named), "redis is away; it is tried again",
+		append(slices.Clip(h.named), "key", "redis", "err", fmt.Sprint(why))...)
 }
 
 // Wrote notes what a write was answered, nil if it was taken.
@@ -86,29 +91,24 @@ func (h *Health) Wrote(refusal error) {
 	h.mu.Lock()
 	was := h.refusal
 	h.refusal = refusal
-	h.showLocked()
 	h.mu.Unlock()
-	switch {
-	case refusal != nil:
-		h.rate.Warn("redis refuses writes "+Cause(refusal), "redis refuses writes: pushes with an id are answered 503",
-			"key", "redis", "err", refusal.Error())
-	case was != nil:
-		h.log.Info("redis takes writes")
+	if refusal == nil && was == nil {
+		return
 	}
+	h.changed()
+	if refusal == nil {
+		h.log.Info("redis takes writes", h.named...)
+		return
+	}
+	h.rate.Warn("redis refuses writes "+cause(refusal, h.named), "redis refuses writes: pushes with an id are answered 503",
+		append(slices.Clip(h.named), "key", "redis", "err", refusal.Error())...)
 }
+
+func cause(err error, named []any) string { return Cause(err) + fmt.Sprint(named...) }
 
 // Writable: the last write was taken.
 func (h *Health) Writable() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.refusal == nil
-}
-
-func (h *Health) showLocked() {
-	h.up.Store(h.down == nil)
-	value := 0.0
-	if h.down == nil && h.refusal == nil {
-		value = 1
-	}
-	h.gauge(value)
 }

@@ -23,7 +23,7 @@ import (
 //
 // Not everything is about a user, a channel or a connection:
 //   - the leases of nodes are in partition 0;
-//   - a node's inbox, canary and probe go by the node's id;
+//   - a node's inbox goes by the node's id, its canaries and probes are in all partitions;
 //   - the topic `all`, which names nothing, goes by the word "all".
 
 const (
@@ -43,6 +43,8 @@ type Keys struct {
 	// databases, so that names of channels carry the number.
 	in, topics   [Partitions]string
 	topicsPrefix string
+	// slots are those of the partitions' tags, and of layout.
+	slots [places]int
 }
 
 // NewKeys names what is under a prefix, and the channels of a database.
@@ -51,7 +53,9 @@ func NewKeys(prefix string, database int) *Keys {
 	for p, tag := range partitionTags {
 		k.in[p] = prefix + ":{" + tag + "}:"
 		k.topics[p] = k.topicsPrefix + "{" + tag + "}:"
+		k.slots[p] = slotOf(tag)
 	}
+	k.slots[layoutPlace] = slotOf(k.layout)
 	return k
 }
 
@@ -106,10 +110,11 @@ func (k *Keys) LastingChannel(p int) string { return k.topics[p] + LastingTopic(
 func LastingTopic(p int) string { return "lasting:" + strconv.Itoa(p) }
 
 // probe is written to prove that writing is possible.
-func (k *Keys) probe(node string) string { return k.in[PartitionOf(node)] + "probe:" + node }
+func (k *Keys) probe(p int, node string) string { return k.in[p] + "probe:" + node }
 
-// CanaryTopic is where a node hears its own probes.
-func CanaryTopic(node string) string { return "canary:" + node }
+// CanaryTopic is where a node hears its own probes that go through a partition: it is about
+// the partition's tag.
+func CanaryTopic(p int, node string) string { return "canary-" + node + ":" + partitionTags[p] }
 
 // Leases are the names of nodes that count seats, by their last beat.
 func (k *Keys) Leases() string { return k.in[LeasePartition] + "seats:leases" }

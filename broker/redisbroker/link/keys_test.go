@@ -25,12 +25,12 @@ func TestKeys_Layout2(t *testing.T) {
 		{k.Channel("channel:ann"), "pc:7:{9bx}:channel:ann"},
 		{k.Channel("all"), "pc:7:{15da}:all"},
 		{k.Channel("node:N1"), "pc:7:{8ac}:node:N1"},
-		{k.Channel(CanaryTopic("N1")), "pc:7:{8ac}:canary:N1"},
+		{k.Channel(CanaryTopic(9, "N1")), "pc:7:{9bx}:canary-N1:9bx"},
 		{k.Seen("user:ann", "id:1"), "pc:{9bx}:seen:b7b15a392649eaf5:id:1"},
 		{k.Record("user:ann"), "pc:{9bx}:stream:user:ann"},
 		{k.Messages("user:ann"), "pc:{9bx}:messages:user:ann"},
 		{k.Lasting("user:ann"), "pc:{9bx}:lasting:user:ann"}, {k.LastingMark(9), "pc:{9bx}:lasting"}, {k.LastingChannel(9), "pc:7:{9bx}:lasting:9"},
-		{k.probe("N1"), "pc:{8ac}:probe:N1"},
+		{k.probe(9, "N1"), "pc:{9bx}:probe:N1"},
 		{k.Leases(), "pc:{0ai}:seats:leases"},
 		{seats.Users, "pc:{9bx}:seats:user:"}, {seats.Nodes, "pc:{9bx}:seats:nodes"}, {seats.Lost, "pc:{9bx}:seats:lost:"}, {seats.Told, "pc:7:{9bx}:seats:9:"},
 	} {
@@ -81,7 +81,7 @@ func TestKeys_NamesSpreadEvenlyOverThePartitions(t *testing.T) {
 
 func TestKeys_TopicsComeBackFromChannels(t *testing.T) {
 	k := NewKeys("a:b", 15)
-	for _, topic := range []string{"all", "user:ann", "user:", "user:}:{x}:", "channel:a{b}:c", CanaryTopic("n"), SeatsTopic(63, "n"), LastingTopic(7)} {
+	for _, topic := range []string{"all", "user:ann", "user:", "user:}:{x}:", "channel:a{b}:c", CanaryTopic(3, "n"), SeatsTopic(63, "n"), LastingTopic(7)} {
 		if got := k.Topic(k.Channel(topic)); got != topic {
 			t.Errorf("%s: got %s of %s", topic, got, k.Channel(topic))
 		}

@@ -34,23 +34,33 @@ const (
 // with its own line and loop. All methods may be called concurrently, but for OnLeave.
 type Link struct {
 	// Never changed.
-	keys   *Keys
-	node   string
-	log    *slog.Logger
-	ctx    context.Context // ends with Close
-	health *Health
-	guard  *guard.Guard
+	keys  *Keys
+	node  string
+	log   *slog.Logger
+	rate  *ratelog.Logger
+	ctx   context.Context // ends with Close
+	guard *guard.Guard
+	gauge func(float64)
+
 	// policy is how Redis evicts, once that was warned of.
 	policy atomic.Pointer[string]
-	// server is the name of the server that was connected to last, and era counts when
-	// connections to it were given up.
-	server atomic.Pointer[string]
-	era    atomic.Int64
 
+	mode    string // what it is told to be; "" or auto: what it is found to be
 	options *redis.Options
+	blank   *redis.Client // never connected: commands are collected with it
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
-	leaving []func() // set before anything runs
+	leaving []func(*Shard) // set before anything runs
+
+	up       atomic.Bool
+	topology atomic.Pointer[Topology] // nil until a server was found
+	wanted   chan string              // asks for another look at the cluster, beginning with an address
+
+	finding sync.Mutex // held by who finds out the topology
+
+	mu     sync.Mutex // guards all below, and what is said of health
+	lost   error      // why no topology is known
+	ending []func()
 }
 
 // New returns a link for a node of this id. It connects when something is sent.
@@ -61,12 +71,18 @@ func New(cfg config.Redis, node string, m *metrics.Metrics, log *slog.Logger) (*
 	}
 	o.ClientName = "pushcart-" + node
 	l := &Link{
-		keys: NewKeys(cfg.Prefix, o.DB), node: node, log: log,
-		health: newHealth(m.RedisUp.Set, log), guard: guard.New(log, m.Panics.Inc), options: o,
+		keys: NewKeys(cfg.Prefix, o.DB), node: node, log: log, rate: ratelog.New(log), gauge: m.RedisUp.Set,
+		guard: guard.New(log, m.Panics.Inc), mode: cfg.Mode, options: o, wanted: make(chan string, 1), lost: errStarting,
 	}
+	blank := *o
+	l.blank = redis.NewClient(&blank)
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l, nil
 }
+
+// Start begins to follow where the partitions are. Nothing needs it that talks to one
+// server only.
+func (l *Link) Start() { l.Run("servers of Redis", l.follow) }
 
 // Keys names what is in Redis.
 func (l *Link) Keys() *Keys { return l.keys }
@@ -77,14 +93,8 @@ func (l *Link) Node() string { return l.node }
 // Context ends with Close.
 func (l *Link) Context() context.Context { return l.ctx }
 
-// Health is what is known of Redis.
-func (l *Link) Health() *Health { return l.health }
-
-// Up says whether Redis delivers, as far as is known.
-func (l *Link) Up() bool { return l.health.Up() }
-
 // Log is for what may repeat: one line per cause and minute.
-func (l *Link) Log() *ratelog.Logger { return l.health.rate }
+func (l *Link) Log() *ratelog.Logger { return l.rate }
 
 // Slog is for what happens once.
 func (l *Link) Slog() *slog.Logger { return l.log }
@@ -92,11 +102,61 @@ func (l *Link) Slog() *slog.Logger { return l.log }
 // Guard takes panics.
 func (l *Link) Guard() *guard.Guard { return l.guard }
 
-// Connect returns a client with one connection, which is made with its first command. It
-// is for subscriptions, which a Line has none of.
-func (l *Link) Connect() *redis.Client {
-	o := *l.options
-	return redis.NewClient(&o)
+// Up says whether messages are delivered by all shards, as far as is known.
+func (l *Link) Up() bool { return l.up.Load() }
+
+// UpFor says whether messages of a partition are delivered, as far as is known.
+func (l *Link) UpFor(partition int) bool {
+	if l.up.Load() {
+		return true
+	}
+	t := l.topology.Load()
+	return t != nil && t.of[partition] != nil && t.of[partition].Up()
+}
+
+// Err says why not all messages are delivered, or else why writes are refused; nil: all
+// is well.
+func (l *Link) Err() error {
+	t := l.topology.Load()
+	if t == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.lost
+	}
+	var refused error
+	for _, s := range t.Shards {
+		err := s.Err()
+		if err != nil && !s.Up() {
+			return err
+		}
+		if refused == nil {
+			refused = err
+		}
+	}
+	if t.unserved() {
+		return errUnserved
+	}
+	return refused
+}
+
+// show tells the gauge, and whoever asks, how all is.
+func (l *Link) show() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.topology.Load()
+	up := t != nil && !t.unserved()
+	value := 1.0
+	for i := 0; up && i < len(t.Shards); i++ {
+		up = t.Shards[i].Up()
+		if t.Shards[i].Err() != nil {
+			value = 0
+		}
+	}
+	if !up {
+		value = 0
+	}
+	l.up.Store(up)
+	l.gauge(value)
 }
 
 // Run has a loop run until Close, which waits for its return. After a panic and a
@@ -118,33 +178,39 @@ func (l *Link) Run(where string, loop func()) {
 	})
 }
 
-// OnLeave has f called whenever connections are to be made again, and at the end.
-// Call it before Run.
-func (l *Link) OnLeave(f func()) { l.leaving = append(l.leaving, f) }
+// OnLeave has f called whenever connections to a shard are to be made again, and at the
+// end with nil, for all. Call it before Run.
+func (l *Link) OnLeave(f func(*Shard)) { l.leaving = append(l.leaving, f) }
 
-// Leave gives up the connections to a server that must not be used.
-func (l *Link) Leave(why error) {
-	l.era.Add(1)
-	l.health.Fall(why)
-	for _, f := range l.leaving {
-		f()
-	}
+// AtEnd has f called when all that runs has returned.
+func (l *Link) AtEnd(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ending = append(l.ending, f)
 }
 
 // Close ends everything that stands on the link.
 func (l *Link) Close() {
 	l.cancel()
 	for _, f := range l.leaving {
-		f()
+		f(nil)
 	}
 	l.work.Wait()
+	l.mu.Lock()
+	ending := l.ending
+	l.ending = nil
+	l.mu.Unlock()
+	for _, f := range ending {
+		f()
+	}
+	_ = l.blank.Close()
 }
 
-// proofKept is how long the key lives that prove writes.
+// proofKept is how long the key lives that proves writes.
 const proofKept = time.Minute
 
 // Prove adds a write to what goes to Redis: an answered PUBLISH proves nothing, as
 // replicas take it too.
-func (l *Link) Prove(ctx context.Context, to redis.Cmdable) *redis.StatusCmd {
-	return to.Set(ctx, l.keys.probe(l.node), "", proofKept)
+func (l *Link) Prove(ctx context.Context, to redis.Cmdable, partition int) *redis.StatusCmd {
+	return to.Set(ctx, l.keys.probe(partition, l.node), "", proofKept)
 }

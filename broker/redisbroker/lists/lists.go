@@ -53,7 +53,7 @@ type call struct {
 
 // New returns the lists, which are read from Start on.
 func New(l *link.Link, s *pubsub.Subscriber) *Lists {
-	all := &Lists{link: l, line: l.Line(), subscriber: s, wake: make(chan struct{}, 1)}
+	all := &Lists{link: l, line: l.Line(changeSource), subscriber: s, wake: make(chan struct{}, 1)}
 	for p := range all.topics {
 		all.topics[p] = link.LastingTopic(p)
 	}
@@ -101,10 +101,10 @@ func (l *Lists) wakeLocked() {
 
 // May is broker.Lasting's MayLast.
 func (l *Lists) May(topic string) bool {
-	if !l.link.Up() {
+	p := link.TopicPartition(topic)
+	if !l.link.UpFor(p) {
 		return true
 	}
-	p := link.TopicPartition(topic)
 	session := l.subscriber.Listening(l.topics[p])
 	l.mu.Lock()
 	defer l.mu.Unlock()

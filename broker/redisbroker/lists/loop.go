@@ -80,15 +80,7 @@ func (l *Lists) turn() (more bool) {
 	}
 	ctx, cancel := context.WithTimeout(l.link.Context(), link.AnswerTimeout)
 	defer cancel()
-	cmds, err := l.line.Exchange(ctx, func(pipe redis.Pipeliner) { w.send(ctx, pipe, l.link) })
-	for _, c := range cmds {
-		if link.Judge(c.Err()) == link.Elsewhere {
-			err = c.Err()
-		}
-	}
-	if err != nil {
-		l.line.HangUp()
-	}
+	_, err := l.line.Exchange(ctx, func(pipe redis.Pipeliner) { w.send(ctx, pipe, l.link) })
 	w.settle(l, err)
 	return l.waiting()
 }
@@ -138,7 +130,7 @@ func (l *Lists) take() *work {
 }
 
 // send adds the commands to a pipeline. Those that put off a list's end are refused by a
-// server that is the master no more, whose lists may be old; so is the proof.
+// server that is the master no more, whose lists may be old; so are the proofs.
 func (w *work) send(ctx context.Context, pipe redis.Pipeliner, l *link.Link) {
 	k := l.Keys()
 	w.reads, w.changes = nil, nil
@@ -156,9 +148,9 @@ func (w *work) send(ctx context.Context, pipe redis.Pipeliner, l *link.Link) {
 	if w.due == 0 {
 		return
 	}
-	l.Prove(ctx, pipe)
 	for p := range link.Partitions {
 		if w.due&(1<<p) != 0 {
+			l.Prove(ctx, pipe, p)
 			w.marks[p] = pipe.Exists(ctx, k.LastingMark(p))
 		}
 	}
@@ -178,7 +170,7 @@ func (w *work) settle(l *Lists, err error) {
 	for _, c := range w.calls {
 		failed := err
 		if failed == nil {
-			failed = w.outcome(c)
+			failed = w.outcome(c, l.line)
 		}
 		if failed != nil && !errors.Is(failed, broker.ErrFull) {
 			l.link.Log().Warn("lists "+link.Cause(failed), "redis did not read or change lasting subscriptions", "key", "redis", "err", failed)
@@ -192,12 +184,15 @@ func (w *work) settle(l *Lists, err error) {
 }
 
 // outcome takes the answers to a call, in the order of calls.
-func (w *work) outcome(c *call) (err error) {
+func (w *work) outcome(c *call, line *link.Line) (err error) {
 	if c.change != nil {
 		cmd := w.changes[0]
 		w.changes = w.changes[1:]
 		if c.nodes, err = cmd.Int(); err == nil && c.nodes == listFull {
 			err = broker.ErrFull
+		}
+		if wrong := line.Wrong(link.TopicPartition(c.change.Topic)); wrong != nil {
+			err = wrong
 		}
 		return err
 	}
@@ -206,7 +201,10 @@ func (w *work) outcome(c *call) (err error) {
 	w.reads = w.reads[n:]
 	c.lists = make([][]string, n)
 	for i, cmd := range reads {
-		if c.lists[i], err = cmd.Result(); err != nil {
+		if c.lists[i], err = cmd.Result(); err == nil {
+			err = line.Wrong(link.TopicPartition(c.topics[i]))
+		}
+		if err != nil {
 			return err
 		}
 		slices.Sort(c.lists[i])
@@ -218,24 +216,23 @@ func (w *work) outcome(c *call) (err error) {
 // all is known that is to be. What could not be read is asked again.
 func (w *work) learn(l *Lists, err error) {
 	l.mu.Lock()
+	failed := uint64(0)
 	for p, cmd := range w.marks {
 		if cmd == nil {
 			continue
 		}
-		if err == nil {
-			err = cmd.Err()
-		}
 		l.none[p] = 0
-		if err == nil && cmd.Val() == 0 && l.heard[p] == w.heard[p] {
+		switch {
+		case err != nil || cmd.Err() != nil || l.line.Wrong(p) != nil:
+			failed |= 1 << p
+		case cmd.Val() == 0 && l.heard[p] == w.heard[p]:
 			l.none[p] = w.sessions[p]
 		}
 	}
 	known := l.due == 0
 	l.mu.Unlock()
-	if err != nil {
-		l.failed |= w.due
-	}
-	if known && l.failed == 0 && l.watch != nil {
+	l.failed |= failed
+	if known && failed != w.due && l.watch != nil {
 		l.watch()
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
@@ -23,24 +23,36 @@ var (
 	errApart   = errors.New("the subscription is at another server than what is published")
 )
 
-// Canary sends messages through Redis and back to this node, on the connections
+// Canary sends messages through each shard and back to this node, on the connections
 // that publications and subscriptions use: it proves that what is published is
 // delivered, which no PING does (SPEC §8).
 type Canary struct {
 	link       *link.Link
 	publisher  *Publisher
 	subscriber *Subscriber
-	topic      string
-	sent       atomic.Int64  // number of the last probe
-	heard      atomic.Int64  // and of the last that came back
+	topics     [link.Partitions]string
 	now        chan struct{} // asks for a probe: this node listens again
+
+	mu     sync.Mutex // guards all below
+	last   int64      // number of the last probe
+	probes map[*link.Shard]*probe
+}
+
+// probe is the last one of a shard.
+type probe struct {
+	number int64
+	sent   time.Time
+	back   bool
 }
 
 // NewCanary returns one that listens on the last of the subscriber's topics, so
-// that its return proves all of them.
+// that the return of a probe proves all of a shard's.
 func NewCanary(l *link.Link, p *Publisher, s *Subscriber) *Canary {
-	c := &Canary{link: l, publisher: p, subscriber: s, topic: link.CanaryTopic(l.Node()), now: make(chan struct{}, 1)}
-	s.Listen(c.topic, Listener{Channel: l.Keys().Channel(c.topic), Take: c.probed, Confirmed: c.nudge})
+	c := &Canary{link: l, publisher: p, subscriber: s, now: make(chan struct{}, 1), probes: map[*link.Shard]*probe{}}
+	for i := range c.topics {
+		c.topics[i] = link.CanaryTopic(i, l.Node())
+		s.Listen(c.topics[i], Listener{Channel: l.Keys().Channel(c.topics[i]), Take: c.probed, Confirmed: c.nudge})
+	}
 	return c
 }
 
@@ -58,7 +70,6 @@ func (c *Canary) Start() { c.link.Run("probes of Redis", c.watch) }
 func (c *Canary) watch() {
 	t := time.NewTicker(probeDown)
 	defer t.Stop()
-	var sent time.Time
 	for {
 		select {
 		case <-c.link.Context().Done():
@@ -66,44 +77,93 @@ func (c *Canary) watch() {
 		case <-t.C:
 		case <-c.now:
 		}
-		back, up := c.heard.Load() == c.sent.Load(), c.link.Up()
-		switch {
-		case !back && up && time.Since(sent) < probeWait:
-			continue
-		case !back && up:
-			c.link.Leave(errOverdue)
-		case up && time.Since(sent) < probeEvery:
-			continue
-		case !up && c.subscriber.Listening(c.topic) == 0: // it could not come back
-			continue
+		top, err := c.link.Topology(c.link.Context())
+		if err != nil {
+			continue // the subscriber says so
 		}
-		sent = time.Now()
-		c.probe()
+		c.forget(top)
+		var due []*link.Shard
+		for _, s := range top.Shards {
+			if c.due(s, top.Home(s)) {
+				due = append(due, s)
+			}
+		}
+		if len(due) > 0 {
+			c.probe(top, due)
+		}
 	}
 }
 
-// probe publishes the next probe. Redis says how many hear it: if it is nobody, the
+// forget lets go of what is known of shards that serve nothing any more.
+func (c *Canary) forget(t *link.Topology) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s := range c.probes {
+		if !t.Serves(s) {
+			delete(c.probes, s)
+		}
+	}
+}
+
+// due says whether a shard is to be probed, through this partition of it, and gives up one
+// whose probe did not come back.
+func (c *Canary) due(s *link.Shard, partition int) bool {
+	c.mu.Lock()
+	last := c.probes[s]
+	back, since := true, probeEvery
+	if last != nil {
+		back, since = last.back, time.Since(last.sent)
+	}
+	c.mu.Unlock()
+	switch up := s.Up(); {
+	case !back && up && since < probeWait:
+		return false
+	case !back && up:
+		s.Leave(errOverdue)
+	case up && since < probeEvery:
+		return false
+	case !up && (c.subscriber.Listening(c.topics[partition]) == 0 || s.Away()): // it could not come back
+		return false
+	}
+	return true
+}
+
+// probe publishes the next probes. Redis says how many hear one: if it is nobody, the
 // subscription is not at the server that this node publishes to.
-func (c *Canary) probe() {
+func (c *Canary) probe(t *link.Topology, shards []*link.Shard) {
 	ctx, cancel := context.WithTimeout(c.link.Context(), probeWait)
 	defer cancel()
-	session := c.subscriber.Listening(c.topic)
-	falls := c.link.Health().Fallen()
-	p := []broker.Publication{{Topic: c.topic, Payload: fmt.Appendf(nil, "%d %d", c.sent.Add(1), falls)}}
-	c.publisher.Publish(ctx, p)
-	if p[0].Err == nil && p[0].Nodes == 0 && session > 0 && session == c.subscriber.Listening(c.topic) {
-		c.link.Leave(errApart)
+	batch, sessions := make([]broker.Publication, len(shards)), make([]int, len(shards))
+	c.mu.Lock()
+	for i, s := range shards {
+		topic := c.topics[t.Home(s)]
+		c.last++
+		c.probes[s] = &probe{number: c.last, sent: time.Now()}
+		sessions[i] = c.subscriber.Listening(topic)
+		batch[i] = broker.Publication{Topic: topic, Payload: fmt.Appendf(nil, "%d %d", c.last, s.Fallen())}
+	}
+	c.mu.Unlock()
+	c.publisher.Publish(ctx, batch)
+	for i, s := range shards {
+		p := &batch[i]
+		if p.Err == nil && p.Nodes == 0 && sessions[i] > 0 && sessions[i] == c.subscriber.Listening(p.Topic) {
+			s.Leave(errApart)
+		}
 	}
 }
 
-// probed is called when a probe comes back. One that was sent before Redis was last
+// probed is called when a probe comes back. One that was sent before its shard was last
 // found to be away proves nothing.
 func (c *Canary) probed(payload string) {
 	var number, falls int64
 	if _, err := fmt.Sscan(payload, &number, &falls); err != nil {
 		return
 	}
-	if c.link.Health().Rise(falls) {
-		c.heard.Store(number)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s, p := range c.probes {
+		if p.number == number {
+			p.back = s.Rise(falls) || p.back
+		}
 	}
 }

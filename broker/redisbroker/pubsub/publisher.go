@@ -22,10 +22,6 @@ type Publisher struct {
 	queue  []*entry
 	closed bool
 	wake   chan struct{}
-
-	// Of the loop only: when a write was taken, and on which of the line's connections.
-	proven   time.Time
-	provenOn int
 }
 
 // entry is one publication on its way. Its caller may have given up.
@@ -44,7 +40,7 @@ type call struct {
 
 // NewPublisher returns one that publishes from Start on.
 func NewPublisher(l *link.Link) *Publisher {
-	return &Publisher{link: l, line: l.Line(onceSource, streams.KeepSource), wake: make(chan struct{}, 1)}
+	return &Publisher{link: l, line: l.ProvingLine(onceSource, streams.KeepSource), wake: make(chan struct{}, 1)}
 }
 
 // Start begins to publish.

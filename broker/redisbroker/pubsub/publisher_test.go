@@ -37,7 +37,7 @@ func unstarted(t testing.TB, addr string) *Publisher {
 func TestRedis_RepeatsNothingForCallersThatAreGone(t *testing.T) {
 	server := redistest.Start(t)
 	p := unstarted(t, server.Addr)
-	defer p.hangUp()
+	defer p.line.HangUp()
 	entryOf := func(id string, givenUp bool) *entry {
 		c := &call{left: 1, givenUp: givenUp, done: make(chan struct{})}
 		return &entry{Publication: broker.Publication{Topic: "user:a", ID: id}, call: c}
@@ -75,8 +75,8 @@ func TestRedis_APromotedReplicaHasANameOfItsOwn(t *testing.T) {
 		return e.Publication
 	}
 	old, next := unstarted(t, a.Addr), unstarted(t, b.Addr)
-	defer old.hangUp()
-	defer next.hangUp()
+	defer old.line.HangUp()
+	defer next.line.HangUp()
 	first := keep(old)
 	testkit.Eventually(t, "it is replicated", func() bool { return b.Do(t, "HGET", next.link.Keys().Record("user:a"), "o") == "1" })
 	if _, err := next.line.Exchange(t.Context(), func(pipe redis.Pipeliner) { pipe.Ping(t.Context()) }); err != nil {

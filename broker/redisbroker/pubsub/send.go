@@ -17,13 +17,9 @@ import (
 	"github.com/pushcart/pushcart/broker/redisbroker/streams"
 )
 
-// proveEvery is how long publications go without a write among them. So long can a
-// replica that was the master a moment ago take them for nothing.
-const proveEvery = 100 * time.Millisecond
-
 // run is the publisher's goroutine.
 func (p *Publisher) run() {
-	defer p.hangUp()
+	defer p.line.HangUp()
 	var buf []*entry
 	for {
 		select {
@@ -37,12 +33,6 @@ func (p *Publisher) run() {
 			clear(buf)
 		}
 	}
-}
-
-// hangUp has the publisher's next command go out on a new connection, with a write.
-func (p *Publisher) hangUp() {
-	p.line.HangUp()
-	p.proven = time.Time{}
 }
 
 func (p *Publisher) refuseRest() {
@@ -69,15 +59,11 @@ return redis.call('PUBLISH', ARGV[3], ARGV[4])`
 
 var once = redis.NewScript(onceSource)
 
-// send publishes entries in one round trip, and a write with them if the last is
-// some time ago: that a PUBLISH is answered does not say that it went anywhere.
+// send publishes entries in one round trip, with a write now and then, as the line does:
+// that a PUBLISH is answered does not say that it went anywhere.
 func (p *Publisher) send(entries []*entry) {
 	cmds := make([]*redis.Cmd, len(entries))
-	var proof *redis.StatusCmd
 	_, err := p.line.Exchange(p.link.Context(), func(pipe redis.Pipeliner) {
-		if proof = nil; p.line.Made() != p.provenOn || time.Since(p.proven) >= proveEvery {
-			proof = p.link.Prove(p.link.Context(), pipe)
-		}
 		for i, e := range entries {
 			cmds[i] = p.command(pipe, e, false)
 		}
@@ -86,26 +72,23 @@ func (p *Publisher) send(entries []*entry) {
 		settle(entries, err)
 		return
 	}
-	p.repeat(entries, cmds)
-	wrong := p.proved(proof)
-	for i := 0; i < len(cmds) && wrong == nil; i++ {
-		if err := cmds[i].Err(); link.Judge(err) == link.Elsewhere {
-			wrong = err
-		}
+	sound := p.line.Sound()
+	if sound {
+		p.repeat(entries, cmds)
+		sound = p.line.Sound()
 	}
 	for i, e := range entries {
 		if redis.HasErrorPrefix(cmds[i].Err(), "WRONGTYPE") {
 			p.link.WrongType(p.keysOf(e)...)
 		}
+		var wrong error
+		if !sound {
+			wrong = p.line.Wrong(link.TopicPartition(e.Topic))
+		}
 		e.outcome(cmds[i], wrong)
 		e.call.settle()
 	}
-	switch {
-	case wrong != nil:
-		p.leave(wrong)
-	case broken(cmds):
-		p.hangUp()
-	}
+	p.line.LeaveWrong()
 }
 
 func settle(entries []*entry, err error) {
@@ -113,45 +96,6 @@ func settle(entries []*entry, err error) {
 		e.failed(err)
 		e.call.settle()
 	}
-}
-
-// broken: the connection ended before all was answered.
-func broken(cmds []*redis.Cmd) bool {
-	for _, c := range cmds {
-		var answer redis.Error
-		if err := c.Err(); err != nil && !errors.As(err, &answer) {
-			return true
-		}
-	}
-	return false
-}
-
-// proved takes what a write was answered, nil if there was none. It returns the
-// answer if this server must not be used.
-func (p *Publisher) proved(proof *redis.StatusCmd) error {
-	if proof == nil {
-		return nil
-	}
-	err := proof.Err()
-	switch v := link.Judge(err); {
-	case err == nil:
-		p.proven, p.provenOn = time.Now(), p.line.Made()
-		p.link.Health().Wrote(nil)
-	case v == link.Unwritable, v == link.CutOff && !p.link.Health().Writable():
-		p.link.Health().Wrote(err)
-	case v == link.CutOff:
-		p.link.Health().Wrote(err) // a new connection that finds the same goes on with it
-		return err
-	case v == link.Elsewhere:
-		return err
-	}
-	return nil
-}
-
-// leave gives up this server, and with it the other connections to it.
-func (p *Publisher) leave(why error) {
-	p.link.Leave(why)
-	p.hangUp()
 }
 
 // repeat is for a Redis that lost the scripts meanwhile (SCRIPT FLUSH), or has another

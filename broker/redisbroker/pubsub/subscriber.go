@@ -3,21 +3,16 @@ package pubsub
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/redisbroker/link"
 )
 
 const (
-	// subscribeAtOnce bounds the topics of one command.
-	subscribeAtOnce = 512
-	reconnectMin    = 50 * time.Millisecond
-	reconnectMax    = time.Second
+	reconnectMin = 50 * time.Millisecond
+	reconnectMax = time.Second
 )
 
 // Taker takes what comes on topics that nobody listens to by himself. Its methods must not
@@ -30,18 +25,21 @@ type Taker interface {
 	Subscribed(topic string)
 }
 
-// Subscriber keeps a connection that receives the wanted topics.
+// Subscriber keeps a connection to each shard, which receives the wanted topics of the
+// shard's partitions.
 type Subscriber struct {
-	link  *link.Link
-	table *subscriptions
-	taker Taker
+	link   *link.Link
+	tables [link.Partitions]*subscriptions
+	taker  Taker
 
 	// Set before Start.
 	own   map[string]Listener // by topic
-	order []string            // of own
+	order map[string]int      // of own
 
-	mu   sync.Mutex    // guards conn
-	conn *redis.PubSub // nil while there is none
+	homeless chan struct{} // a partition has no connection any more
+
+	mu       sync.Mutex // guards sessions
+	sessions map[*link.Shard]*session
 }
 
 // Listener receives one of the broker's own topics. Its functions must
@@ -57,7 +55,13 @@ type Listener struct {
 
 // NewSubscriber returns one that connects at Start.
 func NewSubscriber(l *link.Link, t Taker) *Subscriber {
-	s := &Subscriber{link: l, taker: t, table: newSubscriptions(), own: map[string]Listener{}}
+	s := &Subscriber{
+		link: l, taker: t, own: map[string]Listener{}, order: map[string]int{},
+		homeless: make(chan struct{}, 1), sessions: map[*link.Shard]*session{},
+	}
+	for p := range s.tables {
+		s.tables[p] = newSubscriptions(p)
+	}
 	l.OnLeave(s.interrupt)
 	return s
 }
@@ -66,27 +70,50 @@ func NewSubscriber(l *link.Link, t Taker) *Subscriber {
 // and all that Listen was called with before. Call it before Start.
 func (s *Subscriber) Listen(topic string, l Listener) {
 	s.own[topic] = l
-	s.order = append(s.order, topic)
-	s.table.want(broker.Subscription{Topic: topic})
+	s.order[topic] = len(s.order)
+	s.table(topic).want(topic)
 }
 
 // Start begins to receive.
-func (s *Subscriber) Start() { s.link.Run("subscription at Redis", s.run) }
+func (s *Subscriber) Start() { s.link.Run("subscriptions at Redis", s.run) }
+
+// table is that of a topic's partition.
+func (s *Subscriber) table(topic string) *subscriptions {
+	if own, ok := s.own[topic]; ok {
+		return s.tables[link.ChannelPartition(own.Channel)]
+	}
+	return s.tables[link.TopicPartition(topic)]
+}
+
+func (s *Subscriber) channel(topic string) string {
+	if own, ok := s.own[topic]; ok {
+		return own.Channel
+	}
+	return s.link.Keys().Channel(topic)
+}
 
 // Wanted says whether a topic is wanted.
-func (s *Subscriber) Wanted(topic string) bool { return s.table.wants(topic) }
+func (s *Subscriber) Wanted(topic string) bool { return s.table(topic).wants(topic) }
 
 // Listening is the number of the connection on which a topic's messages come, 0 if they
-// come on none.
-func (s *Subscriber) Listening(topic string) int { return s.table.listening(topic) }
+// come on none. Each topic has numbers of its own.
+func (s *Subscriber) Listening(topic string) int { return s.table(topic).listening(topic) }
 
 // Leave ends subscriptions.
-func (s *Subscriber) Leave(topics []string) { s.table.leave(topics) }
+func (s *Subscriber) Leave(topics []string) {
+	for _, topic := range topics {
+		s.table(topic).leave(topic)
+	}
+}
 
 // Await subscribes, and returns when all messages come. An error wraps ErrUnavailable or
 // ErrClosed: the subscriptions stay wanted.
 func (s *Subscriber) Await(ctx context.Context, wanted []broker.Subscription) error {
-	for _, confirmed := range s.table.want(wanted...) {
+	waits := make([]<-chan struct{}, len(wanted))
+	for i := range wanted {
+		waits[i] = s.table(wanted[i].Topic).want(wanted[i].Topic)
+	}
+	for _, confirmed := range waits {
 		select {
 		case <-confirmed:
 			continue
@@ -103,162 +130,99 @@ func (s *Subscriber) Await(ctx context.Context, wanted []broker.Subscription) er
 	return nil
 }
 
-// interrupt ends the connection; run makes a new one.
-func (s *Subscriber) interrupt() {
-	s.mu.Lock()
-	conn := s.conn
-	s.conn = nil
-	s.mu.Unlock()
-	if conn != nil {
-		_ = conn.Close()
-	}
-}
-
-func (s *Subscriber) use(conn *redis.PubSub) {
+// interrupt ends the connection to a shard, or all; each is made again while it is wanted.
+func (s *Subscriber) interrupt(shard *link.Shard) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conn = conn
+	for at, session := range s.sessions {
+		if shard == nil || shard == at {
+			session.interrupt()
+		}
+	}
 }
 
-// run keeps a connection that receives. A PubSub of go-redis hears nothing of its
-// own death and goes on after one; here an error ends it, and the next one
-// subscribes to everything wanted.
+// run has a session with every shard, and each partition in that of its shard.
 func (s *Subscriber) run() {
 	ctx, pause := s.link.Context(), reconnectMin
+	defer s.endSessions(nil)
 	for ctx.Err() == nil {
-		began := time.Now()
-		err := s.session()
-		if ctx.Err() != nil {
-			return
+		t, err := s.link.Topology(ctx)
+		if err != nil {
+			s.link.Unreachable(err)
+			pauseFor(ctx, pause)
+			pause = min(2*pause, reconnectMax)
+			continue
 		}
-		s.link.Health().Fall(err)
-		if time.Since(began) > reconnectMax {
-			pause = reconnectMin
-		}
+		s.assign(t)
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause/2 + rand.N(pause/2)):
-		}
-		pause = min(2*pause, reconnectMax)
-	}
-}
-
-// session receives on one connection until it fails.
-func (s *Subscriber) session() error {
-	client := s.link.Connect()
-	defer client.Close()
-	if err := s.fit(client); err != nil {
-		return err
-	}
-	conn := client.Subscribe(s.link.Context())
-	s.table.restart(s.order)
-	s.use(conn)
-	defer s.interrupt()
-	stop := make(chan struct{})
-	var writer sync.WaitGroup
-	writer.Go(func() {
-		defer s.link.Guard().Recover("commands to Redis", func() { _ = conn.Close() }) // session sees it
-		s.send(conn, stop)
-	})
-	defer writer.Wait()
-	defer close(stop)
-	if err := s.apply(conn); err != nil {
-		return err
-	}
-	for {
-		m, err := conn.ReceiveTimeout(s.link.Context(), 0)
-		if err != nil {
-			return err
-		}
-		switch m := m.(type) {
-		case *redis.Message:
-			s.message(m)
-		case *redis.Subscription:
-			s.answer(m)
+		case <-t.Over():
+		case <-s.homeless:
+			pauseFor(ctx, reconnectMin) // the servers may not agree yet
 		}
 	}
 }
 
-// fit says why a server is not to be subscribed at: it has another layout, or is not
-// the master. A PubSub would hide how connecting went. One that refuses writes fits:
-// it still carries messages.
-func (s *Subscriber) fit(client *redis.Client) error {
-	if err := s.link.CheckLayout(s.link.Context(), client); err != nil && !link.RefusesWrites(err) {
-		return err
+func pauseFor(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
-	err := s.link.Prove(s.link.Context(), client).Err()
-	if link.RefusesWrites(err) {
-		s.link.Health().Wrote(err)
-		return nil
-	}
-	return err
 }
 
-// send sends what changes while session receives.
-func (s *Subscriber) send(conn *redis.PubSub, stop <-chan struct{}) {
-	for {
-		select {
-		case <-stop:
-			return
-		case <-s.table.wake:
+// assign gives every partition to the session of its shard.
+func (s *Subscriber) assign(t *link.Topology) {
+	for _, shard := range t.Shards {
+		s.begin(shard)
+	}
+	for p, table := range s.tables {
+		var owner *inbox
+		if shard := t.Of(p); shard != nil {
+			owner = s.sessions[shard].inbox
 		}
-		if err := s.apply(conn); err != nil {
-			_ = conn.Close() // session sees it
-			return
+		if !table.serves(owner) {
+			table.restart(owner)
 		}
 	}
+	s.endSessions(t)
 }
 
-// apply sends the commands that are due.
-func (s *Subscriber) apply(conn *redis.PubSub) error {
-	add, remove := s.table.changes()
-	if err := s.inParts(remove, conn.Unsubscribe); err != nil {
-		return err
-	}
-	return s.inParts(add, conn.Subscribe)
-}
-
-func (s *Subscriber) inParts(topics []string, do func(context.Context, ...string) error) error {
-	for len(topics) > 0 {
-		n := min(len(topics), subscribeAtOnce)
-		channels := make([]string, n)
-		for i, t := range topics[:n] {
-			channels[i] = s.channel(t)
-		}
-		if err := do(s.link.Context(), channels...); err != nil {
-			return err
-		}
-		topics = topics[n:]
-	}
-	return nil
-}
-
-func (s *Subscriber) channel(topic string) string {
-	if own, ok := s.own[topic]; ok {
-		return own.Channel
-	}
-	return s.link.Keys().Channel(topic)
-}
-
-func (s *Subscriber) answer(m *redis.Subscription) {
-	topic := s.link.Keys().Topic(m.Channel)
-	s.table.confirm(topic, m.Kind)
-	if m.Kind != "subscribe" {
+// begin has a session with a shard, unless there is one.
+func (s *Subscriber) begin(shard *link.Shard) {
+	if s.sessions[shard] != nil { // only run changes them
 		return
 	}
-	if own, ok := s.own[topic]; ok {
-		own.Confirmed()
-		return
-	}
-	s.taker.Subscribed(topic)
+	n := &session{subscriber: s, link: s.link, shard: shard, inbox: newInbox()}
+	n.ctx, n.cancel = context.WithCancel(s.link.Context())
+	s.mu.Lock()
+	s.sessions[shard] = n
+	s.mu.Unlock()
+	n.work.Go(func() { s.link.Guard().Loop("subscription at Redis", n.run) })
 }
 
-func (s *Subscriber) message(m *redis.Message) {
-	defer s.link.Guard().Recover("message from Redis", nil)
-	topic := s.link.Keys().Topic(m.Channel)
-	if own, ok := s.own[topic]; ok {
-		own.Take(m.Payload)
-		return
+// endSessions ends those with shards that are not in a topology.
+func (s *Subscriber) endSessions(t *link.Topology) {
+	for shard, n := range s.sessions {
+		if t != nil && t.Serves(shard) {
+			continue
+		}
+		n.cancel()
+		n.interrupt()
+		n.work.Wait()
+		s.mu.Lock()
+		delete(s.sessions, shard)
+		s.mu.Unlock()
 	}
-	s.taker.Message(topic, m.Payload)
+}
+
+// kicked is called when a session's server says that a partition is not its own.
+func (s *Subscriber) kicked(n *session, partition int) {
+	if !s.tables[partition].pass(n.inbox, nil) {
+		return // it has another one by now
+	}
+	s.link.Look()
+	select {
+	case s.homeless <- struct{}{}:
+	default:
+	}
 }

@@ -2,20 +2,36 @@ package pubsub
 
 import (
 	"sync"
-
-	"github.com/pushcart/pushcart/broker"
+	"sync/atomic"
 )
 
-// subscriptions is the table of wanted topics, and of the commands that were sent
-// for them on the current connection. It has no connection itself: its owner sends
+// subscriptions is the table of a partition's wanted topics, and of the commands that were
+// sent for them on the current connection. It has no connection itself: its owner sends
 // what changes returns, and reports what Redis confirms.
 type subscriptions struct {
-	wake chan struct{} // changes has something
+	partition int
 
 	mu      sync.Mutex // guards all below
 	topics  map[string]*subscription
 	dirty   []string // topics whose wanted and sent may differ
+	owner   *inbox   // of the owner; nil: there is none
 	session int      // number of the connection
+}
+
+// inbox is what the owner of tables waits for.
+type inbox struct {
+	due  atomic.Uint64 // the partitions whose tables have changes, as bits
+	wake chan struct{}
+}
+
+func newInbox() *inbox { return &inbox{wake: make(chan struct{}, 1)} }
+
+func (i *inbox) mark(partition int) {
+	i.due.Or(1 << partition)
+	select {
+	case i.wake <- struct{}{}:
+	default:
+	}
 }
 
 // nowConfirmed is in the place of channels that are closed.
@@ -35,27 +51,22 @@ type subscription struct {
 	isClosed  bool // confirmed is closed: messages come
 }
 
-func newSubscriptions() *subscriptions {
-	return &subscriptions{topics: map[string]*subscription{}, wake: make(chan struct{}, 1)}
+func newSubscriptions(partition int) *subscriptions {
+	return &subscriptions{partition: partition, topics: map[string]*subscription{}}
 }
 
-// want notes topics as wanted and returns what to wait for.
-func (s *subscriptions) want(wanted ...broker.Subscription) []<-chan struct{} {
+// want notes a topic as wanted and returns what to wait for.
+func (s *subscriptions) want(topic string) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	waits := make([]<-chan struct{}, 0, len(wanted))
-	for i := range wanted {
-		t := wanted[i].Topic
-		sub := s.topics[t]
-		if sub == nil {
-			sub = &subscription{confirmed: make(chan struct{})}
-			s.topics[t] = sub
-		}
-		sub.wanted = true
-		s.touchLocked(t, sub)
-		waits = append(waits, sub.confirmed)
+	sub := s.topics[topic]
+	if sub == nil {
+		sub = &subscription{confirmed: make(chan struct{})}
+		s.topics[topic] = sub
 	}
-	return waits
+	sub.wanted = true
+	s.touchLocked(topic, sub)
+	return sub.confirmed
 }
 
 func (s *subscriptions) touchLocked(topic string, sub *subscription) {
@@ -63,29 +74,22 @@ func (s *subscriptions) touchLocked(topic string, sub *subscription) {
 		return
 	}
 	s.dirty = append(s.dirty, topic)
-	s.wakeLocked()
-}
-
-func (s *subscriptions) wakeLocked() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
+	if s.owner != nil {
+		s.owner.mark(s.partition)
 	}
 }
 
-// leave notes topics as not wanted.
-func (s *subscriptions) leave(topics []string) {
+// leave notes a topic as not wanted.
+func (s *subscriptions) leave(topic string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, t := range topics {
-		sub := s.topics[t]
-		if sub == nil {
-			continue
-		}
-		sub.wanted = false
-		s.touchLocked(t, sub)
-		s.forgetLocked(t, sub)
+	sub := s.topics[topic]
+	if sub == nil {
+		return
 	}
+	sub.wanted = false
+	s.touchLocked(topic, sub)
+	s.forgetLocked(topic, sub)
 }
 
 func (s *subscriptions) forgetLocked(topic string, sub *subscription) {
@@ -94,10 +98,14 @@ func (s *subscriptions) forgetLocked(topic string, sub *subscription) {
 	}
 }
 
-// changes takes the commands that are due: topics to subscribe to and to leave.
-func (s *subscriptions) changes() (add, remove []string) {
+// changes takes the commands that are due for its owner: topics to subscribe to and to
+// leave.
+func (s *subscriptions) changes(owner *inbox) (add, remove []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.owner != owner {
+		return nil, nil
+	}
 	for _, t := range s.dirty {
 		sub := s.topics[t]
 		if sub == nil || sub.wanted == sub.sent {
@@ -122,45 +130,70 @@ func (sub *subscription) unconfirm() {
 	}
 }
 
-// confirm takes Redis' answer to a command.
-func (s *subscriptions) confirm(topic, kind string) {
+// confirm takes Redis' answer to a command of the owner; on says what was asked for.
+// unasked: nothing was, so that the server has no such partition any more.
+func (s *subscriptions) confirm(owner *inbox, topic string, on bool) (ours, unasked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sub := s.topics[topic]
-	if sub == nil {
-		return
+	if s.owner != owner || sub == nil {
+		return s.owner == owner, false
+	}
+	if sub.open == 0 {
+		return true, true
 	}
 	sub.open--
-	if sub.open == 0 && sub.sent && kind == "subscribe" && !sub.isClosed {
+	if sub.open == 0 && sub.sent && on && !sub.isClosed {
 		close(sub.confirmed)
 		sub.confirmed = nowConfirmed
 		sub.isClosed = true
 	}
 	s.forgetLocked(topic, sub)
+	return true, false
 }
 
-// restart is for a new connection: everything wanted is to be sent again, the topics
-// of last after all others.
-func (s *subscriptions) restart(last []string) {
+// restart gives the table to an owner that has a new connection, or to none: everything
+// wanted is to be sent again.
+func (s *subscriptions) restart(owner *inbox) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.restartLocked(owner)
+}
+
+// pass is restart, if the table has this owner now.
+func (s *subscriptions) pass(from, to *inbox) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.owner != from {
+		return false
+	}
+	s.restartLocked(to)
+	return true
+}
+
+func (s *subscriptions) restartLocked(owner *inbox) {
+	s.owner = owner
 	s.session++
 	s.dirty = s.dirty[:0]
-	late := make(map[string]bool, len(last))
-	for _, t := range last {
-		late[t] = true
-	}
 	for t, sub := range s.topics {
 		sub.sent, sub.open = false, 0
 		sub.unconfirm()
-		if !sub.wanted {
-			delete(s.topics, t)
-		} else if !late[t] {
+		if sub.wanted {
 			s.dirty = append(s.dirty, t)
+		} else {
+			delete(s.topics, t)
 		}
 	}
-	s.dirty = append(s.dirty, last...)
-	s.wakeLocked()
+	if owner != nil {
+		owner.mark(s.partition)
+	}
+}
+
+// serves says whether an owner has the table.
+func (s *subscriptions) serves(owner *inbox) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.owner == owner
 }
 
 // wants says whether a topic is wanted.

@@ -39,14 +39,8 @@ func (s *Seats) run() {
 	}
 }
 
-// failed is lost after a command of the loop. What it was answered may ask for
-// another connection.
-func (s *Seats) failed(err error) {
-	s.lost(err)
-	if link.Judge(err) == link.Elsewhere {
-		s.line.HangUp()
-	}
-}
+// failed is lost after a command of the loop.
+func (s *Seats) failed(err error) { s.lost(err) }
 
 // renewSome has a part of the seats written again.
 func (s *Seats) renewSome() {

@@ -2,7 +2,7 @@ package streams
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -78,39 +78,32 @@ func (s *Streams) turn() (more bool) {
 	s.under = w
 	ctx, cancel := context.WithTimeout(s.link.Context(), link.AnswerTimeout)
 	defer cancel()
-	err := s.exchange(ctx, w)
-	if err != nil {
-		s.line.HangUp()
+	if err := s.exchange(ctx, w); err != nil {
 		s.most = 1 // perhaps there were more answers than time
 		s.failed(w, err)
 		return false
 	}
 	s.most = min(2*s.most, readsAtOnce)
+	if !s.line.Sound() {
+		s.most = 1
+		s.failedIn(w)
+	}
 	w.settle(s)
 	s.under = nil
 	return s.waiting()
 }
 
-// exchange sends work. An error says that not all of it was answered. What is sent twice
-// changes nothing the second time.
+// exchange sends work. An error says that nothing was sent. What is sent twice changes
+// nothing the second time.
 func (s *Streams) exchange(ctx context.Context, w *work) error {
 	fill := func(pipe redis.Pipeliner) { w.send(ctx, pipe, s) }
 	cmds, err := s.line.Exchange(ctx, fill)
 	if err == nil && needScripts(cmds) {
 		if err = s.line.Greet(ctx); err == nil {
-			cmds, err = s.line.Exchange(ctx, fill)
+			_, err = s.line.Exchange(ctx, fill)
 		}
 	}
-	if err != nil {
-		return err
-	}
-	for _, c := range cmds {
-		var answer redis.Error
-		if err := c.Err(); err != nil && !errors.As(err, &answer) || link.Judge(err) == link.Elsewhere {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // needScripts: Redis lost them meanwhile (SCRIPT FLUSH).
@@ -127,6 +120,37 @@ func (s *Streams) waiting() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.checks)+len(s.fetches)+len(s.reads) > 0
+}
+
+// failedIn takes out of the work what servers did not answer, or whose answers do not count.
+func (s *Streams) failedIn(w *work) {
+	lost := &work{}
+	failed := func(topic string) bool { return s.line.Failed(link.TopicPartition(topic)) != nil }
+	w.touches = slices.DeleteFunc(w.touches, func(t *touch) bool {
+		is := len(t.feeds) > 0 && failed(t.feeds[0].topic)
+		if is {
+			lost.feeds = append(lost.feeds, t.feeds...)
+		}
+		return is
+	})
+	kept := 0
+	for i, f := range w.fetches {
+		if failed(f.feed.topic) {
+			lost.fetches = append(lost.fetches, f)
+			continue
+		}
+		w.fetches[kept], w.fetched[kept] = f, w.fetched[i]
+		kept++
+	}
+	w.fetches, w.fetched = w.fetches[:kept], w.fetched[:kept]
+	w.reads = slices.DeleteFunc(w.reads, func(g *group) bool {
+		is := failed(g.members[0].topic)
+		if is {
+			g.settle(nil, link.Unavailable(s.line.Failed(link.TopicPartition(g.members[0].topic))))
+		}
+		return is
+	})
+	s.failed(lost, nil)
 }
 
 // failed is for work that got no answer. Callers are told; feeds are tried again with

@@ -1,0 +1,69 @@
+package link
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+)
+
+// Shard is a server that serves partitions, or whatever took its place at its address.
+// Its methods may be called concurrently.
+type Shard struct {
+	Health
+	link    *Link
+	address string
+	// alone: it serves everything, for ever, wherever it is found; it has no address.
+	alone bool
+	// server is the name of the server that was connected to last, and era counts when
+	// connections to it were given up.
+	server atomic.Pointer[string]
+	era    atomic.Int64
+	// away says why it cannot be connected to; nil: it can, as far as is known. Only where
+	// there are others: they need not wait for it.
+	away atomic.Pointer[error]
+}
+
+func (l *Link) newShard(address string) *Shard {
+	s := &Shard{link: l, address: address}
+	s.down, s.log, s.rate, s.changed = errStarting, l.log, l.rate, l.show
+	if s.alone = address == ""; !s.alone {
+		s.named = []any{"server", address}
+	}
+	return s
+}
+
+// Leave gives up the connections to a server that must not be used.
+func (s *Shard) Leave(why error) {
+	s.era.Add(1)
+	s.Fall(why)
+	s.link.look("")
+	for _, f := range s.link.leaving {
+		f(s)
+	}
+}
+
+// Away says whether it is known that it cannot be connected to.
+func (s *Shard) Away() bool { return s.away.Load() != nil }
+
+// unreachable notes that it could not be connected to, or did not answer in time.
+func (s *Shard) unreachable(err error) {
+	if s.alone || s.link.ctx.Err() != nil {
+		return
+	}
+	s.away.Store(&err)
+	s.Fall(err)
+	s.link.look("")
+}
+
+// agree has all connections made again when one of them found another server.
+func (s *Shard) agree(server string) {
+	if strings.HasPrefix(server, replicaName) {
+		return // nothing is done there
+	}
+	if before := s.server.Swap(&server); before != nil && *before != server {
+		s.Leave(fmt.Errorf("%w: %s, which was %s", errMoved, server, *before))
+	}
+}
+
+// Sharded says whether its subscriptions are to channels of its own part of a cluster.
+func (s *Shard) Sharded() bool { return !s.alone }
