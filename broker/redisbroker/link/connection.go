@@ -62,9 +62,9 @@ func (l *Link) open(ctx context.Context, s *Shard, scripts []string) (*connectio
 		o.Addr = s.address
 	}
 	o.ConnMaxIdleTime = -1 // a pool would close it behind our back
-	var dialled atomic.Bool
+	var greeted atomic.Bool
 	o.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
-		if dialled.Swap(true) {
+		if greeted.Load() {
 			return nil, errCut
 		}
 		return l.options.Dialer(ctx, network, address)
@@ -74,6 +74,7 @@ func (l *Link) open(ctx context.Context, s *Shard, scripts []string) (*connectio
 		_ = c.Close()
 		return nil, err
 	}
+	greeted.Store(true)
 	s.agree(c.server)
 	c.era = s.era.Load()
 	return c, nil
