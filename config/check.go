@@ -180,7 +180,15 @@ func (c *Config) checkRedis(p *Problems) {
 		}
 	}
 	if len(r.Addresses) > 1 {
-		p.add("redis.addresses", "Sentinel and Cluster are not available in this version; give one address")
+		p.add("redis.addresses", "several are not available in this version; give one address, of a Cluster that of any server")
+	}
+	if r.Mode == RedisSentinel {
+		p.add("redis.mode", "sentinel is not available in this version")
+	} else {
+		oneOf(p, "redis.mode", r.Mode, RedisAuto, RedisStandalone, RedisCluster)
+	}
+	if r.Mode == RedisCluster && r.Database != 0 {
+		p.add("redis.database", "must be 0: a Cluster has no others")
 	}
 	notNegative(p, "redis.database", float64(r.Database))
 	if (r.TLS.CertFile == "") != (r.TLS.KeyFile == "") {

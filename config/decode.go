@@ -14,7 +14,7 @@ import (
 // for one gets its own error, so that nobody takes it for a typing mistake.
 var later = map[string]bool{
 	"sse": true, "admin.payloads": true,
-	"redis.mode": true, "redis.master_name": true, "redis.sentinel_username": true, "redis.sentinel_password": true,
+	"redis.master_name": true, "redis.sentinel_username": true, "redis.sentinel_password": true,
 	"redis.sentinel_password_file": true,
 }
 

@@ -46,7 +46,7 @@ func Default() Config {
 			Breaker:     Breaker{Failures: 20, Pause: 5 * time.Second},
 			Retry:       Retry{Min: 500 * time.Millisecond, Max: time.Minute, GiveUpAfter: 24 * time.Hour},
 		},
-		Redis:    Redis{Prefix: "pushcart"},
+		Redis:    Redis{Mode: RedisAuto, Prefix: "pushcart"},
 		Limits:   Limits{PerUserPolicy: PolicyReject, ChannelsPerConnection: 128},
 		Shutdown: Shutdown{Drain: 20 * time.Second},
 		Admin:    Admin{Listen: "127.0.0.1:8082"},

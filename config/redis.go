@@ -10,11 +10,10 @@ const (
 
 // Redis connects the nodes. Without addresses there is one node, in memory.
 type Redis struct {
-	// Addresses are host:port, redis:// or rediss:// URLs. One, as only
-	// standalone servers are spoken to.
+	// Addresses are host:port, redis:// or rediss:// URLs. One: of a Cluster that of any
+	// server.
 	Addresses []string `yaml:"addresses"`
-	// Mode is auto, standalone, sentinel or cluster. Default auto: found out from the first
-	// address that answers.
+	// Mode is auto, standalone or cluster. Default auto: found out from the server.
 	Mode string `yaml:"mode"`
 	// Username for ACL AUTH.
 	Username string `yaml:"username"`
