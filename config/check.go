@@ -180,18 +180,15 @@ func (c *Config) checkRedis(p *Problems) {
 		}
 	}
 	if len(r.Addresses) > 1 {
-		p.add("redis.addresses", "give one address: of a Cluster that of any server, which names the others; Sentinel is not available in this version")
+		p.add("redis.addresses", "several are not available in this version; give one address, of a Cluster that of any server")
 	}
-	switch r.Mode {
-	case RedisAuto, RedisStandalone:
-	case RedisCluster:
-		if r.Database != 0 {
-			p.add("redis.database", "must be 0 with redis.mode: cluster, as a Cluster has no other")
-		}
-	case RedisSentinel:
+	if r.Mode == RedisSentinel {
 		p.add("redis.mode", "sentinel is not available in this version")
-	default:
-		p.add("redis.mode", "want auto, standalone or cluster, got %q", r.Mode)
+	} else {
+		oneOf(p, "redis.mode", r.Mode, RedisAuto, RedisStandalone, RedisCluster)
+	}
+	if r.Mode == RedisCluster && r.Database != 0 {
+		p.add("redis.database", "must be 0: a Cluster has no others")
 	}
 	notNegative(p, "redis.database", float64(r.Database))
 	if (r.TLS.CertFile == "") != (r.TLS.KeyFile == "") {

@@ -10,10 +10,10 @@ const (
 
 // Redis connects the nodes. Without addresses there is one node, in memory.
 type Redis struct {
-	// Addresses are host:port, redis:// or rediss:// URLs. One; of a Cluster any server's,
-	// which names the others.
+	// Addresses are host:port, redis:// or rediss:// URLs. One: of a Cluster that of any
+	// server.
 	Addresses []string `yaml:"addresses"`
-	// Mode is auto, standalone or cluster. Default auto: the server is asked.
+	// Mode is auto, standalone or cluster. Default auto: found out from the server.
 	Mode string `yaml:"mode"`
 	// Username for ACL AUTH.
 	Username string `yaml:"username"`

@@ -2,6 +2,7 @@ package redisbroker
 
 import (
 	"context"
+	"errors"
 
 	"github.com/redis/go-redis/v9"
 
@@ -53,19 +54,25 @@ func (n *rosterLine) Exchange(ctx context.Context, fill func(redis.Pipeliner)) (
 	return cmds, nil
 }
 
-// fit has the layout checked of a server that was connected to since.
+// fit has the layout checked when a server was connected to since.
 func (n *rosterLine) fit(ctx context.Context) error {
 	if n.fits != 0 && n.fits == n.Made() {
 		return nil
 	}
-	if err := n.CheckLayout(ctx); err != nil && !link.RefusesWrites(err) {
+	err := n.CheckLayout(ctx)
+	switch {
+	case err == nil || link.RefusesWrites(err):
+		n.fits = n.Made()
+		return nil
+	case errors.Is(err, link.ErrLayout):
 		n.Line.HangUp()
 		return err
+	case n.Routed(): // others may be there, to which it was said to fit
+		return nil
 	}
-	n.fits = n.Made()
-	return nil
+	return err
 }
 
 // HangUp implements roster.Line: a line does so by itself with those servers that gave it a
 // reason.
-func (*rosterLine) HangUp() {}
+func (n *rosterLine) HangUp() {}

@@ -25,6 +25,9 @@ const (
 // errMode: what is configured is not what was found.
 var errMode = errors.New("redis runs in another mode than redis.mode says")
 
+// errDatabase: what is configured a cluster does not have.
+var errDatabase = errors.New("redis runs as a cluster, which has no other database than 0: see redis.database")
+
 // Topology says which shard serves which partition. It asks, the first time.
 func (l *Link) Topology(ctx context.Context) (*Topology, error) {
 	if t := l.topology.Load(); t != nil {
@@ -52,7 +55,9 @@ func (l *Link) find(ctx context.Context) (*Topology, error) {
 	if l.mode == config.RedisStandalone {
 		return single(l.node, l.newShard("")), nil
 	}
-	c := l.dial(l.options.Addr)
+	o := *l.options
+	o.DB = 0 // a cluster refuses others before it says that it is one
+	c := redis.NewClient(&o)
 	defer c.Close()
 	mode, err := modeOf(ctx, c)
 	switch {
@@ -62,6 +67,9 @@ func (l *Link) find(ctx context.Context) (*Topology, error) {
 		return nil, fmt.Errorf("%w: it is %q", errMode, mode)
 	case mode != config.RedisCluster:
 		return single(l.node, l.newShard("")), nil
+	}
+	if l.options.DB != 0 {
+		return nil, errDatabase
 	}
 	return l.ask(ctx, l.options.Addr, nil)
 }

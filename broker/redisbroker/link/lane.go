@@ -14,7 +14,6 @@ type lane struct {
 	line   *Line
 	shard  *Shard
 	conn   *connection // nil: to be made
-	made   int         // how many connections were made
 	stale  bool        // its server lacks scripts
 	proven time.Time   // when a write was taken on this connection
 
@@ -54,7 +53,7 @@ func (a *lane) connect(ctx context.Context) error {
 		return err
 	}
 	a.conn, a.stale, a.proven = conn, false, time.Time{}
-	a.made++
+	a.line.made.Add(1)
 	return nil
 }
 

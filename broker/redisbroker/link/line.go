@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"encoding"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,6 +21,7 @@ type Line struct {
 	scripts []string
 	proves  bool
 	lanes   []*lane
+	made    atomic.Int64
 
 	topology *Topology // of the last exchange
 	// at is the lane that each partition's commands took last, and words are those of the
@@ -79,14 +81,6 @@ func (n *Line) lane(s *Shard) *lane {
 	return a
 }
 
-// Made is how many connections the line made so far, to all shards together.
-func (n *Line) Made() (made int) {
-	for _, a := range n.lanes {
-		made += a.made
-	}
-	return made
-}
-
 // HangUp has the next commands go out on new connections.
 func (n *Line) HangUp() {
 	for _, a := range n.lanes {
@@ -118,6 +112,12 @@ func (n *Line) Exchange(ctx context.Context, fill func(redis.Pipeliner)) (cmds [
 	fill(pipe)
 	return a.send(ctx, pipe)
 }
+
+// Made counts the connections that were made so far.
+func (n *Line) Made() int { return int(n.made.Load()) }
+
+// Routed says whether the last exchange was with more servers than one, or might have been.
+func (n *Line) Routed() bool { return n.at != nil }
 
 // Wrong says why the server that got a partition's commands in the last exchange must not
 // be used; nil: it may be. The next ones go out on a new connection.
