@@ -65,8 +65,9 @@ func TestRedis_ADemotedMasterIsLeft(t *testing.T) {
 		return batch[0].Err == nil && batch[0].Nodes == 2
 	})
 	for _, o := range []*observed{a, b} {
-		if !o.log.Has("READONLY") {
-			t.Errorf("the log does not say what Redis answered:\n%s", &o.log)
+		// A connection that is just made finds the other server before anybody writes.
+		if !o.log.Has("READONLY") && !o.log.Has("another server") {
+			t.Errorf("the log does not say why Redis was left:\n%s", &o.log)
 		}
 		testkit.Eventually(t, "it is well", func() bool { return o.Health() == nil })
 	}
