@@ -86,7 +86,7 @@ func crowd(t *testing.T, s *sidecar, n int) []*websocket.Conn {
 // an answer in time, and the breaker opens; then the backend is back. (go run ./bench hang
 // has 10,000.)
 func TestBackPressure_ACrowdThatAsksABackendThatHangs(t *testing.T) {
-	const clients, timeout = 2_000, 2 * time.Second
+	const clients, timeout = 2_000, 4 * time.Second
 	var hangs atomic.Bool
 	hangs.Store(true)
 	end := make(chan struct{})
@@ -97,7 +97,7 @@ func TestBackPressure_ACrowdThatAsksABackendThatHangs(t *testing.T) {
 		_, _ = io.WriteString(w, "answer to "+e.body)
 	})
 	defer close(end)
-	s := start(t, anonymous+"\nbackend: {url: '"+b.URL+"'}\nwebhook: {url: /hooks/push, events: [message], unsigned: true, timeout: 2s, max_in_flight: 64, breaker: {pause: 1s}}")
+	s := start(t, anonymous+"\nbackend: {url: '"+b.URL+"'}\nwebhook: {url: /hooks/push, events: [message], unsigned: true, timeout: 4s, max_in_flight: 64, breaker: {pause: 1s}}")
 	quiet, all := dial(t, s, nil), crowd(t, s, clients)
 	before := s.resident(t)
 	begin := time.Now()
