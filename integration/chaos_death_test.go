@@ -71,6 +71,7 @@ func deathYAML(b *backend, redis *redisServer) string {
 // TestChaos_ANodeDies: of everything that a killed node had, the backend is told once
 // that it ended, within 15 s.
 func TestChaos_ANodeDies(t *testing.T) {
+	onceInTests(t)
 	t.Parallel() // it mostly waits
 	connections := 1000
 	if chaosTime(t, 0) > 0 {
@@ -119,6 +120,7 @@ func TestChaos_ANodeDies(t *testing.T) {
 // TestChaos_AStoppedNodeIsBuriedAndNoticesIt: it closes its connections with 1012 and tells
 // nothing twice.
 func TestChaos_AStoppedNodeIsBuriedAndNoticesIt(t *testing.T) {
+	onceInTests(t)
 	t.Parallel() // it mostly waits
 	stopped := chaosTime(t, 14*time.Second)
 	if stopped > 14*time.Second {
@@ -170,6 +172,7 @@ func TestChaos_AStoppedNodeIsBuriedAndNoticesIt(t *testing.T) {
 
 // TestChaos_NobodyIsBuriedWhileRedisIsPaused: nor right after.
 func TestChaos_NobodyIsBuriedWhileRedisIsPaused(t *testing.T) {
+	onceInTests(t)
 	t.Parallel() // it mostly waits
 	paused := chaosTime(t, 12*time.Second)
 	if paused > 12*time.Second {
@@ -203,6 +206,7 @@ func TestChaos_NobodyIsBuriedWhileRedisIsPaused(t *testing.T) {
 
 // TestChaos_AllNodesDieAndOneIsStartedLater: what was due is told then.
 func TestChaos_AllNodesDieAndOneIsStartedLater(t *testing.T) {
+	onceInTests(t)
 	t.Parallel() // it mostly waits
 	redis := startRedis(t)
 	b := newBackend(t, nil)
