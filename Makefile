@@ -45,7 +45,7 @@ lint: ## gofmt, vet, staticcheck, and govulncheck where it reaches its database
 # difference: raw system calls on sockets, counted allocations, the largest messages.
 # A test of internal/house holds the list to the code. The limit is for machines that
 # are much slower than these packages' minute or two.
-WITHOUT_RACE := ./broker/memory ./broker/redisbroker/link ./hub ./integration ./internal/accesslog ./internal/epoll ./internal/glob ./internal/httpclient ./internal/requestid ./internal/sockio ./internal/takeover ./proxy ./push ./ws
+WITHOUT_RACE := ./broker/memory ./broker/redisbroker/link ./hub ./integration ./internal/accesslog ./internal/epoll ./internal/glob ./internal/httpclient ./internal/requestid ./internal/sidecartest ./internal/sockio ./internal/takeover ./proxy ./push ./ws
 
 unit:
 	@sh scripts/clienttest.sh
@@ -57,6 +57,7 @@ integration: tools ## only the tests that run the real binary
 
 chaos: tools ## the tests that break things, for CHAOS (60s) each
 	PUSHCART_CHAOS=$(or $(CHAOS),60s) go test -race -count=1 -timeout 60m -run Chaos ./integration
+	PUSHCART_CHAOS=$(or $(CHAOS),60s) go test -count=1 -timeout 60m -run Chaos ./integration/redisfailures
 
 fuzz: ## every fuzz test for FUZZTIME (30s) each
 	@sh scripts/fuzz.sh $(or $(FUZZTIME),30s)

@@ -33,6 +33,18 @@ func Start(t testing.TB) *Server {
 	return start(t, &Server{})
 }
 
+// StartWith is Start with further arguments of redis-server, which win over ours.
+func StartWith(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return start(t, &Server{args: args})
+}
+
+// StartAt is StartWith at an address that is free.
+func StartAt(t testing.TB, addr string, args ...string) *Server {
+	t.Helper()
+	return start(t, &Server{Addr: addr, args: args})
+}
+
 // StartCluster starts a server in cluster mode that owns all slots: it refuses
 // commands and scripts that touch more than one.
 func StartCluster(t testing.TB) *Server {
@@ -59,7 +71,9 @@ func start(t testing.TB, s *Server) *Server {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		t.Skip("redis-server is not installed (make test installs it)")
 	}
-	s.Addr = testkit.FreeAddr(t)
+	if s.Addr == "" {
+		s.Addr = testkit.FreeAddr(t)
+	}
 	s.Restart(t)
 	t.Cleanup(s.Kill)
 	return s
@@ -73,11 +87,11 @@ func (s *Server) Restart(t testing.TB) {
 }
 
 // RestartSaved starts a server that was killed, on the same port, with what it held at
-// its last SAVE.
+// its last SAVE, or with everything if it was started with appendonly.
 func (s *Server) RestartSaved(t testing.TB) {
 	t.Helper()
-	_, port, _ := net.SplitHostPort(s.Addr)
-	args := []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+	host, port, _ := net.SplitHostPort(s.Addr)
+	args := []string{"--port", port, "--bind", host, "--save", "", "--appendonly", "no",
 		"--dir", s.dir, "--enable-debug-command", "local", "--repl-diskless-sync-delay", "0"}
 	if s.bus != "" {
 		args = append(args, "--cluster-enabled", "yes", "--cluster-port", s.bus, "--cluster-node-timeout", "1000")
@@ -119,3 +133,28 @@ func (s *Server) Pause() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
 
 // Resume undoes Pause.
 func (s *Server) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Subscribers counts those of each channel, sharded ones included.
+func (s *Server) Subscribers(t testing.TB) map[string]int {
+	t.Helper()
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, DisableIdentity: true})
+	defer c.Close()
+	ctx, all := context.Background(), map[string]int{}
+	for _, of := range []struct {
+		names func(context.Context, string) *redis.StringSliceCmd
+		count func(context.Context, ...string) *redis.MapStringIntCmd
+	}{{c.PubSubChannels, c.PubSubNumSub}, {c.PubSubShardChannels, c.PubSubShardNumSub}} {
+		names, err := of.names(ctx, "*").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts, err := of.count(ctx, names...).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, n := range counts {
+			all[name] += int(n)
+		}
+	}
+	return all
+}

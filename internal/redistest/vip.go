@@ -19,8 +19,9 @@ type VIP struct {
 	mu     sync.Mutex // guards all below
 	target string
 	open   map[net.Conn]struct{}
-	held   chan struct{} // closed: bytes pass
-	mute   bool          // what servers say is lost
+	held   chan struct{}     // closed: bytes pass
+	mute   bool              // what servers say is lost
+	gone   map[net.Conn]bool // nothing passes any more; see Forget
 }
 
 // NewVIP starts one that ends with the test.
@@ -30,7 +31,7 @@ func NewVIP(t testing.TB, target string) *VIP {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &VIP{Addr: ln.Addr().String(), listener: ln, target: target, open: map[net.Conn]struct{}{}, held: make(chan struct{})}
+	v := &VIP{Addr: ln.Addr().String(), listener: ln, target: target, open: map[net.Conn]struct{}{}, gone: map[net.Conn]bool{}, held: make(chan struct{})}
 	close(v.held)
 	v.work.Go(v.accept)
 	t.Cleanup(v.close)
@@ -68,6 +69,25 @@ func (v *VIP) Mute() (hear func()) {
 	})
 }
 
+// Forget loses whatever comes on the connections that are open, in both directions, and
+// tells neither side, as a firewall does that lost its table. New ones work. When one side
+// of such a connection closes it, the other is not told: forgotten closes those.
+func (v *VIP) Forget() (forgotten func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for conn := range v.open {
+		v.gone[conn] = true
+	}
+	return sync.OnceFunc(func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		for conn := range v.gone {
+			_ = conn.Close()
+		}
+		clear(v.gone)
+	})
+}
+
 // Cut closes all connections.
 func (v *VIP) Cut() {
 	v.mu.Lock()
@@ -90,7 +110,7 @@ type heldWriter struct {
 
 func (w heldWriter) Write(p []byte) (int, error) {
 	w.v.mu.Lock()
-	held, lost := w.v.held, w.v.mute && w.server
+	held, lost := w.v.held, w.v.mute && w.server || w.v.gone[w.to]
 	w.v.mu.Unlock()
 	<-held
 	if lost {
@@ -124,14 +144,22 @@ func (v *VIP) carry(w heldWriter, from net.Conn) {
 	v.open[w.to] = struct{}{}
 	v.mu.Unlock()
 	_, _ = io.Copy(w, from)
-	_, _ = w.to.Close(), from.Close()
 	v.mu.Lock()
+	defer v.mu.Unlock()
 	delete(v.open, w.to)
-	v.mu.Unlock()
+	_ = from.Close()
+	if !v.gone[w.to] {
+		_ = w.to.Close()
+	}
 }
 
 func (v *VIP) close() {
 	_ = v.listener.Close()
 	v.Cut()
+	v.mu.Lock()
+	for conn := range v.gone {
+		_ = conn.Close()
+	}
+	v.mu.Unlock()
 	v.work.Wait()
 }

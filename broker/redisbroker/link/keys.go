@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// This file names every key and every pub/sub channel in Redis; docs/operations.md
-// has them as a table.
+// This file names every key and every pub/sub channel in Redis; docs/redis.md has
+// them as a table.
 //
 // A name (of a user, a channel, a connection, a node) belongs to one of 64
 // partitions, and so does everything about it: its keys and its pub/sub channel carry

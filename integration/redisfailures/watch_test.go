@@ -1,0 +1,141 @@
+package redisfailures
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pushcart/pushcart/internal/sidecartest"
+)
+
+// watch looks again and again at what a node says of Redis.
+type watch struct {
+	node *sidecartest.Sidecar
+	stop chan struct{}
+	done chan struct{}
+
+	mu      sync.Mutex // guards samples
+	samples []sample
+}
+
+// sample is what a node said at one moment.
+type sample struct {
+	at time.Time // before the first question
+	// ready is the status of /readyz, redis that of /readyz?require=redis.
+	ready, redis int
+	up           bool // pushcart_redis_up
+}
+
+func startWatch(t *testing.T, n *sidecartest.Sidecar) *watch {
+	w := &watch{node: n, stop: make(chan struct{}), done: make(chan struct{})}
+	go w.run()
+	t.Cleanup(w.end)
+	return w
+}
+
+func (w *watch) end() {
+	select {
+	case <-w.stop:
+	default:
+		close(w.stop)
+	}
+	<-w.done
+}
+
+func (w *watch) run() {
+	defer close(w.done)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.stop:
+			return
+		case <-tick.C:
+		}
+		s := sample{at: time.Now()}
+		s.ready, _ = w.node.Ready("")
+		s.redis, _ = w.node.Ready("require=redis")
+		s.up = w.node.Metrics()["pushcart_redis_up"] == 1
+		w.mu.Lock()
+		w.samples = append(w.samples, s)
+		w.mu.Unlock()
+	}
+}
+
+func (w *watch) all() []sample {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]sample(nil), w.samples...)
+}
+
+// upSince is since when the node says without a break that Redis is up.
+func (w *watch) upSince() (since time.Time) {
+	was := false
+	for _, s := range w.all() {
+		if s.up && !was {
+			since = s.at
+		}
+		was = s.up
+	}
+	return since
+}
+
+// truth holds the samples to what was so: Redis broke, was back, and the node could know
+// after notice. It returns when the node noticed, zero if it did not.
+func (w *watch) truth(t *testing.T, f failure, broke, back, settled time.Time) (noticed time.Time) {
+	lied := 0
+	for _, s := range w.all() {
+		if (s.redis == 200) != s.up {
+			lied++ // once in a row, it changed between the questions
+		} else {
+			lied = 0
+		}
+		if noticed.IsZero() && !s.up && s.at.After(broke) {
+			noticed = s.at
+		}
+		if problem := s.wrong(f, broke, back, settled, noticed); problem != "" || lied > 1 {
+			t.Errorf("%v after Redis broke, %v after it was back: %+v %s", s.at.Sub(broke), s.at.Sub(back), s, problem)
+			break
+		}
+	}
+	w.logged(t, !noticed.IsZero(), broke)
+	return noticed
+}
+
+// wrong says how a sample differs from what was so.
+func (s sample) wrong(f failure, broke, back, settled, noticed time.Time) string {
+	answered := s.at.Add(200 * time.Millisecond)
+	switch {
+	case s.ready != 200:
+		return "/readyz is not 200"
+	case !s.up && answered.Before(broke):
+		return "Redis was there"
+	case s.up && s.at.After(broke) && answered.Before(back) && (!noticed.IsZero() || !f.unnoticed && s.at.Sub(broke) > sidecartest.Late(f.notice)):
+		return "Redis was away"
+	case !s.up && s.at.After(settled):
+		return "Redis was back"
+	}
+	return ""
+}
+
+// logged: what the node found is in its log, once and with a reason, and so is the end of it.
+func (w *watch) logged(t *testing.T, noticed bool, broke time.Time) {
+	var away, up int
+	for _, l := range w.node.Log() {
+		switch {
+		case l.Level == "ERROR":
+			t.Errorf("an error was logged: %s %s", l.Msg, l.Err)
+		case l.Time.Before(broke):
+		case strings.HasPrefix(l.Msg, "redis is away"), strings.HasPrefix(l.Msg, "redis refuses writes"):
+			if away++; l.Err == "" {
+				t.Errorf("%q without a reason", l.Msg)
+			}
+		case l.Msg == "redis is up", l.Msg == "redis takes writes":
+			up++
+		}
+	}
+	if noticed && (away == 0 || up == 0) {
+		t.Errorf("the log has %d lines that Redis is away, and %d that it is up:\n%s", away, up, w.node.Output())
+	}
+}
