@@ -27,10 +27,13 @@ func aclLine(t *testing.T) (args []any) {
 	return nil
 }
 
-// TestDocs_TheUserMayDoAllThatNodesDoAndTheTablesAreComplete: two nodes do all that nodes
+// TestChaos_TheUserOfTheDocsMayDoAllThatNodesDoAndTheTablesAreComplete: two nodes do all that nodes
 // do as the user of docs/redis.md; Redis notes what it denied, and what is stored is in
 // the tables.
-func TestDocs_TheUserMayDoAllThatNodesDoAndTheTablesAreComplete(t *testing.T) {
+func TestChaos_TheUserOfTheDocsMayDoAllThatNodesDoAndTheTablesAreComplete(t *testing.T) {
+	if !long() {
+		t.Skip("runs in make chaos: it waits for a lease to end")
+	}
 	t.Parallel()
 	server := redistest.Start(t)
 	server.Do(t, aclLine(t)...)
