@@ -18,7 +18,6 @@ import (
 
 // connection is one connection to one server, whose name it knows. It is never
 // replaced behind its owner's back: what is sent on it goes to that server or nowhere.
-// It takes pipelines only: go-redis has another connection for single commands.
 type connection struct {
 	*redis.Client
 	// server names what is stored there and where it came from: the replication id.

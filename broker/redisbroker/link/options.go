@@ -20,6 +20,9 @@ import (
 // commandTimeout bounds one command.
 const commandTimeout = 1500 * time.Millisecond
 
+// bufferSize is for pipelines of many commands in one write.
+const bufferSize = 128 << 10
+
 func newOptions(cfg config.Redis) (*redis.Options, error) {
 	address := cfg.Addresses[0]
 	o := &redis.Options{Addr: address}
@@ -43,6 +46,10 @@ func newOptions(cfg config.Redis) (*redis.Options, error) {
 	o.MaxRetries = -1 // a publish that is sent twice would be delivered twice
 	o.DialerRetries = 1
 	o.PoolSize, o.MinIdleConns = 1, 0 // a client is one goroutine's, see connect
+	// go-redis would have a second pool for pipelines, and take a connection of the first
+	// one where that fails: a client would have two, and would not say why one failed.
+	o.PipelinePoolSize = -1
+	o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	var err error

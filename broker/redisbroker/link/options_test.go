@@ -19,7 +19,7 @@ func TestOptions_AreOurs(t *testing.T) {
 	}
 	// A command that is repeated by itself would deliver twice.
 	if o.MaxRetries != -1 || o.ReadTimeout != commandTimeout || o.DialTimeout != commandTimeout || !o.ContextTimeoutEnabled ||
-		o.PoolSize != 1 || o.MinIdleConns != 0 || o.DialerRetries != 1 {
+		o.PoolSize != 1 || o.PipelinePoolSize != -1 || o.MinIdleConns != 0 || o.DialerRetries != 1 {
 		t.Errorf("got %+v", o)
 	}
 }
