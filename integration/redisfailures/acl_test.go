@@ -40,7 +40,7 @@ func TestChaos_TheUserOfTheDocsMayDoAllThatNodesDoAndTheTablesAreComplete(t *tes
 	a := newApp(t)
 	yaml := a.yaml() + "auth: {jwt: {secret: " + secret + "}}\nredis: {addresses: ['" + server.Addr + "'], username: pushcart, password: SECRET}\n" + `
 channels: [{match: "room.*", subscribe: anyone, presence: true, history: {messages: 2, age: 5m}}]
-users: {offline_delay: 300ms, history: {messages: 10, age: 5m}}
+users: {offline_delay: 2s, history: {messages: 10, age: 5m}}
 limits: {connections_per_user: 1, per_user_policy: replace}
 shutdown: {drain: 1s}
 `

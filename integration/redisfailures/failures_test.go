@@ -29,6 +29,9 @@ var failures = []failure{
 	{name: "another password, until it is changed back", short: 3 * time.Second, long: 10 * time.Second, notice: time.Second, crowd: 8, start: locked},
 	{name: "another password, and another in password_file", short: 3 * time.Second, long: 10 * time.Second, notice: time.Second, crowd: 8, start: rotated,
 		missing: "a node reads password_file at its start only"},
+	{name: "Cluster: a primary is killed", short: 3 * time.Second, long: 6 * time.Second, mayLose: true, notice: time.Second, crowd: 8, start: primaryKilled},
+	{name: "Cluster: a replica takes over", short: 2 * time.Second, long: 6 * time.Second, unnoticed: true, crowd: 8, start: failedOver},
+	{name: "Cluster: slots move to a new primary", short: 4 * time.Second, long: 6 * time.Second, unnoticed: true, crowd: 8, start: slotsMoved},
 	{name: "the DNS name points elsewhere", short: 3 * time.Second, long: 10 * time.Second, notice: time.Second, crowd: 8, start: renamed},
 }
 

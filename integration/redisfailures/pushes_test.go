@@ -165,9 +165,9 @@ func lacking(readers []*client, channel string, numbers []int) (n int) {
 	return n
 }
 
-// check holds what a reader got to the order of the positions. lossy: Redis lost what it
-// had, once, which must be told.
-func (p *pushes) check(t *testing.T, r *client, lossy bool) (gaps int) {
+// check holds what a reader got to the order of the positions, and the gaps that it was
+// told to what the failure lost.
+func (p *pushes) check(t *testing.T, r *client, f failure) (gaps int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range keptChannels {
@@ -192,9 +192,9 @@ func (p *pushes) check(t *testing.T, r *client, lossy bool) (gaps int) {
 			}
 			seen[m.number], next = true, m.offset+1
 		}
-		if lossy && told == 0 {
+		if f.lossy && told == 0 {
 			t.Errorf("%s, %s: Redis lost everything, and no gap", r.user, channel)
-		} else if !lossy && told > 0 {
+		} else if !f.loses() && told > 0 {
 			t.Errorf("%s, %s: %d gaps where nothing was lost", r.user, channel, told)
 		}
 		gaps += told

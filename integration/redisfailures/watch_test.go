@@ -99,7 +99,7 @@ func (w *watch) truth(t *testing.T, f failure, broke, back, settled time.Time) (
 			break
 		}
 	}
-	w.logged(t, !noticed.IsZero(), broke)
+	w.logged(t, !noticed.IsZero() && !f.unnoticed, broke)
 	return noticed
 }
 
@@ -111,7 +111,7 @@ func (s sample) wrong(f failure, broke, back, settled, noticed time.Time) string
 		return "/readyz is not 200"
 	case !s.up && answered.Before(broke):
 		return "Redis was there"
-	case s.up && s.at.After(broke) && answered.Before(back) && (!noticed.IsZero() || !f.unnoticed && s.at.Sub(broke) > sidecartest.Late(f.notice)):
+	case s.up && s.at.After(broke) && answered.Before(back) && !f.unnoticed && (!noticed.IsZero() || s.at.Sub(broke) > sidecartest.Late(f.notice)):
 		return "Redis was away"
 	case !s.up && s.at.After(settled):
 		return "Redis was back"

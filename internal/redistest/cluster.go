@@ -88,7 +88,7 @@ func (c *Cluster) WaitOK(t testing.TB) {
 	t.Helper()
 	testkit.Eventually(t, "the cluster is ok", func() bool {
 		for _, s := range c.Servers() {
-			if !strings.Contains(s.Try("CLUSTER", "INFO"), "cluster_state:ok") {
+			if killed := s.cmd.ProcessState != nil; !killed && !strings.Contains(s.Try("CLUSTER", "INFO"), "cluster_state:ok") {
 				return false
 			}
 		}
