@@ -176,6 +176,30 @@ func TestBuried_ToldAreThoseThatTheBrokerNeverHad(t *testing.T) {
 	}
 }
 
+// A node that was buried tells both events of a connection, or neither: with the end alone
+// it would come before the others' connected.
+func TestBuried_OfAConnectionThatTheBrokerHadTheEndIsNotTold(t *testing.T) {
+	e, l, app := newShared(t, "connected", "disconnected")
+	app.answers(http.StatusServiceUnavailable)
+	c := open(t, e, "") // stored, and connected waits for its retry
+	tried(t, e)
+	l.mu.Lock()
+	l.hold = true
+	l.mu.Unlock()
+	closedBy(c)
+	l.store(false) // the broker is away, or forgets
+	l.watch.Buried()
+	app.answers(http.StatusNoContent)
+	testkit.Eventually(t, "nothing waits", func() bool { return waiting(e) == 0 })
+	app.mu.Lock()
+	defer app.mu.Unlock()
+	for _, ev := range app.events {
+		if strings.HasPrefix(ev, "disconnected") {
+			t.Errorf("told %s, which others tell", ev)
+		}
+	}
+}
+
 // The events of one connection are one entry: it is there until the last is told, and none
 // of them makes room for others.
 func TestFacts_OfAConnectionStayTogether(t *testing.T) {

@@ -54,7 +54,7 @@ type endKept struct {
 	r          *roster
 	connection string
 	alone      bool        // the backend does not want to hear of the end
-	stored     atomic.Bool // the broker has its record
+	stored     atomic.Bool // the broker has its record, or at least the connection's: others tell an end
 	lost       sync.Once
 	handed     bool
 }

@@ -22,11 +22,13 @@ func (l *loose) add(s *Session) (stored func(bool)) {
 	}
 }
 
-// remove is also for one that ended: its event knows.
-func (l *loose) remove(s *Session) {
+// remove is also for one that ended: its event knows. It says whether it was there.
+func (l *loose) remove(s *Session) (was bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	_, was = l.sessions[s]
 	delete(l.sessions, s)
+	return was
 }
 
 func (l *loose) has(s *Session) bool {

@@ -198,19 +198,24 @@ func (r *roster) ended(s *Session, disconnected *webhook.Event) bool {
 	pending := r.untold[s]
 	delete(r.untold, s)
 	delete(r.changed, s)
-	r.loose.remove(s)
+	had := !r.loose.remove(s)
 	if _, not := r.disowned[s]; not {
 		delete(r.disowned, s)
 		r.gone(s.member.ID()) // it may have been declared since
 		return false
 	}
 	end := &endKept{r: r, connection: s.member.ID(), alone: disconnected == nil}
+	end.stored.Store(had)
 	var events []*webhook.Event
 	if pending != nil {
 		pending.end = end
 		events = append(events, r.connected(s))
 	}
-	stored := end.stored.Store
+	stored := func(is bool) {
+		if is {
+			end.stored.Store(true)
+		}
+	}
 	if disconnected != nil {
 		disconnected.Node, disconnected.Kept = r.engine.hub.NodeID(), end
 		events = append(events, disconnected)
