@@ -392,8 +392,8 @@ func (c *factsChaos) awaitEnd(t *testing.T) {
 // record was on its way to Redis. Then it is not told at all.
 const sudden = 250 * time.Millisecond
 
-// declared is how soon after Redis is back it must have what a node declared meanwhile
-// (SPEC §8).
+// declared is how soon after Redis is back a node must have noticed, and have declared what
+// came meanwhile (SPEC §8).
 const declared = 2 * time.Second
 
 // unknown says whether nobody but its node knew of a connection: it came while Redis was
@@ -401,8 +401,8 @@ const declared = 2 * time.Second
 func (c *factsChaos) unknown(l *life) bool {
 	broken := l.node.broken
 	return !broken.IsZero() && slices.ContainsFunc(c.away, func(s span) bool {
-		came := span{from: s.from.Add(-sudden), to: s.to.Add(sudden)}
-		return came.holds(l.began, 0) && broken.After(s.from) && broken.Before(s.to.Add(declared))
+		broke := span{from: s.from, to: s.to.Add(declared)}
+		return broke.holds(broken, 0) && l.began.After(s.from.Add(-sudden))
 	})
 }
 
