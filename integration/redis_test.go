@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bufio"
 	"net"
 	"os/exec"
 	"syscall"
@@ -50,13 +51,22 @@ func (r *redisServer) run(t *testing.T) {
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, "Redis takes connections", func() bool {
-		c, err := net.DialTimeout("tcp", r.addr, time.Second)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
+	testkit.Eventually(t, "Redis answers", func() bool { return r.ping() })
+}
+
+// ping says whether Redis answers: one that still loads its data refuses to.
+func (r *redisServer) ping() bool {
+	c, err := net.DialTimeout("tcp", r.addr, time.Second)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	if _, err := c.Write([]byte("PING\r\n")); err != nil {
+		return false
+	}
+	answer, err := bufio.NewReader(c).ReadString('\n')
+	return err == nil && answer == "+PONG\r\n"
 }
 
 // say sends one command.
