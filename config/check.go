@@ -3,7 +3,6 @@ package config
 import (
 	"net"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -168,52 +167,6 @@ func (c *Config) checkForward(p *Problems) {
 		p.add("auth.forward.user", `want a JSON pointer like "/user/id" or "header:X-User-Id", got %q`, f.User)
 	}
 }
-
-func (c *Config) checkRedis(p *Problems) {
-	r := c.Redis
-	for i, a := range r.Addresses {
-		bare := strings.TrimPrefix(strings.TrimPrefix(a, "redis://"), "rediss://")
-		if bare == a {
-			checkAddress(p, item("redis.addresses", i), a)
-		} else if reason := badRedisURL(a); reason != "" {
-			p.add(item("redis.addresses", i), "%s", reason)
-		}
-	}
-	if len(r.Addresses) > 1 {
-		p.add("redis.addresses", "several are not available in this version; give one address, of a Cluster that of any server")
-	}
-	if r.Mode == RedisSentinel {
-		p.add("redis.mode", "sentinel is not available in this version")
-	} else {
-		oneOf(p, "redis.mode", r.Mode, RedisAuto, RedisStandalone, RedisCluster)
-	}
-	if r.Mode == RedisCluster && r.Database != 0 {
-		p.add("redis.database", "must be 0: a Cluster has no others")
-	}
-	notNegative(p, "redis.database", float64(r.Database))
-	if (r.TLS.CertFile == "") != (r.TLS.KeyFile == "") {
-		p.add("redis.tls", "cert_file and key_file go together")
-	}
-	if r.Prefix == "" || strings.ContainsAny(r.Prefix, "{} \t\r\n*") {
-		p.add("redis.prefix", "must not be empty or contain braces, stars or white space, got %q", r.Prefix)
-	}
-}
-
-// badRedisURL says what is wrong with a redis:// URL, without repeating it.
-func badRedisURL(s string) string {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Host == "":
-		return "want host:port or a redis:// URL; a /, ? or # in its password is written %2F, %3F, %23"
-	case !databasePath.MatchString(u.Path):
-		return "want a database number after the host, like redis://host:6379/0"
-	case u.RawQuery != "" || u.Fragment != "":
-		return "options after ? are not taken; set them as keys of redis"
-	}
-	return ""
-}
-
-var databasePath = regexp.MustCompile(`^(/\d{0,5})?$`)
 
 func (c *Config) checkRest(p *Problems) {
 	l := c.Limits

@@ -14,8 +14,6 @@ import (
 // for one gets its own error, so that nobody takes it for a typing mistake.
 var later = map[string]bool{
 	"sse": true, "admin.payloads": true,
-	"redis.master_name": true, "redis.sentinel_username": true, "redis.sentinel_password": true,
-	"redis.sentinel_password_file": true,
 }
 
 // index is the place of an item in a list of sections.

@@ -40,11 +40,12 @@ func (c *Config) readSecretFiles(p *Problems) {
 	}
 	one("auth.jwt.secret", &c.Auth.JWT.Secret, c.Auth.JWT.SecretFile)
 	one("redis.password", &c.Redis.Password, c.Redis.PasswordFile)
+	one("redis.sentinel_password", &c.Redis.SentinelPassword, c.Redis.SentinelPasswordFile)
 	list("push.tokens", &c.Push.Tokens, c.Push.TokensFile)
 	list("admin.tokens", &c.Admin.Tokens, c.Admin.TokensFile)
 	list("webhook.secrets", &c.Webhook.Secrets, c.Webhook.SecretsFile)
 	// What was read is in its place; a second Validate must not read it again.
-	c.Auth.JWT.SecretFile, c.Redis.PasswordFile = "", ""
+	c.Auth.JWT.SecretFile, c.Redis.PasswordFile, c.Redis.SentinelPasswordFile = "", "", ""
 	c.Push.TokensFile, c.Admin.TokensFile, c.Webhook.SecretsFile = "", "", ""
 }
 

@@ -65,8 +65,8 @@ func TestParse_ReportsEveryProblemWithItsPath(t *testing.T) {
 		"websocket.max_message_size: must not be more than 1GiB", "websocket.outbox.bytes: must not be more than 1GiB")
 	f(minimal+"push: {max_body: 3GiB}\nwebhook: {max_answer: 2GiB}", "push.max_body: must not be", "webhook.max_answer: must not be")
 	f(minimal+"limits: {connections: 3000000000}", "limits.connections: must not be more than 2147483647")
-	f(minimal+"redis: {mode: sentinel}", "redis.mode: sentinel is not available in this version")
-	f(minimal+"redis: {mode: shards}", "redis.mode: want auto or standalone or cluster, got \"shards\"")
+	f(minimal+"redis: {mode: sentinel}", "redis.addresses: mode sentinel needs the addresses of sentinels")
+	f(minimal+"redis: {mode: shards}", "redis.mode: want auto or standalone or sentinel or cluster, got \"shards\"")
 	f(minimal+"redis: {mode: cluster, database: 1}", "redis.database: must be 0: a Cluster has no others")
 	f(minimal+"webhook: {format: structurd, batch: {events: 0, wait: -1s}, breaker: {failures: -1}}",
 		"webhook.format: want binary or structured, got \"structurd\"", "webhook.batch.events: want 1 (no batches) to 1000, got 0",
@@ -104,7 +104,7 @@ func TestParse_ReportsEveryProblemWithItsPath(t *testing.T) {
 	f(minimal+"webhook: {url: '/x/..', unsigned: true, events: [message]}", "webhook.url: would close the whole public listener")
 	f(minimal+"webhook: {url: '/h?x', unsigned: true, events: [message]}", "webhook.url: has a query")
 	f(minimal+"auth: {jwt: {sources: [body]}}", "auth.jwt.sources[0]: want header")
-	f(minimal+"redis: {addresses: ['a:1', 'b:2']}", "redis.addresses: several are not available")
+	f(minimal+"redis: {addresses: ['a:1', b]}", "redis.addresses[1]: want host:port")
 	f(minimal+"tls: {cert_file: x}", "tls: cert_file and key_file go together")
 	f(minimal+"limits: {connections: -1, message_rate: .nan}", "limits.connections: must not be negative", "limits.message_rate: want a number")
 	f(minimal+"listen: ':1'\nlisten: ':2'", "")

@@ -154,8 +154,8 @@ func TestLoad_SaysWhatToTypeInstead(t *testing.T) {
 	f(minimal+"redis: {url: 'redis://h'}", ":2: redis.url: unknown key; did you mean addresses?")
 	f(minimal+"tls: {cert: x}", ":2: tls.cert: unknown key; did you mean cert_file?")
 	f(minimal+"log: {access: some}", `:2: log.access: want off or errors or all, got "some"`)
-	f(minimal+"admin: {payloads: true}\nredis: {master_name: x}\nsse: {}", ":2: admin.payloads: is not available in this version",
-		":3: redis.master_name: is not available in this version", ":4: sse: is not available in this version")
+	f(minimal+"admin: {payloads: true}\nsse: {}", ":2: admin.payloads: is not available in this version",
+		":3: sse: is not available in this version")
 	f("backend: {url: 'localhost:3000'}", `:1: backend.url: want http://, https:// or unix:, got "localhost:3000": http://localhost:3000?`)
 	f("backend: {url: '3000'}", `:1: backend.url: want http://, https:// or unix:, got "3000": http://127.0.0.1:3000?`)
 	f(minimal+"push: {listen: 'unix:/tmp/p', socket_mode: 0o660}", `:2: push.socket_mode: want permissions in octal, like "0660", got "0o660"`)

@@ -10,20 +10,30 @@ const (
 
 // Redis connects the nodes. Without addresses there is one node, in memory.
 type Redis struct {
-	// Addresses are host:port, redis:// or rediss:// URLs. One: of a Cluster that of any
-	// server.
+	// Addresses are host:port, redis:// or rediss:// URLs: of sentinels, of any servers of a
+	// Cluster, or of one server and those that may take its place.
 	Addresses []string `yaml:"addresses"`
-	// Mode is auto, standalone or cluster. Default auto: found out from the server.
+	// Mode is auto, standalone, sentinel or cluster. Default auto: found out from the
+	// first address that answers.
 	Mode string `yaml:"mode"`
+	// MasterName is what the sentinels call the master. It may be empty where they watch
+	// one only.
+	MasterName string `yaml:"master_name"`
 	// Username for ACL AUTH.
 	Username string `yaml:"username"`
 	// Password for AUTH.
 	Password Secret `yaml:"password"`
 	// PasswordFile holds Password; a trailing newline is cut.
 	PasswordFile string `yaml:"password_file"`
+	// SentinelUsername for ACL AUTH at sentinels, which have users of their own.
+	SentinelUsername string `yaml:"sentinel_username"`
+	// SentinelPassword for AUTH at sentinels.
+	SentinelPassword Secret `yaml:"sentinel_password"`
+	// SentinelPasswordFile holds SentinelPassword; a trailing newline is cut.
+	SentinelPasswordFile string `yaml:"sentinel_password_file"`
 	// Database is the number to SELECT. Default 0.
 	Database int `yaml:"database"`
-	// TLS to Redis.
+	// TLS to Redis, and to sentinels.
 	TLS RedisTLS `yaml:"tls"`
 	// Prefix begins every key and channel. Default pushcart.
 	Prefix string `yaml:"prefix"`
