@@ -36,8 +36,14 @@ type witness struct {
 
 func newWitness(t testing.TB, addr string, i int) *witness {
 	t.Helper()
+	return newWitnessAt(t, config.Redis{Addresses: []string{addr}}, i)
+}
+
+func newWitnessAt(t testing.TB, cfg config.Redis, i int) *witness {
+	t.Helper()
+	cfg.Prefix = "pc"
 	w := &witness{topics: map[string][]broker.Message{}, metrics: metrics.New("test", "")}
-	b, err := redisbroker.New(config.Redis{Addresses: []string{addr}, Prefix: "pc"}, fmt.Sprint("node", i),
+	b, err := redisbroker.New(cfg, fmt.Sprint("node", i),
 		w.metrics, slog.New(slog.NewTextHandler(&w.log, nil)))
 	if err != nil {
 		t.Fatal(err)

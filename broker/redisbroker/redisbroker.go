@@ -17,8 +17,8 @@ import (
 	"github.com/pushcart/pushcart/metrics"
 )
 
-// Broker is the broker over Redis 7.0 or newer, or Valkey, standalone or a Cluster: a link,
-// and what stands on it.
+// Broker is the broker over Redis 7.0 or newer, or Valkey, standalone, with Sentinel or as a
+// Cluster: a link, and what stands on it.
 type Broker struct {
 	link       *link.Link
 	publisher  *pubsub.Publisher
@@ -47,6 +47,8 @@ func New(cfg config.Redis, nodeID string, m *metrics.Metrics, log *slog.Logger) 
 	b.Roster = roster.New(rosterLink{l, b.subscriber}, func(facts int) { m.OutboxLost.Add(float64(facts)) })
 	m.Gauge("pushcart_redis_publish_queue", "Publications that wait for Redis.",
 		func() float64 { return float64(b.publisher.Waiting()) })
+	m.Gauge("pushcart_redis_sentinels", "Sentinels that answered when they were last asked where the master is; 0 in other modes.",
+		func() float64 { return float64(l.Sentinels()) })
 	return b, nil
 }
 

@@ -24,11 +24,14 @@ func TestRedisSeats(t *testing.T) { seatsSuite(t, redistest.Start(t)) }
 
 func TestRedisSeats_InOneSlotEach(t *testing.T) { seatsSuite(t, redistest.StartCluster(t)) }
 
-func seatsSuite(t *testing.T, server *redistest.Server) {
+func seatsSuite(t *testing.T, server *redistest.Server) { seatsSuiteAt(t, server.Addr, server) }
+
+// seatsSuiteAt is for nodes that find the server behind another address.
+func seatsSuiteAt(t *testing.T, addr string, server *redistest.Server) {
 	brokertest.RunSeats(t, func(t *testing.T, l config.Limits, evict []func(string)) (all []broker.Seats) {
 		prefix := fmt.Sprint("test", time.Now().UnixNano())
 		for i := range evict {
-			_, s := startSeats(t, server.Addr, prefix, i, l, evict[i])
+			_, s := startSeats(t, addr, prefix, i, l, evict[i])
 			all = append(all, s)
 		}
 		if l.ConnectionsPerUser > 0 {

@@ -23,6 +23,7 @@ type Sentinels struct {
 	// Addrs are those of the sentinels.
 	Addrs []string
 
+	files     []string
 	processes []*exec.Cmd
 }
 
@@ -54,9 +55,8 @@ func NewSentinels(t testing.TB, replicas int, args ...string) *Sentinels {
 		if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		s.Addrs = append(s.Addrs, addr)
-		s.processes = append(s.processes, nil)
-		s.start(t, i, file)
+		s.Addrs, s.files, s.processes = append(s.Addrs, addr), append(s.files, file), append(s.processes, nil)
+		s.StartSentinel(t, i)
 		t.Cleanup(func() { s.KillSentinel(i) })
 	}
 	for _, addr := range s.Addrs {
@@ -70,9 +70,10 @@ func NewSentinels(t testing.TB, replicas int, args ...string) *Sentinels {
 	return s
 }
 
-func (s *Sentinels) start(t testing.TB, i int, file string) {
+// StartSentinel starts one that was killed, with what it knew.
+func (s *Sentinels) StartSentinel(t testing.TB, i int) {
 	t.Helper()
-	cmd := exec.Command("redis-server", file, "--sentinel")
+	cmd := exec.Command("redis-server", s.files[i], "--sentinel")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +86,9 @@ func (s *Sentinels) start(t testing.TB, i int, file string) {
 		return err == nil
 	})
 }
+
+// Sentinel is one of them, to be asked.
+func (s *Sentinels) Sentinel(i int) *Server { return &Server{Addr: s.Addrs[i], cmd: s.processes[i]} }
 
 // KillSentinel ends one.
 func (s *Sentinels) KillSentinel(i int) {
@@ -109,6 +113,14 @@ func (s *Sentinels) Failover(t testing.TB) *Server {
 // Master is the server that the sentinels name.
 func (s *Sentinels) Master(t testing.TB) *Server {
 	t.Helper()
+	if m := s.named(); m != nil {
+		return m
+	}
+	t.Fatal("no sentinel names a master")
+	return nil
+}
+
+func (s *Sentinels) named() *Server {
 	for _, addr := range s.Addrs {
 		said := (&Server{Addr: addr}).Try("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MasterName)
 		for _, server := range s.Servers {
@@ -118,7 +130,6 @@ func (s *Sentinels) Master(t testing.TB) *Server {
 			}
 		}
 	}
-	t.Fatal("no sentinel names a master")
 	return nil
 }
 

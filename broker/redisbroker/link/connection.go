@@ -37,6 +37,9 @@ const replicaName = "replica-"
 // errMoved: not all connections are to one server.
 var errMoved = errors.New("redis is another server than before")
 
+// errNoMaster: who is named as the master is not, or not yet, one.
+var errNoMaster = errors.New("the sentinels name a server that is a replica")
+
 // dial returns a client with one connection to a server, which is made with its first
 // command.
 func (l *Link) dial(address string) *redis.Client {
@@ -47,19 +50,17 @@ func (l *Link) dial(address string) *redis.Client {
 
 // Connect returns a client with one connection to a shard, which is made with its first
 // command. It is for subscriptions, which a Line has none of.
-func (l *Link) Connect(s *Shard) *redis.Client {
-	if s.alone {
-		return l.dial(l.options.Addr)
-	}
-	return l.dial(s.address)
-}
+// Whoever has one learns from the shard's Era whether that is to be left.
+func (l *Link) Connect(s *Shard) *redis.Client { return l.dial(s.lastAt()) }
 
 // open connects to a shard, loads scripts and asks the server for its name.
 func (l *Link) open(ctx context.Context, s *Shard, scripts []string) (*connection, error) {
-	o := *l.options
-	if !s.alone {
-		o.Addr = s.address
+	at, err := s.locate(ctx)
+	if err != nil {
+		return nil, err
 	}
+	o := *l.options
+	o.Addr = at
 	o.ConnMaxIdleTime = -1 // a pool would close it behind our back
 	var greeted atomic.Bool
 	o.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -76,6 +77,10 @@ func (l *Link) open(ctx context.Context, s *Shard, scripts []string) (*connectio
 	greeted.Store(true)
 	s.agree(c.server)
 	c.era = s.era.Load()
+	if now := s.lastAt(); now != at {
+		_ = c.Close()
+		return nil, fmt.Errorf("%w: at %s, no longer at %s", errMoved, now, at)
+	}
 	return c, nil
 }
 
@@ -94,12 +99,16 @@ func (l *Link) greet(ctx context.Context, c *connection, s *Shard, scripts []str
 	if err := info.Err(); err != nil && !forbidden(err) {
 		return err
 	}
-	if mode := helloMode(hello.Val()); hello.Err() == nil && (mode == config.RedisCluster) == s.alone {
+	if mode := helloMode(hello.Val()); hello.Err() == nil && (mode == config.RedisCluster || mode == config.RedisSentinel) == s.alone {
 		return fmt.Errorf("%w: it is %q", errMode, mode)
+	}
+	replica := infoField(info.Val(), "role") == "slave" || helloField(hello.Val(), "role") == "replica"
+	if replica && s.master {
+		return fmt.Errorf("%w: %s", errNoMaster, c.Options().Addr)
 	}
 	c.server = infoField(info.Val(), "master_replid")
 	switch {
-	case infoField(info.Val(), "role") == "slave":
+	case replica:
 		// It has its master's name until it is one. Then it may lack what that master
 		// had, so that this name must not be found in any record.
 		c.server = replicaName + record.NewEpoch()

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,31 +53,58 @@ func (l *Link) Topology(ctx context.Context) (*Topology, error) {
 
 // find asks the first address that answers what it is.
 func (l *Link) find(ctx context.Context) (*Topology, error) {
-	if l.mode == config.RedisStandalone {
-		return single(l.node, l.newShard("")), nil
+	switch l.mode {
+	case config.RedisStandalone:
+		return single(l.node, l.listed()), nil
+	case config.RedisSentinel:
+		return single(l.node, l.named()), nil
 	}
-	o := *l.options
-	o.DB = 0 // a cluster refuses others before it says that it is one
-	c := redis.NewClient(&o)
-	defer c.Close()
-	mode, err := modeOf(ctx, c)
-	switch {
-	case err != nil:
-		return nil, err
-	case mode != config.RedisCluster && l.mode == config.RedisCluster:
-		return nil, fmt.Errorf("%w: it is %q", errMode, mode)
-	case mode != config.RedisCluster:
-		return single(l.node, l.newShard("")), nil
+	var errs []error
+	for _, at := range l.addresses {
+		mode, err := l.modeAt(ctx, at)
+		if err == nil {
+			return l.found(ctx, at, mode)
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", at, err))
 	}
-	if l.options.DB != 0 {
-		return nil, errDatabase
-	}
-	return l.ask(ctx, l.options.Addr, nil)
+	return nil, errors.Join(errs...)
 }
 
-// modeOf asks a server what it is: standalone, sentinel or cluster. One that does not
-// tell is taken for standalone.
+// found is the topology of a server that was asked what it is.
+func (l *Link) found(ctx context.Context, at, mode string) (*Topology, error) {
+	switch {
+	case mode != config.RedisCluster && l.mode == config.RedisCluster:
+		return nil, fmt.Errorf("%w: it is %q", errMode, mode)
+	case mode == config.RedisSentinel:
+		return single(l.node, l.named()), nil
+	case mode != config.RedisCluster:
+		return single(l.node, l.listed()), nil
+	case l.options.DB != 0:
+		return nil, errDatabase
+	}
+	return l.ask(ctx, at, nil)
+}
+
+// modeAt asks the server at an address what it is. A sentinel may not know our user.
+func (l *Link) modeAt(ctx context.Context, at string) (string, error) {
+	o := *l.options
+	o.Addr, o.DB = at, 0 // a cluster refuses others before it says that it is one, a sentinel has none
+	mode, err := modeOf(ctx, redis.NewClient(&o))
+	if Judge(err) != Elsewhere || l.mode != "" && l.mode != config.RedisAuto {
+		return mode, err
+	}
+	if mode, failed := modeOf(ctx, l.dialSentinel(at)); failed == nil && mode == config.RedisSentinel {
+		return mode, nil
+	} else if l.sentinelPassword != "" && failed != nil {
+		return "", fmt.Errorf("redis.password: %w; redis.sentinel_password: %w", err, failed)
+	}
+	return "", err
+}
+
+// modeOf asks a server what it is: standalone, sentinel or cluster, and closes the client.
+// One that does not tell is taken for standalone.
 func modeOf(ctx context.Context, c *redis.Client) (string, error) {
+	defer c.Close()
 	pipe := c.Pipeline()
 	hello := pipe.Do(ctx, "hello")
 	_, _ = exec(ctx, pipe)
@@ -89,20 +117,21 @@ func modeOf(ctx context.Context, c *redis.Client) (string, error) {
 	return helloMode(hello.Val()), nil
 }
 
-func helloMode(v any) string {
+func helloMode(v any) string { return cmp.Or(helloField(v, "mode"), config.RedisStandalone) }
+
+// helloField finds a field of an answer to HELLO.
+func helloField(v any, name string) (value string) {
 	switch v := v.(type) {
 	case map[any]any:
-		mode, _ := v["mode"].(string)
-		return mode
+		value, _ = v[name].(string)
 	case []any: // of a server that does not speak RESP3
 		for i := 0; i+1 < len(v); i += 2 {
-			if v[i] == "mode" {
-				mode, _ := v[i+1].(string)
-				return mode
+			if v[i] == name {
+				value, _ = v[i+1].(string)
 			}
 		}
 	}
-	return config.RedisStandalone
+	return value
 }
 
 // ask asks one server of a cluster which server has what. Shards of the topology before
@@ -206,7 +235,7 @@ func (l *Link) advisers(t *Topology, first string) (all []string) {
 			all = append(all, s.address)
 		}
 	}
-	return append(append(all, l.options.Addr), away...)
+	return append(append(all, l.addresses...), away...)
 }
 
 // follow keeps the topology of a cluster, and tries what is away.

@@ -60,9 +60,12 @@ func (a *lane) connect(ctx context.Context) error {
 // greet loads the scripts and reads the server's name again.
 func (a *lane) greet(ctx context.Context) error {
 	err := a.line.link.greet(ctx, a.conn, a.shard, a.line.sources(a.shard))
-	if err == nil {
+	switch {
+	case err == nil:
 		a.stale = false
 		a.shard.server.Store(&a.conn.server)
+	case errors.Is(err, errNoMaster):
+		a.hangUp()
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pushcart/pushcart/broker/redisbroker/master"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/ratelog"
@@ -45,12 +46,18 @@ type Link struct {
 	// policy is how Redis evicts, once that was warned of.
 	policy atomic.Pointer[string]
 
-	mode    string // what it is told to be; "" or auto: what it is found to be
-	options *redis.Options
-	blank   *redis.Client // never connected: commands are collected with it
-	cancel  context.CancelFunc
-	work    sync.WaitGroup
-	leaving []func(*Shard) // set before anything runs
+	mode       string // what it is told to be; "" or auto: what it is found to be
+	addresses  []string
+	masterName string
+	options    *redis.Options
+	blank      *redis.Client // never connected: commands are collected with it
+	cancel     context.CancelFunc
+	work       sync.WaitGroup
+	leaving    []func(*Shard) // set before anything runs
+
+	sentinelUser, sentinelPassword string
+	sentinels                      atomic.Pointer[master.Sentinels] // nil: there are none, as far as is known
+	watched                        chan *Shard                      // the shard that they name
 
 	up       atomic.Bool
 	topology atomic.Pointer[Topology] // nil until a server was found
@@ -65,7 +72,7 @@ type Link struct {
 
 // New returns a link for a node of this id. It connects when something is sent.
 func New(cfg config.Redis, node string, m *metrics.Metrics, log *slog.Logger) (*Link, error) {
-	o, err := newOptions(cfg)
+	o, addresses, err := newOptions(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +80,8 @@ func New(cfg config.Redis, node string, m *metrics.Metrics, log *slog.Logger) (*
 	l := &Link{
 		keys: NewKeys(cfg.Prefix, o.DB), node: node, log: log, rate: ratelog.New(log), gauge: m.RedisUp.Set,
 		guard: guard.New(log, m.Panics.Inc), mode: cfg.Mode, options: o, wanted: make(chan string, 1), lost: errStarting,
+		addresses: addresses, masterName: cfg.MasterName, sentinelUser: cfg.SentinelUsername, sentinelPassword: string(cfg.SentinelPassword),
+		watched: make(chan *Shard, 1),
 	}
 	blank := *o
 	l.blank = redis.NewClient(&blank)
@@ -82,7 +91,10 @@ func New(cfg config.Redis, node string, m *metrics.Metrics, log *slog.Logger) (*
 
 // Start begins to follow where the partitions are. Nothing needs it that talks to one
 // server only.
-func (l *Link) Start() { l.Run("servers of Redis", l.follow) }
+func (l *Link) Start() {
+	l.Run("servers of Redis", l.follow)
+	l.Run("sentinels of Redis", l.watch)
+}
 
 // Keys names what is in Redis.
 func (l *Link) Keys() *Keys { return l.keys }
@@ -204,6 +216,9 @@ func (l *Link) Close() {
 		f()
 	}
 	_ = l.blank.Close()
+	if s := l.sentinels.Load(); s != nil {
+		s.Close()
+	}
 }
 
 // proofKept is how long the key lives that proves writes.

@@ -3,7 +3,7 @@ package link
 import (
 	"context"
 	"crypto/tls"
-	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"time"
@@ -12,7 +12,6 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/pushcart/pushcart/config"
-	"github.com/pushcart/pushcart/internal/hostport"
 	"github.com/pushcart/pushcart/internal/sockio"
 	"github.com/pushcart/pushcart/internal/tlsconf"
 )
@@ -23,15 +22,22 @@ const commandTimeout = 1500 * time.Millisecond
 // bufferSize is for pipelines of many commands in one write.
 const bufferSize = 128 << 10
 
-func newOptions(cfg config.Redis) (*redis.Options, error) {
-	address := cfg.Addresses[0]
-	o := &redis.Options{Addr: address}
-	if strings.Contains(address, "://") {
-		var err error
-		if o, err = redis.ParseURL(address); err != nil {
-			return nil, errors.New("redis.addresses[0]: not a redis:// URL") // the cause may quote a password
+// newOptions says how to connect, and where.
+func newOptions(cfg config.Redis) (o *redis.Options, addresses []string, err error) {
+	o = &redis.Options{}
+	for i, address := range cfg.Addresses {
+		if !strings.Contains(address, "://") {
+			addresses = append(addresses, address)
+			continue
 		}
+		u, err := redis.ParseURL(address)
+		if err != nil {
+			return nil, nil, fmt.Errorf("redis.addresses[%d]: not a redis:// URL", i) // the cause may quote a password
+		}
+		o = u // they agree
+		addresses = append(addresses, u.Addr)
 	}
+	o.Addr = addresses[0]
 	if cfg.Username != "" {
 		o.Username = cfg.Username
 	}
@@ -52,9 +58,8 @@ func newOptions(cfg config.Redis) (*redis.Options, error) {
 	o.ReadBufferSize, o.WriteBufferSize = bufferSize, bufferSize
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	var err error
 	if cfg.TLS.Enabled || o.TLSConfig != nil {
-		o.TLSConfig, err = newTLS(cfg.TLS, o.Addr)
+		o.TLSConfig, err = newTLS(cfg.TLS)
 	}
 	dial := redis.NewDialer(o)
 	o.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -64,12 +69,13 @@ func newOptions(cfg config.Redis) (*redis.Options, error) {
 		}
 		return sockio.Wrap(conn), nil
 	}
-	return o, err
+	return o, addresses, err
 }
 
-func newTLS(cfg config.RedisTLS, address string) (*tls.Config, error) {
+// newTLS verifies each server under the host of its address, unless it has one name for all.
+func newTLS(cfg config.RedisTLS) (*tls.Config, error) {
 	trust := tlsconf.Trust{CAFile: cfg.CAFile, ServerName: cfg.ServerName, Insecure: cfg.Insecure}
-	t, err := trust.Client("redis.tls", hostport.Host(address))
+	t, err := trust.Client("redis.tls", "")
 	if err == nil && cfg.CertFile != "" {
 		err = tlsconf.Show(t, "redis.tls", cfg.CertFile, cfg.KeyFile)
 	}

@@ -8,7 +8,7 @@ import (
 
 // A URL brings credentials and a database; how commands are sent is ours to say.
 func TestOptions_AreOurs(t *testing.T) {
-	o, err := newOptions(config.Redis{Addresses: []string{
+	o, _, err := newOptions(config.Redis{Addresses: []string{
 		"redis://user:secret@127.0.0.1:1/7?max_retries=3&read_timeout=1h&pool_size=100&min_idle_conns=5&dial_timeout=1h",
 	}})
 	if err != nil {

@@ -3,6 +3,7 @@ package link
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
@@ -11,9 +12,15 @@ import (
 type Shard struct {
 	Health
 	link    *Link
-	address string
-	// alone: it serves everything, for ever, wherever it is found; it has no address.
-	alone bool
+	address string // "" if it is alone
+	// alone: it serves everything, for ever, wherever it is found.
+	alone  bool
+	finder finder // where it is alone
+	// master: it must be one. Otherwise it shows in what writes are answered.
+	master bool
+	// at is the address where one that is alone was found last.
+	at       atomic.Pointer[string]
+	locating sync.Mutex // held while it is found
 	// server is the name of the server that was connected to last, and era counts when
 	// connections to it were given up.
 	server atomic.Pointer[string]
@@ -23,17 +30,31 @@ type Shard struct {
 	away atomic.Pointer[error]
 }
 
+// newShard is one of a cluster.
 func (l *Link) newShard(address string) *Shard {
 	s := &Shard{link: l, address: address}
 	s.down, s.log, s.rate, s.changed = errStarting, l.log, l.rate, l.show
-	if s.alone = address == ""; !s.alone {
-		s.named = []any{"server", address}
-	}
+	s.named = []any{"server", address}
 	return s
 }
 
+// newAlone is one that serves everything.
+func (l *Link) newAlone(f finder) *Shard {
+	s := &Shard{link: l, alone: true, finder: f}
+	s.down, s.log, s.rate, s.changed = errStarting, l.log, l.rate, l.show
+	return s
+}
+
+// Era counts when the connections to the server were given up.
+func (s *Shard) Era() int64 { return s.era.Load() }
+
 // Leave gives up the connections to a server that must not be used.
 func (s *Shard) Leave(why error) {
+	s.doubt()
+	s.leave(why)
+}
+
+func (s *Shard) leave(why error) {
 	s.era.Add(1)
 	s.Fall(why)
 	s.link.look("")
@@ -47,7 +68,11 @@ func (s *Shard) Away() bool { return s.away.Load() != nil }
 
 // unreachable notes that it could not be connected to, or did not answer in time.
 func (s *Shard) unreachable(err error) {
-	if s.alone || s.link.ctx.Err() != nil {
+	if s.link.ctx.Err() != nil {
+		return
+	}
+	if s.alone {
+		s.doubt()
 		return
 	}
 	s.away.Store(&err)

@@ -77,6 +77,7 @@ func (n *session) connected() error {
 	if err := n.fit(); err != nil {
 		return err
 	}
+	era := n.shard.Era()
 	client := n.link.Connect(n.shard)
 	defer client.Close()
 	conn := client.Subscribe(n.ctx)
@@ -87,6 +88,9 @@ func (n *session) connected() error {
 		return conn.Close()
 	}
 	defer n.interrupt()
+	if n.shard.Era() != era { // it was left before there was something to interrupt
+		return errLeft
+	}
 	stop := make(chan struct{})
 	var writer sync.WaitGroup
 	writer.Go(func() {
@@ -144,6 +148,8 @@ func (n *session) fit() error {
 	n.shard.Wrote(proof.Err())
 	return nil
 }
+
+var errLeft = errors.New("the server was left while it was connected to")
 
 var errGone = errors.New("the server has no part of the cluster any more")
 

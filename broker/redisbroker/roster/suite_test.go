@@ -23,6 +23,10 @@ func TestRoster_InOneSlotEach(t *testing.T) { suite(t, redistest.StartCluster(t)
 
 func TestRoster_InCluster(t *testing.T) { suite(t, redistest.NewCluster(t, 3, 1).Primaries[0]) }
 
+func TestRoster_WithSentinel(t *testing.T) {
+	suite(t, redistest.NewSentinels(t, 1).Sentinel(0))
+}
+
 func suite(t *testing.T, server *redistest.Server) {
 	brokertest.RunRoster(t, brokertest.Rosters{Most: 3, Make: func(t *testing.T, n int) (all []brokertest.RosterBroker) {
 		prefix := fmt.Sprint("test", time.Now().UnixNano())
