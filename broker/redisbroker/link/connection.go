@@ -137,7 +137,7 @@ func exec(ctx context.Context, pipe redis.Pipeliner) ([]redis.Cmder, error) {
 
 // forbidden: the ACL, or a name given to it, keeps a command from us.
 func forbidden(err error) bool {
-	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "ERR unknown command")
+	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "unknown command")
 }
 
 // watchEviction warns of a server that may remove what is promised to be kept.

@@ -209,7 +209,7 @@ func redirectionOf(err error) (r redirection, ok bool) {
 		}
 		return r, true
 	case redis.HasErrorPrefix(err, "TRYAGAIN"), redis.HasErrorPrefix(err, "CLUSTERDOWN"),
-		redis.HasErrorPrefix(err, "ERR Script attempted to access a non local key"): // the rest of a name moves just now
+		redis.HasErrorPrefix(err, "Script attempted to access a non local key"): // the rest of a name moves just now
 		return r, true
 	}
 	return r, false
