@@ -232,13 +232,13 @@ func (s *Sentinels) askOne(one *sentinel) (view, error) {
 	return v, err
 }
 
-// explain says which key an answer is about.
+// explain says which key an answer is about. go-redis compares without a leading "ERR ".
 func explain(err error) error {
 	switch {
 	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"), redis.HasErrorPrefix(err, "NOPERM"),
-		redis.HasErrorPrefix(err, "ERR AUTH"), redis.HasErrorPrefix(err, "ERR invalid password"):
+		redis.HasErrorPrefix(err, "AUTH "), redis.HasErrorPrefix(err, "invalid password"):
 		return fmt.Errorf("redis.sentinel_username, redis.sentinel_password: %w", err)
-	case redis.HasErrorPrefix(err, "ERR unknown command"):
+	case redis.HasErrorPrefix(err, "unknown command"):
 		return fmt.Errorf("it is no sentinel: %w", err)
 	}
 	return err
