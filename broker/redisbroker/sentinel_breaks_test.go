@@ -268,7 +268,7 @@ func TestRedisSentinel_ASettingThatDoesNotFitIsNamed(t *testing.T) {
 	f(config.Redis{MasterName: "second"})
 
 	for i := range s.Addrs {
-		s.Sentinel(i).Do(t, "ACL", "SETUSER", "watcher", "on", ">secret", "+@all")
+		s.Sentinel(i).Do(t, sentinelRights...)
 		s.Sentinel(i).Do(t, "ACL", "SETUSER", "default", "resetpass", ">other")
 	}
 	for _, mode := range []string{config.RedisSentinel, config.RedisAuto} {
@@ -277,6 +277,20 @@ func TestRedisSentinel_ASettingThatDoesNotFitIsNamed(t *testing.T) {
 		f(config.Redis{Mode: mode, MasterName: "main", SentinelUsername: "watcher", SentinelPassword: "wrong"}, "redis.sentinel_password", "WRONGPASS")
 	}
 	f(config.Redis{Mode: config.RedisSentinel, MasterName: "main"}, "redis.sentinel_password", "NOAUTH")
+	for i := range s.Addrs {
+		if log := (&redistest.Server{Addr: s.Addrs[i], Password: "other"}).Do(t, "ACL", "LOG"); strings.Contains(log, "object:") && !onlyAuth(log) {
+			t.Errorf("sentinel %d refused commands: %s", i, log)
+		}
+	}
+}
+
+// sentinelRights are those of docs/redis.md.
+var sentinelRights = []any{"ACL", "SETUSER", "watcher", "on", ">secret", "resetchannels", "&+switch-master", "-@all", "+hello", "+auth", "+ping",
+	"+client|setname", "+subscribe", "+sentinel|masters", "+sentinel|master", "+sentinel|get-master-addr-by-name", "+sentinel|sentinels"}
+
+// onlyAuth: only passwords were refused.
+func onlyAuth(log string) bool {
+	return !strings.Contains(log, "reason:command") && !strings.Contains(log, "reason:channel") && strings.Contains(log, "reason:auth")
 }
 
 func TestRedis_AddressesThatAreNoSentinels(t *testing.T) {

@@ -20,6 +20,9 @@ import (
 type Server struct {
 	// Addr is its host:port, the same after a restart.
 	Addr string
+	// Password is the default user's, where that has one.
+	Password string
+
 	cmd  *exec.Cmd
 	dir  string // what SAVE writes, until the next Restart
 	bus  string // its port in cluster mode, else ""
@@ -113,7 +116,7 @@ func (s *Server) RestartSaved(t testing.TB) {
 // Do sends one command and returns Redis' answer as text.
 func (s *Server) Do(t testing.TB, args ...any) string {
 	t.Helper()
-	c := redis.NewClient(&redis.Options{Addr: s.Addr, DisableIdentity: true})
+	c := redis.NewClient(&redis.Options{Addr: s.Addr, Password: s.Password, DisableIdentity: true})
 	defer c.Close()
 	out, err := c.Do(context.Background(), args...).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
