@@ -41,7 +41,9 @@ func (s *Sentinels) Watch(ctx context.Context, look func()) {
 func (s *Sentinels) listen(ctx context.Context, switched chan<- struct{}) {
 	for n := 0; ctx.Err() == nil; n++ {
 		if at := s.pick(n); at != "" {
-			listenAt(ctx, s.dial(at), switched)
+			if err := listenAt(ctx, s.dial(at), switched); ctx.Err() == nil {
+				s.report.Silent(at, explain(err))
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -67,7 +69,7 @@ func (s *Sentinels) pick(n int) string {
 }
 
 // listenAt listens to a sentinel until it is silent, and closes the client.
-func listenAt(ctx context.Context, c *redis.Client, switched chan<- struct{}) {
+func listenAt(ctx context.Context, c *redis.Client, switched chan<- struct{}) error {
 	defer c.Close()
 	sub := c.Subscribe(ctx, "+switch-master")
 	defer sub.Close()
@@ -80,7 +82,7 @@ func listenAt(ctx context.Context, c *redis.Client, switched chan<- struct{}) {
 	for {
 		m, err := sub.ReceiveTimeout(ctx, silence)
 		if err != nil {
-			return // it may be in the middle of a message
+			return err // it may be in the middle of a message
 		}
 		if _, pong := m.(*redis.Pong); pong {
 			continue
