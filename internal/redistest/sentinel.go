@@ -70,6 +70,22 @@ func NewSentinels(t testing.TB, replicas int, args ...string) *Sentinels {
 	return s
 }
 
+// StartAlone starts one sentinel with these lines of configuration, that ends with the test,
+// and returns its port.
+func StartAlone(t testing.TB, lines ...string) (port string) {
+	t.Helper()
+	addr, dir := testkit.FreeAddr(t), t.TempDir()
+	_, port, _ = net.SplitHostPort(addr)
+	s := &Sentinels{Addrs: []string{addr}, files: []string{filepath.Join(dir, "sentinel.conf")}, processes: make([]*exec.Cmd, 1)}
+	lines = append([]string{"port " + port, "bind 127.0.0.1", "dir " + dir}, lines...)
+	if err := os.WriteFile(s.files[0], []byte(strings.ReplaceAll(strings.Join(lines, "\n"), "PORT", port)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.KillSentinel(0) })
+	s.StartSentinel(t, 0)
+	return port
+}
+
 // StartSentinel starts one that was killed, with what it knew.
 func (s *Sentinels) StartSentinel(t testing.TB, i int) {
 	t.Helper()
