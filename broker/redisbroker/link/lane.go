@@ -63,7 +63,8 @@ func (a *lane) greet(ctx context.Context) error {
 	switch {
 	case err == nil:
 		a.stale = false
-		a.shard.server.Store(&a.conn.server)
+		server := a.conn.server // that changes when it is read again
+		a.shard.server.Store(&server)
 	case errors.Is(err, errNoMaster):
 		a.hangUp()
 	}

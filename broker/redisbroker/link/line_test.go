@@ -76,3 +76,44 @@ func TestLine_AServerThatHungLeavesNothingBehind(t *testing.T) {
 	line.HangUp()
 	l.Close()
 }
+
+// What the shard knew as its server's name was a field of a connection, which was written
+// when that read the name again.
+func TestLine_NamesAreReadWhileOthersConnect(t *testing.T) {
+	l, err := New(config.Redis{Addresses: []string{redistest.Start(t).Addr}}, "n", metrics.New("", ""), testkit.Logger(io.Discard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ping := func(pipe redis.Pipeliner) { pipe.Ping(context.Background()) }
+	var work sync.WaitGroup
+	defer work.Wait()
+	one, other := l.Line(), l.Line()
+	defer one.HangUp()
+	defer other.HangUp()
+	for _, line := range []*Line{one, other} {
+		if _, err := line.Exchange(context.Background(), ping); err != nil {
+			t.Fatal(err)
+		}
+	}
+	over := make(chan struct{})
+	work.Go(func() {
+		defer close(over)
+		for range 50 {
+			other.HangUp()
+			if _, err := other.Exchange(context.Background(), ping); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for {
+		select {
+		case <-over:
+			return
+		default:
+		}
+		if err := one.Greet(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+}
