@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -120,8 +121,8 @@ make_server("127.0.0.1", PORT, get_wsgi_application()).serve_forever()`,
 				t.Fatal(err)
 			}
 			runApp(t, address, append(f.command, file, "--", node)...)
-			s := start(t, fmt.Sprintf("\nbackend: {url: 'http://%s'}\ntrusted_proxies: [\"127.0.0.0/8\"]", address))
-			req, err := http.NewRequest("GET", "http://"+s.public+"/", nil)
+			s := sidecartest.Start(t, fmt.Sprintf("\nbackend: {url: 'http://%s'}\ntrusted_proxies: [\"127.0.0.0/8\"]", address))
+			req, err := http.NewRequest("GET", "http://"+s.Public+"/", nil)
 			if err != nil {
 				t.Fatal(err)
 			}

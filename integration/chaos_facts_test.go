@@ -8,19 +8,18 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/fasthttp/websocket"
 
-	"github.com/pushcart/pushcart/internal/race"
+	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -28,7 +27,7 @@ import (
 // told of them.
 type factsChaos struct {
 	yaml    string
-	redis   *redisServer
+	redis   *redistest.Server
 	backend *httptest.Server
 	told    factLog
 	over    chan struct{} // closed: nobody comes any more
@@ -43,7 +42,7 @@ type factsChaos struct {
 
 // chaosNode is a running node; broken is when it was killed or stopped.
 type chaosNode struct {
-	*sidecar
+	*sidecartest.Sidecar
 	broken time.Time
 }
 
@@ -97,9 +96,9 @@ const (
 // as it was: nothing is missing, nothing doubled, nothing out of order, and no ghost
 // stays.
 func TestChaos_NobodyIsForgotten(t *testing.T) {
-	onceInTests(t)
+	sidecartest.Once(t)
 	clients := 200
-	took := chaosTime(t, 24*time.Second)
+	took := chaosTime(24 * time.Second)
 	if took > 30*time.Second {
 		clients = 2000
 	}
@@ -119,35 +118,26 @@ func TestChaos_NobodyIsForgotten(t *testing.T) {
 	c.checkGhosts(t)
 	if t.Failed() {
 		for _, n := range c.all {
-			t.Logf("node %s, replaced at %v:\n%s", n.public, stamp(n.broken), n.lastOutput())
+			t.Logf("node %s, replaced at %v:\n%s", n.Public, stamp(n.broken), n.LastOutput())
 		}
-	}
-}
-
-// onceInTests skips what lasts long and is the same with the race detector; make chaos runs
-// it with that.
-func onceInTests(t *testing.T) {
-	t.Helper()
-	if race.Enabled && os.Getenv("PUSHCART_CHAOS") == "" {
-		t.Skip("runs without the race detector, and with it in make chaos")
 	}
 }
 
 func newFactsChaos(t *testing.T) *factsChaos {
 	t.Helper()
-	c := &factsChaos{redis: startRedisIn(t, t.TempDir()), over: make(chan struct{}), told: factLog{by: map[string]*toldFact{}}}
+	c := &factsChaos{redis: redistest.StartWith(t, redistest.Keeping...), over: make(chan struct{}), told: factLog{by: map[string]*toldFact{}}}
 	c.backend = httptest.NewServer(http.HandlerFunc(c.told.serve))
 	t.Cleanup(c.backend.Close)
-	c.yaml = withJWT + "\nbackend: {url: '" + c.backend.URL + "'}\nredis: {addresses: ['" + c.redis.addr + "']}" +
+	c.yaml = withJWT + "\nbackend: {url: '" + c.backend.URL + "'}\nredis: {addresses: ['" + c.redis.Addr + "']}" +
 		"\nwebhook: {url: '" + c.backend.URL + "/hooks/push', events: [connected, disconnected, user.online, user.offline, channel.occupied, channel.vacated, presence.join, presence.leave]," +
 		" secrets: [" + whsec + "], timeout: 2s, retry: {min: 50ms, max: 1s}}" +
 		"\nusers: {offline_delay: 1s}\nchannels: [{match: 'c.*', presence: true}]\nshutdown: {drain: 1s}"
 	for range 3 {
-		c.nodes = append(c.nodes, &chaosNode{sidecar: start(t, c.yaml)})
+		c.nodes = append(c.nodes, &chaosNode{Sidecar: sidecartest.Start(t, c.yaml)})
 	}
 	c.all = slices.Clone(c.nodes)
 	for _, n := range c.nodes {
-		n.awaitRedis(t, http.StatusOK)
+		n.AwaitRedis(t, http.StatusOK)
 	}
 	return c
 }
@@ -240,7 +230,7 @@ func (c *factsChaos) one(user string, channels []string, bearer http.Header) {
 		return raw, err
 	}
 	d.HandshakeTimeout = 3 * time.Second
-	conn, _, err := d.Dial("ws://"+n.public+"/_push", bearer)
+	conn, _, err := d.Dial("ws://"+n.Public+"/_push", bearer)
 	if err != nil {
 		return
 	}
@@ -286,15 +276,15 @@ func (c *factsChaos) disturb(t *testing.T, end time.Time) {
 			c.replace(t, 0, true)
 			n := c.replace(t, 1, false)
 			frozen.Add(1)
-			_ = n.cmd.Process.Signal(syscall.SIGSTOP)
+			n.Pause()
 			thawing.Go(func() {
 				<-time.After(15 * time.Second)
-				_ = n.cmd.Process.Signal(syscall.SIGCONT)
+				n.Resume()
 			})
 		case 2:
 			c.without(func() {
-				c.redis.kill()
-				c.redis.run(t)
+				c.redis.Kill()
+				c.redis.RestartSaved(t)
 			})
 		case 3: // Redis is paused for longer than a beat, and at last for longer than a lease
 			pause := 4 * time.Second
@@ -302,9 +292,9 @@ func (c *factsChaos) disturb(t *testing.T, end time.Time) {
 				pause = 14 * time.Second
 			}
 			c.without(func() {
-				c.redis.pause()
+				c.redis.Pause()
 				<-time.After(pause)
-				c.redis.resume()
+				c.redis.Resume()
 			})
 		case 4:
 			c.replace(t, rand.IntN(3), true)
@@ -325,16 +315,14 @@ func (c *factsChaos) without(do func()) {
 // replace takes a node out of use, and kills it if it is meant to die; another takes its
 // place.
 func (c *factsChaos) replace(t *testing.T, i int, dies bool) *chaosNode {
-	next := &chaosNode{sidecar: start(t, c.yaml)}
+	next := &chaosNode{Sidecar: sidecartest.Start(t, c.yaml)}
 	c.mu.Lock()
 	old := c.nodes[i]
 	old.broken = time.Now()
 	c.nodes[i], c.all = next, append(c.all, next)
 	c.mu.Unlock()
 	if dies {
-		_ = old.cmd.Process.Kill()
-		<-old.exited
-		old.code = 0 // it was meant to die
+		old.Kill()
 	}
 	return old
 }
@@ -470,7 +458,7 @@ func (c *factsChaos) checkFacts(t *testing.T) {
 	}
 	truth := map[string][]span{}
 	for _, l := range c.lives {
-		s := span{l.began, l.ended, l.node.public}
+		s := span{l.began, l.ended, l.node.Public}
 		if b := l.node.broken; !b.IsZero() && b.Before(s.to) {
 			s.to = b
 		}
@@ -547,9 +535,9 @@ func (c *factsChaos) isAway(at time.Time) bool {
 // checkGhosts: nobody is shown as present.
 func (c *factsChaos) checkGhosts(t *testing.T) {
 	t.Helper()
-	n := c.nodes[0].sidecar
+	n := c.nodes[0].Sidecar
 	for i := range factChannels {
-		status, body := n.api(t, "GET", fmt.Sprintf("/v1/channels/c.%d/presence", i), "")
+		status, body := n.API("GET", fmt.Sprintf("/v1/channels/c.%d/presence", i), "")
 		var page struct {
 			Total *int              `json:"total"`
 			Users []json.RawMessage `json:"users"`
@@ -558,12 +546,12 @@ func (c *factsChaos) checkGhosts(t *testing.T) {
 			t.Errorf("presence of c.%d: %d %s, want nobody", i, status, body)
 		}
 	}
-	status, body := n.api(t, "GET", "/v1/outbox?state=dead", "")
+	status, body := n.API("GET", "/v1/outbox?state=dead", "")
 	if status != http.StatusOK || strings.Contains(body, `"id"`) {
 		t.Errorf("dead letters: %d %s", status, body)
 	}
 	testkit.Eventually(t, "nothing waits", func() bool {
-		_, body := n.api(t, "GET", "/v1/outbox?state=waiting", "")
+		_, body := n.API("GET", "/v1/outbox?state=waiting", "")
 		return !strings.Contains(body, `"id"`)
 	})
 }

@@ -3,11 +3,12 @@ package integration
 import (
 	"bufio"
 	"os"
-	"os/exec"
 	"regexp"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/sidecartest"
 )
 
 // TestDemo_TwoTabsChatAndTheOneThatWasOfflineCatchesUp drives pushcart demo with a real
@@ -25,7 +26,7 @@ func TestDemo_TwoTabsChatAndTheOneThatWasOfflineCatchesUp(t *testing.T) {
 // tells a person.
 func startDemo(t *testing.T) (url, push string) {
 	t.Helper()
-	cmd := exec.Command(binary, "demo", "--listen", "127.0.0.1:0", "--push-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+	cmd := sidecartest.Tool("demo", "--listen", "127.0.0.1:0", "--push-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -169,7 +170,7 @@ func TestJudges_ReadWhatTheSidecarSends(t *testing.T) {
 func capture(t *testing.T, lines string, several bool) []captured {
 	t.Helper()
 	app := newCaptor(t)
-	s := start(t, fmt.Sprintf("backend: {url: '%s'}\nchannels: [{match: '**', presence: true}]\nusers: {offline_delay: 100ms}\nwebhook:\n  url: /hooks/{event}\n  events: ['*']\n  secrets: [%s, %s]\n  %s", app.URL, whsec, whsec2, lines))
+	s := sidecartest.Start(t, fmt.Sprintf("backend: {url: '%s'}\nchannels: [{match: '**', presence: true}]\nusers: {offline_delay: 100ms}\nwebhook:\n  url: /hooks/{event}\n  events: ['*']\n  secrets: [%s, %s]\n  %s", app.URL, whsec, whsec2, lines))
 	others := 0
 	if several {
 		others = 10

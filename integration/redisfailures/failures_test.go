@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -20,8 +21,8 @@ var failures = []failure{
 	{name: "away while 500 clients leave and 500 come", short: 6 * time.Second, long: 30 * time.Second, notice: time.Second, crowd: 500, start: killed((*redistest.Server).RestartSaved)},
 	{name: "killed, and restarted empty", short: 3 * time.Second, long: 10 * time.Second, lossy: true, notice: time.Second, crowd: 8, start: killed((*redistest.Server).Restart)},
 	{name: "killed, and restarted with its data", short: 3 * time.Second, long: 10 * time.Second, notice: time.Second, crowd: 8, start: killed((*redistest.Server).RestartSaved)},
-	{name: "hangs (SIGSTOP)", short: 4 * time.Second, long: 10 * time.Second, notice: detected, crowd: 8, start: hangs},
-	{name: "the network drops everything", short: 4 * time.Second, long: 15 * time.Second, notice: detected, crowd: 8, start: held},
+	{name: "hangs (SIGSTOP)", short: 13 * time.Second, long: 10 * time.Second, notice: detected, crowd: 8, start: hangs},
+	{name: "the network drops everything", short: 13 * time.Second, long: 15 * time.Second, notice: detected, crowd: 8, start: held},
 	{name: "a firewall forgot the connections", short: 4 * time.Second, long: detected, within: detected + promised, unnoticed: true, crowd: 8, start: forgotten},
 	{name: "a subscriber stalls: client-output-buffer-limit", short: 2 * time.Second, long: 4 * time.Second, unnoticed: true, crowd: 8, pausesNode: true, start: stalled},
 	{name: "maxmemory reached, noeviction", short: 3 * time.Second, long: 10 * time.Second, notice: 5 * time.Second, crowd: 8, start: full},
@@ -41,7 +42,7 @@ type starter func(t *testing.T) (*deployment, func(r *rig, lasts time.Duration))
 // killed is a server that is killed, and started again with every write, or without any.
 func killed(again func(*redistest.Server, testing.TB)) starter {
 	return func(t *testing.T) (*deployment, func(*rig, time.Duration)) {
-		d := newStandalone(t, "--appendonly", "yes", "--appendfsync", "always")
+		d := newStandalone(t, redistest.Keeping...)
 		return &d.deployment, func(r *rig, lasts time.Duration) {
 			r.broke()
 			d.server.Kill()
@@ -209,9 +210,7 @@ func rotated(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 // TestChaos_RedisFailures: each failure, under two nodes with clients, pushes and an app,
 // and none of them started again.
 func TestChaos_RedisFailures(t *testing.T) {
-	if !long() {
-		t.Skip("runs in make chaos: what it asks for within 2 s takes longer beside other tests")
-	}
+	sidecartest.Once(t)
 	for _, f := range failures {
 		t.Run(f.name, func(t *testing.T) {
 			if f.missing != "" {

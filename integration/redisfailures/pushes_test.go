@@ -113,7 +113,7 @@ func (p *pushes) try(t *testing.T, n *sidecartest.Sidecar) {
 		channel, number := plain(rand.IntN(plainChannels)), int(p.numbers.Add(1))
 		began := time.Now()
 		status, answer := n.API("POST", "/v1/push", fmt.Sprintf(`{"to":{"channels":[%q]},"data":%d}`, channel, number))
-		if d := time.Since(began); p.prompt && d > sidecartest.Late(3*time.Second) {
+		if d := time.Since(began); p.prompt && d > late(3*time.Second) {
 			t.Errorf("a push took %v, want at most 3 s", d)
 		}
 		switch status {

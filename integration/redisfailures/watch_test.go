@@ -21,7 +21,7 @@ type watch struct {
 
 // sample is what a node said at one moment.
 type sample struct {
-	at time.Time // before the first question
+	at, answered time.Time // before the first question, after the last answer
 	// ready is the status of /readyz, redis that of /readyz?require=redis.
 	ready, redis int
 	up           bool // pushcart_redis_up
@@ -57,6 +57,7 @@ func (w *watch) run() {
 		s.ready, _ = w.node.Ready("")
 		s.redis, _ = w.node.Ready("require=redis")
 		s.up = w.node.Metrics()["pushcart_redis_up"] == 1
+		s.answered = time.Now()
 		w.mu.Lock()
 		w.samples = append(w.samples, s)
 		w.mu.Unlock()
@@ -105,13 +106,12 @@ func (w *watch) truth(t *testing.T, f failure, broke, back, settled time.Time) (
 
 // wrong says how a sample differs from what was so.
 func (s sample) wrong(f failure, broke, back, settled, noticed time.Time) string {
-	answered := s.at.Add(200 * time.Millisecond)
 	switch {
 	case s.ready != 200:
 		return "/readyz is not 200"
-	case !s.up && answered.Before(broke):
+	case !s.up && s.answered.Before(broke):
 		return "Redis was there"
-	case s.up && s.at.After(broke) && answered.Before(back) && !f.unnoticed && (!noticed.IsZero() || s.at.Sub(broke) > sidecartest.Late(f.notice)):
+	case s.up && s.at.After(broke) && s.answered.Before(back) && !f.unnoticed && (!noticed.IsZero() || s.at.Sub(broke) > late(f.notice)):
 		return "Redis was away"
 	case !s.up && s.at.After(settled):
 		return "Redis was back"

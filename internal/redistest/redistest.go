@@ -39,6 +39,10 @@ func StartWith(t testing.TB, args ...string) *Server {
 	return start(t, &Server{args: args})
 }
 
+// Keeping are arguments of a server that writes down every write before it answers; see
+// RestartSaved. That outlives a kill, and no disk is waited for.
+var Keeping = []string{"--appendonly", "yes", "--appendfsync", "no"}
+
 // StartAt is StartWith at an address that is free.
 func StartAt(t testing.TB, addr string, args ...string) *Server {
 	t.Helper()
@@ -101,12 +105,12 @@ func (s *Server) RestartSaved(t testing.TB) {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, "redis-server listens", func() bool {
+	testkit.Eventually(t, "redis-server has loaded its data", func() bool {
 		conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
 		if err == nil {
 			_ = conn.Close()
 		}
-		return err == nil
+		return err == nil && !strings.HasPrefix(s.Try("PING"), "LOADING")
 	})
 }
 
