@@ -123,38 +123,99 @@ func (c *Cluster) AddShard(t testing.TB) *Server {
 	return s
 }
 
+// slotsAtOnce is how many slots Move has under way.
+const slotsAtOnce = 16
+
 // Move moves slots from..to, with their keys, from one primary to another while both
 // serve, as redis-cli does.
 func (c *Cluster) Move(t testing.TB, from, to *Server, first, last int) {
 	t.Helper()
-	source, target := from.Do(t, "CLUSTER", "MYID"), to.Do(t, "CLUSTER", "MYID")
-	host, port, _ := net.SplitHostPort(to.Addr)
-	f := redis.NewClient(&redis.Options{Addr: from.Addr, DisableIdentity: true})
-	defer f.Close()
+	m := mover{t: t, from: from, to: to, conns: map[*Server]*redis.Client{}}
+	defer m.close()
+	for ; first <= last; first += slotsAtOnce {
+		m.move(c.Servers(), first, min(first+slotsAtOnce-1, last))
+	}
+}
+
+// mover has a connection to each server for the thousands of commands that a range of
+// slots takes.
+type mover struct {
+	t        testing.TB
+	from, to *Server
+	conns    map[*Server]*redis.Client
+}
+
+func (m mover) close() {
+	for _, c := range m.conns {
+		_ = c.Close()
+	}
+}
+
+func (m mover) conn(s *Server) *redis.Client {
+	if m.conns[s] == nil {
+		m.conns[s] = redis.NewClient(&redis.Options{Addr: s.Addr, DisableIdentity: true, MaxRetries: -1, DialTimeout: time.Second})
+	}
+	return m.conns[s]
+}
+
+func (m mover) move(all []*Server, first, last int) {
+	m.t.Helper()
+	source, target := m.must(m.from, "CLUSTER", "MYID"), m.must(m.to, "CLUSTER", "MYID")
+	set := func(s *Server, how ...any) error {
+		_, err := m.conn(s).Pipelined(context.Background(), func(p redis.Pipeliner) error {
+			for slot := first; slot <= last; slot++ {
+				p.Do(context.Background(), append([]any{"CLUSTER", "SETSLOT", slot}, how...)...)
+			}
+			return nil
+		})
+		return err
+	}
+	need := func(err error) {
+		m.t.Helper()
+		if err != nil {
+			m.t.Fatal("CLUSTER SETSLOT: ", err)
+		}
+	}
+	need(set(m.to, "IMPORTING", source))
+	need(set(m.from, "MIGRATING", target))
 	for slot := first; slot <= last; slot++ {
-		to.Do(t, "CLUSTER", "SETSLOT", slot, "IMPORTING", source)
-		from.Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", target)
-		for {
-			keys, err := f.ClusterGetKeysInSlot(context.Background(), slot, 10).Result()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(keys) == 0 {
-				break
-			}
-			args := []any{"MIGRATE", host, port, "", 0, 5000, "REPLACE", "KEYS"}
-			for _, k := range keys {
-				args = append(args, k)
-			}
-			from.Do(t, args...)
+		m.carry(slot)
+	}
+	need(set(m.to, "NODE", target))
+	_ = set(m.from, "NODE", target) // with its last slot gone, it may be a replica by now
+	for _, s := range all {
+		if s != m.to && s != m.from && strings.Contains(s.Try("ROLE"), "master") {
+			_ = set(s, "NODE", target)
 		}
-		to.Do(t, "CLUSTER", "SETSLOT", slot, "NODE", target)
-		from.Try("CLUSTER", "SETSLOT", slot, "NODE", target) // with its last slot gone, it may be a replica by now
-		for _, s := range c.Servers() {
-			if s != to && s != from && strings.Contains(s.Try("ROLE"), "master") {
-				s.Try("CLUSTER", "SETSLOT", slot, "NODE", target)
-			}
+	}
+}
+
+func (m mover) must(s *Server, args ...any) string {
+	m.t.Helper()
+	out, err := m.conn(s).Do(context.Background(), args...).Result()
+	if err != nil {
+		m.t.Fatalf("redis %v: %v", args, err)
+	}
+	return fmt.Sprint(out)
+}
+
+// carry moves the keys of one slot.
+func (m mover) carry(slot int) {
+	m.t.Helper()
+	host, port, _ := net.SplitHostPort(m.to.Addr)
+	for {
+		keys, err := m.conn(m.from).ClusterGetKeysInSlot(context.Background(), slot, 10).Result()
+		if err != nil {
+			m.t.Fatal(err)
 		}
+		if len(keys) == 0 {
+			return
+		}
+		args := []any{"MIGRATE", host, port, "", 0, 5000, "REPLACE", "KEYS"}
+		for _, k := range keys {
+			args = append(args, k)
+		}
+		m.must(m.from, args...)
 	}
 }
 
