@@ -56,6 +56,8 @@ func optional(t *testing.T, program string) {
 // TestFrameworks_CountTheHopsAsTheDocsSay: the app behind a front and pushcart sees
 // the client's address and https.
 func TestFrameworks_CountTheHopsAsTheDocsSay(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	for _, f := range []struct {
 		name, setting string // as docs/fronts.md has it
 		code          string // SETTING and PORT are filled in

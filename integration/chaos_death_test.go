@@ -76,7 +76,7 @@ type deaths struct {
 // newDeaths starts two nodes, in a test that mostly waits.
 func newDeaths(t *testing.T) *deaths {
 	t.Helper()
-	sidecartest.Once(t)
+	sidecartest.OnceWithoutRace(t)
 	t.Parallel()
 	d := &deaths{backend: newBackend(t, nil), redis: redistest.Start(t)}
 	d.yaml = withJWT + d.hooked() + "\nredis: {addresses: ['" + d.redis.Addr + "']}\nusers: {offline_delay: 1s}\nchannels: [{match: 'c.*', presence: true}]"

@@ -96,7 +96,8 @@ const (
 // as it was: nothing is missing, nothing doubled, nothing out of order, and no ghost
 // stays.
 func TestChaos_NobodyIsForgotten(t *testing.T) {
-	sidecartest.Once(t)
+	sidecartest.OnceWithoutRace(t)
+	t.Parallel() // it mostly waits
 	clients := 200
 	took := chaosTime(24 * time.Second)
 	if took > 30*time.Second {

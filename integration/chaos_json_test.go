@@ -104,6 +104,8 @@ const (
 // after the other is killed and started again, while Redis is cut, and paused for 3 s: each
 // gets every push to its user and its channels once and in order, and no gap.
 func TestChaos_ClientsOfJSONMissNothing(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	clients := 100
 	took := chaosTime(20 * time.Second)
 	if took > 30*time.Second {

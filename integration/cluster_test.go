@@ -270,6 +270,7 @@ func TestTwoNodes_ADisconnectComesAfterThePushesBeforeIt(t *testing.T) {
 }
 
 func TestRedis_AwayAtStartAndInBetween(t *testing.T) {
+	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
 	redis.Kill()
 	backend := newBackend(t, nil)
@@ -312,6 +313,7 @@ func TestRedis_AwayAtStartAndInBetween(t *testing.T) {
 
 // A Redis without room still carries pushes; who asks is told what it answers.
 func TestRedis_FullSaysSo(t *testing.T) {
+	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
 	s := sidecartest.Start(t, withJWT+"\nredis: {addresses: ['"+redis.Addr+"']}")
 	s.AwaitRedis(t, http.StatusOK)
@@ -339,6 +341,7 @@ func TestRedis_FullSaysSo(t *testing.T) {
 }
 
 func TestRedis_HangsAndComesBack(t *testing.T) {
+	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
 	s := sidecartest.Start(t, withJWT+"\nredis: {addresses: ['"+redis.Addr+"']}")
 	s.AwaitRedis(t, http.StatusOK)

@@ -14,6 +14,8 @@ import (
 // TestDemo_TwoTabsChatAndTheOneThatWasOfflineCatchesUp drives pushcart demo with a real
 // browser. DEMO_SCREENSHOTS names a folder to keep pictures in.
 func TestDemo_TwoTabsChatAndTheOneThatWasOfflineCatchesUp(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	url, push := startDemo(t)
 	script := nodeScript(t, "demo.mjs", url, push, chromium(t), os.Getenv("DEMO_SCREENSHOTS"))
 	out, err := script.Output()

@@ -88,6 +88,8 @@ access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_
 // TestFronts runs each snippet of docs/fronts.md: the app sees who asked and as
 // what, bodies pass, streams flow, and a browser's handshake comes in.
 func TestFronts_TheDocumentedConfigurationWorks(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	app := newFrontApp(t)
 	s := sidecartest.Start(t, fmt.Sprintf("backend: {url: %q}\nauth: {anonymous: true}\ntrusted_proxies: [127.0.0.1, \"::1\"]\n", app.URL)+
 		"webhook: {url: /hooks/push, events: [disconnected], unsigned: true}")

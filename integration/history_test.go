@@ -169,6 +169,7 @@ func TestHistory_InMemoryEndsWithTheProcess(t *testing.T) {
 
 // With Redis any node has it, also one that is started later.
 func TestHistory_OutlivesItsNodes(t *testing.T) {
+	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
 	yaml := keeps + "\nredis: {addresses: ['" + redis.Addr + "']}"
 	nodes := []*sidecartest.Sidecar{sidecartest.Start(t, yaml), sidecartest.Start(t, yaml)}

@@ -16,6 +16,8 @@ import (
 // TestChaos_ClientsInABrowserMissNothing: as TestChaos_ClientsOfJSONMissNothing, with a few
 // clients in a page.
 func TestChaos_ClientsInABrowserMissNothing(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	const clients = 8
 	app := clientApp(t)
 	c := newJSONChaos(t, app.hooked())
@@ -70,6 +72,8 @@ func (c *jsonChaos) collect(t *testing.T, js *scripts) {
 // TestJSClient_ARedisThatLostItAllIsAGap: the client is told, on its connection or when
 // it comes back, and goes on.
 func TestJSClient_ARedisThatLostItAllIsAGap(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	redis, app := redistest.Start(t), clientApp(t)
 	s := sidecartest.Start(t, app.hooked()+withJWT+withChannels+"\nredis: {addresses: ["+redis.Addr+"]}")
 	s.AwaitRedis(t, http.StatusOK)
@@ -106,6 +110,8 @@ func TestJSClient_ARedisThatLostItAllIsAGap(t *testing.T) {
 // TestJSClient_ThatComesWhileRedisHangs: it is let in, knows no position, and must learn
 // one with the first message; else what it misses later would be lost untold.
 func TestJSClient_ThatComesWhileRedisHangs(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	t.Run("where others are", func(t *testing.T) { comeWhileRedisHangs(t, true) })
 	t.Run("alone", func(t *testing.T) { comeWhileRedisHangs(t, false) })
 }

@@ -14,6 +14,9 @@ import (
 // eachPlace runs a test of the client in Node and in Chromium, each with a sidecar of
 // its own in front of an app that answers messages with themselves.
 func eachPlace(t *testing.T, yaml string, test func(t *testing.T, s *sidecartest.Sidecar, js *scripts)) {
+	t.Helper()
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	for _, place := range places {
 		t.Run(place, func(t *testing.T) {
 			app := clientApp(t)

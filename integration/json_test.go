@@ -371,6 +371,7 @@ func TestJSON_TwoNodes(t *testing.T) {
 
 // At the end of its time a connection ends with 3000, unless a fresh token came.
 func TestJSON_RefreshKeepsAConnection(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := sidecartest.Start(t, strings.Replace(withJWT, "audience: app", "audience: app, leeway: 0s", 1))
 	ending := func(in time.Duration) string {
 		return sign(`{"alg":"HS256"}`, fmt.Sprintf(`{"sub":"ann","aud":"app","exp":%d}`, time.Now().Add(in).Unix()))

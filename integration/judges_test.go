@@ -135,6 +135,8 @@ var said = []struct {
 // TestJudges_ReadWhatTheSidecarSends: libraries that nobody here wrote verify each
 // event's signatures and read its attributes, in each form.
 func TestJudges_ReadWhatTheSidecarSends(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	all := judges(t)
 	f := func(form, lines string, several bool) {
 		t.Run(form, func(t *testing.T) {

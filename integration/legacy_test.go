@@ -390,6 +390,8 @@ func (v *visitor) seesAs(lines string) {
 // TestLegacyApp_IsTheSameThroughPushcart: an app of another language, with what
 // such apps have, gives the same bytes directly and through the sidecar.
 func TestLegacyApp_IsTheSameThroughPushcart(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	app := startLegacy(t)
 	s := sidecartest.Start(t, anonymous+"\nbackend: {url: 'http://"+app+"'}")
 	for _, visit := range visits {

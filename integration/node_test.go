@@ -62,6 +62,8 @@ type expressEvent struct {
 // TestExpress_ReadsEventsWithItsOwnLibraries: npm's standardwebhooks verifies and
 // cloudevents parses what the sidecar sends; the app itself is reached through it.
 func TestExpress_ReadsEventsWithItsOwnLibraries(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	app := startExpress(t)
 	s := sidecartest.Start(t, "backend: {url: '"+app+"'}\nwebhook: {url: '"+app+"/hooks/push', events: [connect, connected, message, disconnected], secrets: ["+whsec+"]}")
 	if status, body := call(t, "GET", "http://"+s.Public+"/", "", ""); status != 200 || body != "an app of its own" {

@@ -63,6 +63,7 @@ func (b *backend) wantsFacts(t *testing.T, want ...string) {
 }
 
 func TestPresence_OverNodes(t *testing.T) {
+	t.Parallel() // it mostly waits
 	presenceNodes(t, func(t *testing.T, app *backend, here, there *sidecartest.Sidecar) {
 		ann := talk(t, here, token("ann"), "")
 		ann.ask(`{"type":"subscribe","id":1,"channel":"kept.1"}`)
@@ -94,6 +95,7 @@ func TestPresence_OverNodes(t *testing.T) {
 }
 
 func TestPresence_WhoComesBackInTimeIsNotOffline(t *testing.T) {
+	t.Parallel() // it mostly waits
 	presenceNodes(t, func(t *testing.T, app *backend, here, there *sidecartest.Sidecar) {
 		for i := range 4 {
 			_ = talk(t, []*sidecartest.Sidecar{here, there}[i%2], token("ann"), "").conn.Close()
@@ -106,6 +108,7 @@ func TestPresence_WhoComesBackInTimeIsNotOffline(t *testing.T) {
 }
 
 func TestPresence_PausedFrames(t *testing.T) {
+	t.Parallel() // it mostly waits
 	presenceNodes(t, func(t *testing.T, app *backend, here, there *sidecartest.Sidecar) {
 		watch := talk(t, here, token("watch"), "")
 		watch.ask(`{"type":"subscribe","id":1,"channel":"room.1"}`)

@@ -238,6 +238,7 @@ func TestShutdown_ClosesWith1012TellsTheBackendAndExits0(t *testing.T) {
 }
 
 func TestShutdown_ASecondSignalEndsItAtOnce(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := sidecartest.Start(t, anonymous+"\nshutdown: {delay: 1m, drain: 1m}")
 	c := dial(t, s, nil)
 	s.Signal(syscall.SIGTERM)

@@ -15,6 +15,8 @@ import (
 // TestReconnectSnippet_ComesBackAfterTheServerClosedIt runs the function of
 // docs/clients.md in Node.
 func TestReconnectSnippet_ComesBackAfterTheServerClosedIt(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	_, block, ok := strings.Cut(readDoc(t, "clients.md"), "\n```js\nfunction connect")
 	block, _, ended := strings.Cut("function connect"+block, "\n```")
 	if !ok || !ended {

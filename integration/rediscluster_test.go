@@ -13,6 +13,8 @@ import (
 // Two nodes find a Cluster of three primaries behind the address of one of them; when a
 // primary dies, its replica takes over and nothing that was kept is lost.
 func TestRedisCluster_CarriesPushesAndOutlivesAPrimary(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	cluster := redistest.NewCluster(t, 3, 1)
 	yaml := withJWT + "\nredis: {addresses: ['" + cluster.Primaries[1].Addr + "']}\nusers: {history: {messages: 100, age: 1h}}" +
 		"\nchannels: [{match: 'c.*', subscribe: user, presence: true, history: {messages: 100, age: 1h}}]"

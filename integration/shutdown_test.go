@@ -156,6 +156,7 @@ func dialStuck(t *testing.T, s *sidecartest.Sidecar) net.Conn {
 }
 
 func TestSIGHUP_WhileItStopsIsRefused(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := sidecartest.Start(t, anonymous+"\nshutdown: {delay: 2s, drain: 1s}")
 	c := dial(t, s, nil)
 	s.Signal(syscall.SIGTERM)

@@ -137,6 +137,7 @@ func TestStderr_ThatIsClosedEndsNothing(t *testing.T) {
 
 // A pipe that nobody reads used to stop whoever logged: handshakes, and SIGTERM.
 func TestStderr_ThatNobodyReadsStopsNothing(t *testing.T) {
+	t.Parallel() // it mostly waits
 	u := startUnread(t, "")
 	fill(t, u.writeEnd)
 	u.logs(t)
@@ -144,6 +145,7 @@ func TestStderr_ThatNobodyReadsStopsNothing(t *testing.T) {
 }
 
 func TestStderr_ThatNobodyReadsDoesNotKeepAFailureFromExiting(t *testing.T) {
+	t.Parallel() // it mostly waits
 	_, w := pipe(t)
 	fill(t, w)
 	cmd := sidecartest.Tool("run", "--config", "/does/not/exist")

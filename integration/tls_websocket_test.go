@@ -94,6 +94,7 @@ func TestTLS_ASlowConsumerIsClosedAndTheOthersAreServed(t *testing.T) {
 }
 
 func TestTLS_ClosesInWebSocketInTLSAndInTCP(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s, conns := dialTLS(t, anonymous, 2)
 	s.Pushed(t, `{"to":{"all":true},"text":"last","wait":"5s"}`)
 	s.Stop(t)

@@ -97,6 +97,8 @@ compopt() { :; } # works only while a key is being handled
 // TestCompletion_WorksInBash sources the script in a real bash and asks it as the tab
 // key does.
 func TestCompletion_WorksInBash(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	if err := os.Symlink(sidecartest.Binary(), filepath.Join(dir, "pushcart")); err != nil {
 		t.Fatal(err)

@@ -134,6 +134,8 @@ func example(page, name string) (before, block, after string, ok bool) {
 // TestDocs_WebhooksAreShownAsTheyAreSent holds the examples of docs/webhooks.md to what
 // comes; with PUSHCART_UPDATE_DOCS=1 it puts what came into the page.
 func TestDocs_WebhooksAreShownAsTheyAreSent(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	page := readDoc(t, "webhooks.md")
 	for name, request := range sentExamples(t) {
 		before, shown, after, ok := example(page, name)
@@ -242,6 +244,8 @@ func lostExample(t *testing.T, header http.Header) string {
 // TestDocs_VerificationInFiveLanguages runs the code of docs/webhooks.md on requests that
 // a sidecar sent, and on such that were changed or are old.
 func TestDocs_VerificationInFiveLanguages(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	good := append(capture(t, "", false), capture(t, "format: structured\n  batch: {events: 50, wait: 200ms}", true)...)
 	bad := tampered(good)
 	for _, r := range good[:3] {

@@ -88,14 +88,18 @@ func TestBackPressure_ACrowdThatAsksABackendThatHangs(t *testing.T) {
 	before := resident(t, s)
 	begin := time.Now()
 	payload := strings.Repeat("x", 1000)
-	for _, c := range all {
+	var waited float64
+	for i, c := range all {
 		for range 20 { // 40 MB, of which one message each may be taken
 			send(t, c, websocket.TextMessage, payload)
 		}
+		if i%100 == 99 { // a slow machine takes longer to say it all than the first wait
+			waited = max(waited, s.Metric("pushcart_webhook_asked"))
+		}
 	}
 	servesOthers(t, s, quiet)
-	if got := s.Metric("pushcart_webhook_asked"); got > clients || got < 64 {
-		t.Errorf("%v messages wait", got)
+	if waited > clients || waited < 64 {
+		t.Errorf("%v messages waited", waited)
 	}
 	most := 60 // MiB; 2,000 times what was sent would be 40 alone
 	if race.Enabled {
@@ -195,6 +199,7 @@ func TestBatch_AStormOfDisconnects(t *testing.T) {
 
 // Each wrong answer to connect refuses the client, and the log says what to change.
 func TestConnect_WrongAnswers(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var answer atomic.Value
 	b := newBackend(t, nil)
 	b.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -234,6 +239,7 @@ func TestConnect_WrongAnswers(t *testing.T) {
 // While the app does not say who may come in, handshakes are answered at once by
 // webhook.on_error.connect, and it is asked again when it is back.
 func TestBreaker_OfConnect(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f := func(onError string, status int) {
 		t.Run(onError, func(t *testing.T) {
 			var away atomic.Bool

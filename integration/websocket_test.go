@@ -129,6 +129,7 @@ func TestMessages_TooBigOrNotUTF8AreClosed(t *testing.T) {
 }
 
 func TestConnection_HalfAFrameAndSilenceEndsWith3008(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := sidecartest.Start(t, anonymous+"\nwebsocket: {ping_interval: 400ms, pong_timeout: 200ms}")
 	conn, err := net.Dial("tcp", s.Public)
 	if err != nil {
@@ -319,6 +320,7 @@ func TestWebhooks_AnswersEndConnections(t *testing.T) {
 }
 
 func TestConnect_RefusalsReachTheClient(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var mode atomic.Value
 	mode.Store("")
 	b := newBackend(t, func(w http.ResponseWriter, e event) {
@@ -356,6 +358,7 @@ func TestConnect_RefusalsReachTheClient(t *testing.T) {
 }
 
 func TestForward_AsksTheBackendWhoItIs(t *testing.T) {
+	t.Parallel() // it mostly waits
 	me := http.NewServeMux()
 	me.HandleFunc("/me", func(w http.ResponseWriter, r *http.Request) {
 		switch c, _ := r.Cookie("sid"); {

@@ -31,7 +31,7 @@ func aclLine(t *testing.T) (args []any) {
 // do as the user of docs/redis.md; Redis notes what it denied, and what is stored is in
 // the tables.
 func TestChaos_TheUserOfTheDocsMayDoAllThatNodesDoAndTheTablesAreComplete(t *testing.T) {
-	sidecartest.Once(t)
+	sidecartest.OnceWithoutRace(t)
 	t.Parallel()
 	server := redistest.Start(t)
 	server.Do(t, aclLine(t)...)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // cluster is three primaries, each with a replica. Nodes know the address of one.
@@ -35,9 +36,13 @@ func primaryKilled(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 	return &c.deployment, func(r *rig, _ time.Duration) {
 		r.broke()
 		c.Primaries[0].Kill()
-		redistest.WaitPrimary(t, c.Replicas[0][0])
-		c.WaitOK(t)
-		r.back()
+		r.back(func() {
+			testkit.Eventually(t, "the replica takes over", func() bool {
+				r.backFrom = time.Now()
+				return c.Replicas[0][0].IsPrimary()
+			})
+			c.WaitOK(t)
+		})
 	}
 }
 
@@ -46,8 +51,7 @@ func failedOver(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 	c := newCluster(t)
 	return &c.deployment, func(r *rig, _ time.Duration) {
 		r.broke()
-		c.Failover(t, c.Replicas[1][0], false)
-		r.back()
+		r.back(func() { c.Failover(t, c.Replicas[1][0], false) })
 	}
 }
 
@@ -59,23 +63,27 @@ func slotsMoved(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 	c.Move(t, c.Primaries[0], fresh, 0, partition-1) // so that it is in use
 	return &c.deployment, func(r *rig, _ time.Duration) {
 		r.broke()
-		moved := map[int]bool{0: true}
-		for i := range keptChannels {
-			slot, err := strconv.Atoi(c.Primaries[0].Do(t, "CLUSTER", "KEYSLOT", kept(i)))
-			if err != nil {
-				t.Error(err)
-			}
-			first := slot / partition * partition
-			from, last := owner(first), first+partition-1
-			if moved[first] || owner(last) != from {
-				continue
-			}
-			moved[first] = true
-			if c.Move(t, c.Primaries[from], fresh, first, last); !long() {
-				break
-			}
+		r.back(func() { c.movePartitions(t, fresh) })
+	}
+}
+
+// movePartitions moves those of the channels with history, in the short form of one.
+func (c *cluster) movePartitions(t *testing.T, fresh *redistest.Server) {
+	moved := map[int]bool{0: true}
+	for i := range keptChannels {
+		slot, err := strconv.Atoi(c.Primaries[0].Do(t, "CLUSTER", "KEYSLOT", kept(i)))
+		if err != nil {
+			t.Error(err)
 		}
-		r.back()
+		first := slot / partition * partition
+		from, last := owner(first), first+partition-1
+		if moved[first] || owner(last) != from {
+			continue
+		}
+		moved[first] = true
+		if c.Move(t, c.Primaries[from], fresh, first, last); !long() {
+			return
+		}
 	}
 }
 

@@ -99,7 +99,6 @@ func renamed(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		server.Kill()
 		<-time.After(lasts)
 		server = next
-		names.point("127.0.0.2")
-		r.back()
+		r.back(func() { names.point("127.0.0.2") })
 	}
 }

@@ -47,9 +47,10 @@ func killed(again func(*redistest.Server, testing.TB)) starter {
 			r.broke()
 			d.server.Kill()
 			<-time.After(lasts)
-			again(d.server, t)
-			testkit.Eventually(t, "Redis has loaded its data", func() bool { return d.server.Try("PING") == "PONG" })
-			r.back()
+			r.back(func() {
+				again(d.server, t)
+				testkit.Eventually(t, "Redis has loaded its data", func() bool { return d.server.Try("PING") == "PONG" })
+			})
 		}
 	}
 }
@@ -60,8 +61,7 @@ func hangs(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		r.broke()
 		d.server.Pause()
 		<-time.After(lasts)
-		d.server.Resume()
-		r.back()
+		r.back(d.server.Resume)
 	}
 }
 
@@ -72,8 +72,7 @@ func held(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		r.broke()
 		release := d.vip.Hold()
 		<-time.After(lasts)
-		release()
-		r.back()
+		r.back(release)
 	}
 }
 
@@ -83,8 +82,7 @@ func forgotten(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 	d := newStandalone(t)
 	return &d.deployment, func(r *rig, lasts time.Duration) {
 		r.broke()
-		r.mended = d.vip.Forget() // Redis has them until its keepalive ends them
-		r.back()
+		r.back(func() { r.mended = d.vip.Forget() }) // Redis has them until its keepalive ends them
 	}
 }
 
@@ -109,8 +107,7 @@ func stalled(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 			}
 		}
 		<-time.After(time.Until(r.brokeAt.Add(lasts)))
-		r.nodes[1].Resume()
-		r.back()
+		r.back(r.nodes[1].Resume)
 	}
 }
 
@@ -131,8 +128,7 @@ func full(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		r.broke()
 		d.server.Do(t, "CONFIG", "SET", "maxmemory", "1")
 		<-time.After(lasts)
-		d.server.Do(t, "CONFIG", "SET", "maxmemory", "0")
-		r.back()
+		r.back(func() { d.server.Do(t, "CONFIG", "SET", "maxmemory", "0") })
 	}
 }
 
@@ -146,8 +142,7 @@ func demoted(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		handOver(t, d.server, next)
 		<-time.After(lasts)
 		d.server = next
-		d.vip.Point(next.Addr)
-		r.back()
+		r.back(func() { d.vip.Point(next.Addr) })
 	}
 }
 
@@ -179,8 +174,7 @@ func locked(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		d.server.Do(t, "ACL", "SETUSER", "cart", "resetpass", ">second")
 		d.server.Do(t, "CLIENT", "KILL", "USER", "cart")
 		<-time.After(lasts)
-		d.server.Do(t, "ACL", "SETUSER", "cart", ">first")
-		r.back()
+		r.back(func() { d.server.Do(t, "ACL", "SETUSER", "cart", ">first") })
 	}
 }
 
@@ -202,15 +196,14 @@ func rotated(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		d.server.Do(t, "ACL", "SETUSER", "cart", "resetpass", ">second")
 		d.server.Do(t, "CLIENT", "KILL", "USER", "cart")
 		<-time.After(lasts)
-		write("second")
-		r.back()
+		r.back(func() { write("second") })
 	}
 }
 
 // TestChaos_RedisFailures: each failure, under two nodes with clients, pushes and an app,
 // and none of them started again.
 func TestChaos_RedisFailures(t *testing.T) {
-	sidecartest.Once(t)
+	sidecartest.OnceWithoutRace(t)
 	for _, f := range failures {
 		t.Run(f.name, func(t *testing.T) {
 			if f.missing != "" {

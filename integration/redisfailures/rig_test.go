@@ -64,10 +64,11 @@ type rig struct {
 	mu      sync.Mutex // guards clients
 	clients []*client  // all that ever were, the readers too
 
-	within          time.Duration // of the failure
-	brokeAt, backAt time.Time
-	mended          func() // called before what is left is looked at, if not nil
-	probeID         int
+	within           time.Duration // of the failure
+	brokeAt          time.Time
+	backFrom, backAt time.Time // when Redis was back, at the earliest and at the latest
+	mended           func()    // called before what is left is looked at, if not nil
+	probeID          int
 }
 
 func newRig(t *testing.T, f failure, d *deployment) *rig {
@@ -130,12 +131,18 @@ func (r *rig) all() []*client {
 	return slices.Clone(r.clients)
 }
 
-// broke and back note when Redis broke, and when it was back.
+// broke notes that Redis is about to break.
 func (r *rig) broke() {
 	r.brokeAt = time.Now()
 	r.pushes.work.Go(func() { r.pushes.insist(r.t, r.nodes[0], kept(quiet)) })
 }
-func (r *rig) back() { r.backAt = time.Now() }
+
+// back mends Redis. What mends it may move backFrom, if it knows better.
+func (r *rig) back(mend func()) {
+	r.backFrom = time.Now()
+	mend()
+	r.backAt = time.Now()
+}
 
 // run causes a failure under nodes at work, and checks that all is well after it.
 func (f failure) run(t *testing.T) {
@@ -355,7 +362,7 @@ func (r *rig) finish(out *row) {
 	out.noticed = -1
 	for _, w := range r.watches {
 		w.end()
-		if at := w.truth(t, r.failure, r.brokeAt, r.backAt, settled); !at.IsZero() {
+		if at := w.truth(r, settled); !at.IsZero() {
 			out.noticed = max(out.noticed, at.Sub(r.brokeAt))
 		}
 		out.up = max(out.up, w.upSince().Sub(r.backAt))

@@ -84,7 +84,8 @@ func (w *watch) upSince() (since time.Time) {
 
 // truth holds the samples to what was so: Redis broke, was back, and the node could know
 // after notice. It returns when the node noticed, zero if it did not.
-func (w *watch) truth(t *testing.T, f failure, broke, back, settled time.Time) (noticed time.Time) {
+func (w *watch) truth(r *rig, settled time.Time) (noticed time.Time) {
+	t, broke := r.t, r.brokeAt
 	lied := 0
 	for _, s := range w.all() {
 		if (s.redis == 200) != s.up {
@@ -95,23 +96,24 @@ func (w *watch) truth(t *testing.T, f failure, broke, back, settled time.Time) (
 		if noticed.IsZero() && !s.up && s.at.After(broke) {
 			noticed = s.at
 		}
-		if problem := s.wrong(f, broke, back, settled, noticed); problem != "" || lied > 1 {
-			t.Errorf("%v after Redis broke, %v after it was back: %+v %s", s.at.Sub(broke), s.at.Sub(back), s, problem)
+		if problem := s.wrong(r, settled, noticed); problem != "" || lied > 1 {
+			t.Errorf("%v after Redis broke, %v after it was back: %+v %s", s.at.Sub(broke), s.at.Sub(r.backAt), s, problem)
 			break
 		}
 	}
-	w.logged(t, !noticed.IsZero() && !f.unnoticed, broke)
+	w.logged(t, !noticed.IsZero() && !r.failure.unnoticed, broke)
 	return noticed
 }
 
 // wrong says how a sample differs from what was so.
-func (s sample) wrong(f failure, broke, back, settled, noticed time.Time) string {
+func (s sample) wrong(r *rig, settled, noticed time.Time) string {
+	f, broke := r.failure, r.brokeAt
 	switch {
 	case s.ready != 200:
 		return "/readyz is not 200"
 	case !s.up && s.answered.Before(broke):
 		return "Redis was there"
-	case s.up && s.at.After(broke) && s.answered.Before(back) && !f.unnoticed && (!noticed.IsZero() || s.at.Sub(broke) > late(f.notice)):
+	case s.up && s.at.After(broke) && s.answered.Before(r.backFrom) && !f.unnoticed && (!noticed.IsZero() || s.at.Sub(broke) > late(f.notice)):
 		return "Redis was away"
 	case !s.up && s.at.After(settled):
 		return "Redis was back"

@@ -222,8 +222,11 @@ func (m mover) carry(slot int) {
 // WaitPrimary waits until a server says that it is one.
 func WaitPrimary(t testing.TB, s *Server) {
 	t.Helper()
-	testkit.Eventually(t, "the replica is the primary", func() bool { return strings.HasPrefix(s.Try("ROLE"), "[master") })
+	testkit.Eventually(t, "the replica is the primary", s.IsPrimary)
 }
+
+// IsPrimary says whether a server says that it is one.
+func (s *Server) IsPrimary() bool { return strings.HasPrefix(s.Try("ROLE"), "[master") }
 
 // Try is Do for a server that may not answer: then it returns what went wrong.
 func (s *Server) Try(args ...any) string {

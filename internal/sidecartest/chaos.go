@@ -23,15 +23,24 @@ func Chaos() time.Duration {
 	return d
 }
 
-// Here says whether what runs once in make test runs here: without the race detector,
-// and in make chaos as make chaos wants.
-func Here() bool { return !race.Enabled || Chaos() > 0 }
+// WithoutRace says whether what OnceWithoutRace is called for runs here.
+func WithoutRace() bool { return !race.Enabled || Chaos() > 0 }
 
-// Once skips a test that lasts long and is the same with the race detector, where it does
-// not run; see Here.
-func Once(t testing.TB) {
+// OnceWithoutRace is for a test that lasts long and is the same with the race detector: in
+// make test, which runs this package with and without, it is skipped with it. In make chaos
+// it runs as make chaos wants.
+func OnceWithoutRace(t testing.TB) {
 	t.Helper()
-	if !Here() {
+	if !WithoutRace() {
 		t.Skip("runs without the race detector in make test, and in make chaos")
+	}
+}
+
+// OnceWithRace is for a test that lasts long and finds nothing more without the race
+// detector: in make test it is skipped without.
+func OnceWithRace(t testing.TB) {
+	t.Helper()
+	if !race.Enabled && Chaos() == 0 {
+		t.Skip("runs with the race detector in make test (go test -race), and in make chaos")
 	}
 }
