@@ -19,7 +19,7 @@ func runApp(t *testing.T, address string, command ...string) {
 	t.Helper()
 	path, err := exec.LookPath(command[0])
 	if err != nil {
-		optional(t, command[0])
+		testkit.Missing(t, command[0])
 	}
 	cmd := exec.Command(path, command[1:]...)
 	var out testkit.Log
@@ -41,16 +41,6 @@ func runApp(t *testing.T, address string, command ...string) {
 		}
 		return err == nil
 	})
-}
-
-// optional skips a test whose program is not installed. CI installs all of them
-// and sets PUSHCART_TEST_ALL, so that none is skipped there.
-func optional(t *testing.T, program string) {
-	t.Helper()
-	if os.Getenv("PUSHCART_TEST_ALL") != "" {
-		t.Fatalf("%s is not installed", program)
-	}
-	t.Skipf("%s is not installed; .ci/run installs it", program)
 }
 
 // TestFrameworks_CountTheHopsAsTheDocsSay: the app behind a front and pushcart sees
@@ -109,7 +99,7 @@ make_server("127.0.0.1", PORT, get_wsgi_application()).serve_forever()`,
 				t.Fatalf("docs/fronts.md does not have %s", f.setting)
 			}
 			if f.name != "Express" && exec.Command("/usr/bin/python3", "-c", "import "+strings.ToLower(f.name)).Run() != nil {
-				optional(t, f.name)
+				testkit.Missing(t, f.name)
 			}
 			address := testkit.FreeAddr(t)
 			_, port, _ := net.SplitHostPort(address)

@@ -111,7 +111,7 @@ func (f front) start(t *testing.T, target string) string {
 	t.Helper()
 	path, err := exec.LookPath(f.name)
 	if err != nil {
-		optional(t, f.name)
+		testkit.Missing(t, f.name)
 	}
 	dir := t.TempDir()
 	address := testkit.FreeAddr(t)

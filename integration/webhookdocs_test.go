@@ -290,7 +290,7 @@ func main() {
 	} {
 		t.Run(l.language, func(t *testing.T) {
 			if _, err := exec.LookPath(l.command[0]); err != nil {
-				optional(t, l.command[0])
+				testkit.Missing(t, l.command[0])
 			}
 			file := filepath.Join(t.TempDir(), l.file)
 			if err := os.WriteFile(file, []byte(l.before+docBlock(t, "webhooks.md", l.language)+l.after), 0o600); err != nil {

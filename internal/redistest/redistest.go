@@ -73,7 +73,7 @@ func freePort(t testing.TB) string {
 func start(t testing.TB, s *Server) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed (make test installs it)")
+		testkit.Missing(t, "redis-server, which make test installs")
 	}
 	if s.Addr == "" {
 		s.Addr = testkit.FreeAddr(t)
