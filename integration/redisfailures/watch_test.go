@@ -22,8 +22,10 @@ type watch struct {
 // sample is what a node said at one moment.
 type sample struct {
 	at, answered time.Time // before the first question, after the last answer
-	// ready is the status of /readyz, redis that of /readyz?require=redis.
-	ready, redis int
+	// ready is the status of /readyz, redis that of /readyz?require=redis, before and after
+	// the metrics were asked for.
+	ready int
+	redis [2]int
 	up           bool // pushcart_redis_up
 }
 
@@ -55,8 +57,9 @@ func (w *watch) run() {
 		}
 		s := sample{at: time.Now()}
 		s.ready, _ = w.node.Ready("")
-		s.redis, _ = w.node.Ready("require=redis")
+		s.redis[0], _ = w.node.Ready("require=redis")
 		s.up = w.node.Metrics()["pushcart_redis_up"] == 1
+		s.redis[1], _ = w.node.Ready("require=redis")
 		s.answered = time.Now()
 		w.mu.Lock()
 		w.samples = append(w.samples, s)
@@ -88,8 +91,8 @@ func (w *watch) truth(r *rig, settled time.Time) (noticed time.Time) {
 	t, broke := r.t, r.brokeAt
 	lied := 0
 	for _, s := range w.all() {
-		if (s.redis == 200) != s.up {
-			lied++ // once in a row, it changed between the questions
+		if s.redis[0] == s.redis[1] && (s.redis[0] == 200) != s.up {
+			lied++ // once in a row, it changed twice between the questions
 		} else {
 			lied = 0
 		}
