@@ -26,7 +26,7 @@ type sample struct {
 	// the metrics were asked for.
 	ready int
 	redis [2]int
-	up           bool // pushcart_redis_up
+	up    bool // pushcart_redis_up
 }
 
 func startWatch(t *testing.T, n *sidecartest.Sidecar) *watch {

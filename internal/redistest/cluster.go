@@ -21,11 +21,36 @@ type Cluster struct {
 	// how it began: a failover changes neither.
 	Primaries []*Server
 	Replicas  [][]*Server
+	// VIPs are, in a NewClusterBehind, the addresses of Servers that clients are told.
+	VIPs []*VIP
 }
 
 // NewCluster starts a cluster that ends with the test, with further arguments of
 // redis-server. Its servers notice after a second that one of them is gone.
 func NewCluster(t testing.TB, primaries, replicasEach int, args ...string) *Cluster {
+	t.Helper()
+	c := newCluster(t, primaries, replicasEach, args)
+	c.join(t)
+	return c
+}
+
+// NewClusterBehind is NewCluster with an address in front of each server, where clients
+// find it, and replicas their primary. The servers' own talk goes straight.
+func NewClusterBehind(t testing.TB, primaries, replicasEach int, args ...string) *Cluster {
+	t.Helper()
+	c := newCluster(t, primaries, replicasEach, args)
+	for _, s := range c.Servers() {
+		s.Addr = testkit.FreeAddr(t)
+		vip := NewVIP(t, s.Addr)
+		_, port, _ := net.SplitHostPort(vip.Addr)
+		s.args = append(s.args[:len(s.args):len(s.args)], "--cluster-announce-port", port, "--cluster-announce-bus-port", s.bus)
+		c.VIPs = append(c.VIPs, vip)
+	}
+	c.join(t)
+	return c
+}
+
+func newCluster(t testing.TB, primaries, replicasEach int, args []string) *Cluster {
 	t.Helper()
 	c := &Cluster{Replicas: make([][]*Server, primaries)}
 	for i := range primaries {
@@ -34,9 +59,16 @@ func NewCluster(t testing.TB, primaries, replicasEach int, args ...string) *Clus
 			c.Replicas[i] = append(c.Replicas[i], &Server{bus: freePort(t), args: args})
 		}
 	}
+	return c
+}
+
+// join starts the servers and makes them a cluster.
+func (c *Cluster) join(t testing.TB) {
+	t.Helper()
 	for _, s := range c.Servers() {
 		start(t, s)
 	}
+	primaries := len(c.Primaries)
 	for i, p := range c.Primaries {
 		p.Do(t, "CLUSTER", "ADDSLOTSRANGE", slots*i/primaries, slots*(i+1)/primaries-1)
 	}
@@ -52,7 +84,6 @@ func NewCluster(t testing.TB, primaries, replicasEach int, args ...string) *Clus
 		}
 	}
 	c.WaitOK(t)
-	return c
 }
 
 // Servers are all that it began with, the primaries first.
@@ -88,7 +119,7 @@ func (c *Cluster) WaitOK(t testing.TB) {
 	t.Helper()
 	testkit.Eventually(t, "the cluster is ok", func() bool {
 		for _, s := range c.Servers() {
-			if killed := s.cmd.ProcessState != nil; !killed && !strings.Contains(s.Try("CLUSTER", "INFO"), "cluster_state:ok") {
+			if killed := s.cmd.ProcessState != nil; !killed && !s.paused.Load() && !strings.Contains(s.Try("CLUSTER", "INFO"), "cluster_state:ok") {
 				return false
 			}
 		}

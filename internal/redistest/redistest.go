@@ -7,6 +7,7 @@ import (
 	"net"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +25,8 @@ type Server struct {
 	dir  string // what SAVE writes, until the next Restart
 	bus  string // its port in cluster mode, else ""
 	args []string
+
+	paused atomic.Bool
 }
 
 // Start starts a server that ends with the test. Without redis-server on the
@@ -133,10 +136,16 @@ func (s *Server) Kill() {
 }
 
 // Pause stops the process, as a hanging machine would; Resume lets it go on.
-func (s *Server) Pause() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
+func (s *Server) Pause() {
+	s.paused.Store(true)
+	_ = s.cmd.Process.Signal(syscall.SIGSTOP)
+}
 
 // Resume undoes Pause.
-func (s *Server) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
+func (s *Server) Resume() {
+	s.paused.Store(false)
+	_ = s.cmd.Process.Signal(syscall.SIGCONT)
+}
 
 // Subscribers counts those of each channel, sharded ones included.
 func (s *Server) Subscribers(t testing.TB) map[string]int {
