@@ -18,7 +18,6 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
@@ -27,7 +26,7 @@ import (
 // told of them.
 type factsChaos struct {
 	yaml    string
-	redis   *redistest.Server
+	redis   *deployment
 	backend *httptest.Server
 	told    factLog
 	over    chan struct{} // closed: nobody comes any more
@@ -98,17 +97,30 @@ const (
 func TestChaos_NobodyIsForgotten(t *testing.T) {
 	sidecartest.OnceWithoutRace(t)
 	t.Parallel() // it mostly waits
+	nobodyIsForgotten(t, newStandalone(t), 0, 24*time.Second)
+}
+
+// TestChaos_NobodyIsForgottenOverACluster: the same while primaries die and hang, and
+// their replicas take over.
+func TestChaos_NobodyIsForgottenOverACluster(t *testing.T) {
+	sidecartest.OnceWithoutRace(t)
+	t.Parallel() // it mostly waits
+	nobodyIsForgotten(t, newCluster(t), 2, 12*time.Second)
+}
+
+// nobodyIsForgotten begins with one of the turns of disturb. Its short form is short.
+func nobodyIsForgotten(t *testing.T, redis *deployment, turn int, short time.Duration) {
 	clients := 200
-	took := chaosTime(24 * time.Second)
+	took := chaosTime(short)
 	if took > 30*time.Second {
 		clients = 2000
 	}
-	c := newFactsChaos(t)
+	c := newFactsChaos(t, redis)
 	var working sync.WaitGroup
 	for i := range clients {
 		working.Go(func() { c.client(i) })
 	}
-	c.disturb(t, time.Now().Add(took))
+	c.disturb(t, turn, time.Now().Add(took))
 	close(c.over)
 	working.Wait()
 	ended := time.Now()
@@ -124,12 +136,12 @@ func TestChaos_NobodyIsForgotten(t *testing.T) {
 	}
 }
 
-func newFactsChaos(t *testing.T) *factsChaos {
+func newFactsChaos(t *testing.T, redis *deployment) *factsChaos {
 	t.Helper()
-	c := &factsChaos{redis: redistest.StartWith(t, redistest.Keeping...), over: make(chan struct{}), told: factLog{by: map[string]*toldFact{}}}
+	c := &factsChaos{redis: redis, over: make(chan struct{}), told: factLog{by: map[string]*toldFact{}}}
 	c.backend = httptest.NewServer(http.HandlerFunc(c.told.serve))
 	t.Cleanup(c.backend.Close)
-	c.yaml = withJWT + "\nbackend: {url: '" + c.backend.URL + "'}\nredis: {addresses: ['" + c.redis.Addr + "']}" +
+	c.yaml = withJWT + "\nbackend: {url: '" + c.backend.URL + "'}\nredis: {" + c.redis.yaml + "}" +
 		"\nwebhook: {url: '" + c.backend.URL + "/hooks/push', events: [connected, disconnected, user.online, user.offline, channel.occupied, channel.vacated, presence.join, presence.leave]," +
 		" secrets: [" + whsec + "], timeout: 2s, retry: {min: 50ms, max: 1s}}" +
 		"\nusers: {offline_delay: 1s}\nchannels: [{match: 'c.*', presence: true}]\nshutdown: {drain: 1s}"
@@ -265,12 +277,12 @@ func (c *factsChaos) one(user string, channels []string, bearer http.Header) {
 }
 
 // disturb kills, stops and restarts until the end.
-func (c *factsChaos) disturb(t *testing.T, end time.Time) {
+func (c *factsChaos) disturb(t *testing.T, turn int, end time.Time) {
 	tick := time.NewTicker(4 * time.Second)
 	defer tick.Stop()
 	var frozen atomic.Int64
 	var thawing sync.WaitGroup
-	for turn := 0; time.Now().Before(end); turn++ {
+	for ; time.Now().Before(end); turn++ {
 		<-tick.C
 		switch turn % 5 {
 		case 0: // one dies, and another is stopped until it was buried
@@ -283,20 +295,13 @@ func (c *factsChaos) disturb(t *testing.T, end time.Time) {
 				n.Resume()
 			})
 		case 2:
-			c.without(func() {
-				c.redis.Kill()
-				c.redis.RestartSaved(t)
-			})
+			c.without(c.redis.restart)
 		case 3: // Redis is paused for longer than a beat, and at last for longer than a lease
 			pause := 4 * time.Second
 			if turn > 5 {
 				pause = 14 * time.Second
 			}
-			c.without(func() {
-				c.redis.Pause()
-				<-time.After(pause)
-				c.redis.Resume()
-			})
+			c.without(func() { c.redis.hang(pause) })
 		case 4:
 			c.replace(t, rand.IntN(3), true)
 		}

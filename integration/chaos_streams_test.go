@@ -14,7 +14,6 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
@@ -60,10 +59,17 @@ type chaos struct {
 // and comes back with its data, and once without. Whoever reads by positions, and whoever
 // is connected, gets each message once and in order, or is told of a gap where everything
 // was lost, and nowhere else.
-func TestChaos_StreamsLoseNothing(t *testing.T) {
-	redis := redistest.StartWith(t, redistest.Keeping...)
-	vip := redistest.NewVIP(t, redis.Addr)
-	yaml := withJWT + "\nredis: {addresses: ['" + vip.Addr + "']}\nchannels: [{match: 's.*', history: {messages: 100000, age: 1h}}]" +
+func TestChaos_StreamsLoseNothing(t *testing.T) { streamsLoseNothing(t, newStandalone(t)) }
+
+// TestChaos_StreamsOfAClusterLoseNothing: the same while primaries are killed, hang or hand
+// over, and slots move.
+func TestChaos_StreamsOfAClusterLoseNothing(t *testing.T) {
+	sidecartest.OnceWithoutRace(t)
+	streamsLoseNothing(t, newCluster(t))
+}
+
+func streamsLoseNothing(t *testing.T, redis *deployment) {
+	yaml := withJWT + "\nredis: {" + redis.yaml + "}\nchannels: [{match: 's.*', history: {messages: 100000, age: 1h}}]" +
 		"\nwebsocket: {outbox: {messages: 100000, bytes: 64MiB}}"
 	c := &chaos{nodes: []*sidecartest.Sidecar{sidecartest.Start(t, yaml), sidecartest.Start(t, yaml)}, posts: map[int]post{}}
 	for _, n := range c.nodes {
@@ -98,7 +104,7 @@ func TestChaos_StreamsLoseNothing(t *testing.T) {
 			}
 		})
 	})
-	c.disturb(t, redis, vip, live, end)
+	c.disturb(t, redis, live, end)
 	publishers.Wait()
 	for _, n := range c.nodes {
 		n.AwaitRedis(t, http.StatusOK)
@@ -123,30 +129,23 @@ func inGroups[T any](all []T, n int, do func([]T)) {
 }
 
 // disturb breaks Redis in turns, and once, half-way, has it lose everything.
-func (c *chaos) disturb(t *testing.T, redis *redistest.Server, vip *redistest.VIP, live []*liveReader, end time.Time) {
+func (c *chaos) disturb(t *testing.T, redis *deployment, live []*liveReader, end time.Time) {
 	flush := time.Now().Add(time.Until(end) / 2)
 	for turn := 0; time.Now().Before(end); turn++ {
 		pause := time.NewTimer(time.Second + rand.N(time.Second))
 		<-pause.C
-		switch {
-		case c.era == 0 && time.Now().After(flush):
+		if c.era == 0 && time.Now().After(flush) {
 			c.publishing.Lock()
 			// What Redis confirmed and nobody got is lost untold (SPEC §8).
 			for _, l := range live {
 				testkit.Eventually(t, "what was published is there", func() bool { return l.missing() == 0 })
 			}
-			redis.Kill()
-			redis.Restart(t)
+			redis.empty()
 			c.era++
 			c.publishing.Unlock()
-		case turn%3 == 2:
-			redis.Kill()
-			redis.RestartSaved(t)
-		case turn%3 == 1:
-			vip.Cut()
-		default:
-			redis.Do(t, "CLIENT", "KILL", "TYPE", "pubsub")
+			continue
 		}
+		redis.breaks[turn%len(redis.breaks)]()
 	}
 }
 
