@@ -105,7 +105,7 @@ func TestChaos_NobodyIsForgotten(t *testing.T) {
 func TestChaos_NobodyIsForgottenOverACluster(t *testing.T) {
 	sidecartest.OnceWithoutRace(t)
 	t.Parallel() // it mostly waits
-	nobodyIsForgotten(t, newCluster(t), 2, 12*time.Second)
+	nobodyIsForgotten(t, newCluster(t), 1, 16*time.Second)
 }
 
 // nobodyIsForgotten begins with one of the turns of disturb. Its short form is short.
