@@ -146,7 +146,7 @@ func TestForward_ReachesIPv6(t *testing.T) {
 	var got *http.Request
 	ln, err := net.Listen("tcp6", "[::1]:0")
 	if err != nil {
-		t.Skip("no IPv6 here")
+		testkit.Missing(t, "IPv6")
 	}
 	app := &httptest.Server{Listener: ln, Config: &http.Server{Handler: whoAmI(&got)}}
 	app.Start()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -18,7 +19,7 @@ func runApp(t *testing.T, address string, command ...string) {
 	t.Helper()
 	path, err := exec.LookPath(command[0])
 	if err != nil {
-		optional(t, command[0])
+		testkit.Missing(t, command[0])
 	}
 	cmd := exec.Command(path, command[1:]...)
 	var out testkit.Log
@@ -42,19 +43,11 @@ func runApp(t *testing.T, address string, command ...string) {
 	})
 }
 
-// optional skips a test whose program is not installed. CI installs all of them
-// and sets PUSHCART_TEST_ALL, so that none is skipped there.
-func optional(t *testing.T, program string) {
-	t.Helper()
-	if os.Getenv("PUSHCART_TEST_ALL") != "" {
-		t.Fatalf("%s is not installed", program)
-	}
-	t.Skipf("%s is not installed; .ci/run installs it", program)
-}
-
 // TestFrameworks_CountTheHopsAsTheDocsSay: the app behind a front and pushcart sees
 // the client's address and https.
 func TestFrameworks_CountTheHopsAsTheDocsSay(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	for _, f := range []struct {
 		name, setting string // as docs/fronts.md has it
 		code          string // SETTING and PORT are filled in
@@ -106,7 +99,7 @@ make_server("127.0.0.1", PORT, get_wsgi_application()).serve_forever()`,
 				t.Fatalf("docs/fronts.md does not have %s", f.setting)
 			}
 			if f.name != "Express" && exec.Command("/usr/bin/python3", "-c", "import "+strings.ToLower(f.name)).Run() != nil {
-				optional(t, f.name)
+				testkit.Missing(t, f.name)
 			}
 			address := testkit.FreeAddr(t)
 			_, port, _ := net.SplitHostPort(address)
@@ -120,8 +113,8 @@ make_server("127.0.0.1", PORT, get_wsgi_application()).serve_forever()`,
 				t.Fatal(err)
 			}
 			runApp(t, address, append(f.command, file, "--", node)...)
-			s := start(t, fmt.Sprintf("\nbackend: {url: 'http://%s'}\ntrusted_proxies: [\"127.0.0.0/8\"]", address))
-			req, err := http.NewRequest("GET", "http://"+s.public+"/", nil)
+			s := sidecartest.Start(t, fmt.Sprintf("\nbackend: {url: 'http://%s'}\ntrusted_proxies: [\"127.0.0.0/8\"]", address))
+			req, err := http.NewRequest("GET", "http://"+s.Public+"/", nil)
 			if err != nil {
 				t.Fatal(err)
 			}

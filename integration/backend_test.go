@@ -5,13 +5,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"sync"
-	"syscall"
 	"testing"
 )
-
-var signals = map[string]os.Signal{"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
 
 // backend is a scripted app: it records what it gets, and answers events as the
 // test says.

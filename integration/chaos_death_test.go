@@ -5,12 +5,13 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -22,7 +23,7 @@ const dialsAtOnce = 8
 
 // company opens connections to a node, each of a user of its own who is in the channel
 // c.1, and returns how each ends.
-func company(t *testing.T, s *sidecar, n int, user string) (ends chan error) {
+func company(t *testing.T, s *sidecartest.Sidecar, n int, user string) (ends chan error) {
 	t.Helper()
 	conns, ends := make([]*websocket.Conn, n), make(chan error, n)
 	var dialling sync.WaitGroup
@@ -64,46 +65,73 @@ func (b *backend) distinct(kind string) int {
 	return len(ids)
 }
 
-func deathYAML(b *backend, redis *redisServer) string {
-	return withJWT + b.hooked() + "\nredis: {addresses: ['" + redis.addr + "']}\nusers: {offline_delay: 1s}\nchannels: [{match: 'c.*', presence: true}]"
+// deaths are nodes with one Redis and one backend, of which some will die.
+type deaths struct {
+	*backend
+	yaml  string
+	redis *redistest.Server
+	nodes []*sidecartest.Sidecar
+}
+
+// newDeaths starts two nodes, in a test that mostly waits.
+func newDeaths(t *testing.T) *deaths {
+	t.Helper()
+	sidecartest.OnceWithoutRace(t)
+	t.Parallel()
+	d := &deaths{backend: newBackend(t, nil), redis: redistest.Start(t)}
+	d.yaml = withJWT + d.hooked() + "\nredis: {addresses: ['" + d.redis.Addr + "']}\nusers: {offline_delay: 1s}\nchannels: [{match: 'c.*', presence: true}]"
+	for range 2 {
+		d.nodes = append(d.nodes, sidecartest.Start(t, d.yaml))
+	}
+	for _, n := range d.nodes {
+		n.AwaitRedis(t, http.StatusOK)
+	}
+	return d
+}
+
+// settle waits until everybody who is there was told, and for as long as it takes to store
+// that: what is a second old is stored.
+func (d *deaths) settle(t *testing.T, connections int) {
+	t.Helper()
+	for _, kind := range []string{"connected", "user.online", "presence.join"} {
+		testkit.Eventually(t, kind, func() bool { return d.distinct(kind) == connections })
+	}
+	<-time.After(1200 * time.Millisecond)
+}
+
+// ends are the events of everything that ends with a node.
+var ends = []string{"disconnected", "user.offline", "presence.leave"}
+
+// within waits until there were n events of each kind, at most until a time after something
+// happened, and holds that there were no more.
+func (d *deaths) within(t *testing.T, after time.Duration, since time.Time, n int, kinds ...string) {
+	t.Helper()
+	for _, kind := range kinds {
+		for d.distinct(kind) < n && time.Since(since) < after {
+			<-time.After(50 * time.Millisecond)
+		}
+		t.Logf("%s of %d after %v", kind, n, time.Since(since).Round(100*time.Millisecond))
+		if got := d.distinct(kind); got != n {
+			t.Errorf("%d ids of %s, want %d", got, kind, n)
+		}
+	}
 }
 
 // TestChaos_ANodeDies: of everything that a killed node had, the backend is told once
 // that it ended, within 15 s.
 func TestChaos_ANodeDies(t *testing.T) {
-	onceInTests(t)
-	t.Parallel() // it mostly waits
+	d := newDeaths(t)
 	connections := 1000
-	if chaosTime(t, 0) > 0 {
+	if sidecartest.Chaos() > 0 {
 		connections = 5000
 	}
-	redis := startRedis(t)
-	b := newBackend(t, nil)
-	yaml := deathYAML(b, redis)
-	stays, dies := start(t, yaml), start(t, yaml)
-	stays.awaitRedis(t, http.StatusOK)
-	dies.awaitRedis(t, http.StatusOK)
-	company(t, stays, 10, "s")
-	company(t, dies, connections, "d")
-	for _, kind := range []string{"connected", "user.online", "presence.join"} {
-		testkit.Eventually(t, kind, func() bool { return b.distinct(kind) == connections+10 })
-	}
-	<-time.After(1200 * time.Millisecond) // what is a second old is stored
-	_ = dies.cmd.Process.Kill()
-	<-dies.exited
-	dies.code = 0 // it was meant to die
-	killed := time.Now()
-	for _, kind := range []string{"disconnected", "user.offline", "presence.leave"} {
-		for b.distinct(kind) < connections && time.Since(killed) < buriedIn {
-			<-time.After(50 * time.Millisecond)
-		}
-		t.Logf("%s of %d after %v", kind, connections, time.Since(killed).Round(100*time.Millisecond))
-		if got := b.distinct(kind); got != connections {
-			t.Errorf("%d ids of %s, want %d", got, kind, connections)
-		}
-	}
+	company(t, d.nodes[0], 10, "s")
+	company(t, d.nodes[1], connections, "d")
+	d.settle(t, connections+10)
+	d.nodes[1].Kill()
+	d.within(t, buriedIn, time.Now(), connections, ends...)
 	lost := map[string]int{}
-	for _, e := range b.got("disconnected") {
+	for _, e := range d.got("disconnected") {
 		lost[e.connection]++
 		if e.sequence != "" || !strings.Contains(e.body, `"cause":"node_lost"`) {
 			t.Fatalf("sequence %q, %s; want none, and node_lost", e.sequence, e.body)
@@ -112,7 +140,7 @@ func TestChaos_ANodeDies(t *testing.T) {
 	if len(lost) != connections {
 		t.Errorf("%d connections were told as lost, want %d", len(lost), connections)
 	}
-	if n := b.distinct("channel.vacated"); n != 0 {
+	if n := d.distinct("channel.vacated"); n != 0 {
 		t.Errorf("vacated was told %d times, though somebody is there", n)
 	}
 }
@@ -120,36 +148,21 @@ func TestChaos_ANodeDies(t *testing.T) {
 // TestChaos_AStoppedNodeIsBuriedAndNoticesIt: it closes its connections with 1012 and tells
 // nothing twice.
 func TestChaos_AStoppedNodeIsBuriedAndNoticesIt(t *testing.T) {
-	onceInTests(t)
-	t.Parallel() // it mostly waits
-	stopped := chaosTime(t, 14*time.Second)
-	if stopped > 14*time.Second {
-		stopped = 30 * time.Second
-	}
-	redis := startRedis(t)
-	b := newBackend(t, nil)
-	yaml := deathYAML(b, redis)
-	stays, stops := start(t, yaml), start(t, yaml)
-	stays.awaitRedis(t, http.StatusOK)
-	stops.awaitRedis(t, http.StatusOK)
+	d := newDeaths(t)
+	stopped := min(chaosTime(14*time.Second), 30*time.Second)
 	const connections = 100
-	company(t, stays, 1, "s")
-	ends := company(t, stops, connections, "d")
-	testkit.Eventually(t, "all are told", func() bool { return b.distinct("presence.join") == connections+1 })
-	<-time.After(1200 * time.Millisecond)
-	_ = stops.cmd.Process.Signal(syscall.SIGSTOP)
+	stops := d.nodes[1]
+	company(t, d.nodes[0], 1, "s")
+	closed := company(t, stops, connections, "d")
+	d.settle(t, connections+1)
+	stops.Pause()
 	began := time.Now()
-	for b.distinct("disconnected") < connections && time.Since(began) < buriedIn {
-		<-time.After(50 * time.Millisecond)
-	}
-	if got := b.distinct("disconnected"); got != connections {
-		t.Errorf("%d were told as lost, want %d", got, connections)
-	}
+	d.within(t, buriedIn, began, connections, "disconnected")
 	<-time.After(max(0, stopped-time.Since(began)))
-	_ = stops.cmd.Process.Signal(syscall.SIGCONT)
+	stops.Resume()
 	for range connections {
 		select {
-		case err := <-ends:
+		case err := <-closed:
 			if !websocket.IsCloseError(err, 1012) {
 				t.Errorf("got %v, want 1012", err)
 			}
@@ -159,80 +172,47 @@ func TestChaos_AStoppedNodeIsBuriedAndNoticesIt(t *testing.T) {
 	}
 	// It is a node like others again.
 	c := dial(t, stops, bearer(token("new", "c.1")))
-	testkit.Eventually(t, "a new connection is told", func() bool { return b.distinct("connected") == connections+2 })
+	testkit.Eventually(t, "a new connection is told", func() bool { return d.distinct("connected") == connections+2 })
 	_ = c.Close()
-	testkit.Eventually(t, "and its end", func() bool { return b.distinct("disconnected") == connections+1 })
-	for _, kind := range []string{"disconnected", "presence.leave", "user.offline"} {
-		testkit.Eventually(t, "one more "+kind, func() bool { return b.distinct(kind) >= connections+1 })
-		if got := b.distinct(kind); got != connections+1 {
-			t.Errorf("%d ids of %s, want %d", got, kind, connections+1)
-		}
-	}
+	d.within(t, buriedIn, time.Now(), connections+1, ends...)
 }
 
 // TestChaos_NobodyIsBuriedWhileRedisIsPaused: nor right after.
 func TestChaos_NobodyIsBuriedWhileRedisIsPaused(t *testing.T) {
-	onceInTests(t)
-	t.Parallel() // it mostly waits
-	paused := chaosTime(t, 12*time.Second)
-	if paused > 12*time.Second {
-		paused = 20 * time.Second
-	}
-	redis := startRedis(t)
-	b := newBackend(t, nil)
-	yaml := deathYAML(b, redis)
-	nodes := []*sidecar{start(t, yaml), start(t, yaml)}
-	for i, n := range nodes {
-		n.awaitRedis(t, http.StatusOK)
+	d := newDeaths(t)
+	for i, n := range d.nodes {
 		company(t, n, 20, fmt.Sprint("n", i))
 	}
-	testkit.Eventually(t, "all are told", func() bool { return b.distinct("presence.join") == 40 })
-	redis.pause()
-	<-time.After(paused)
-	redis.resume()
+	d.settle(t, 40)
+	d.redis.Pause()
+	<-time.After(min(chaosTime(12*time.Second), 20*time.Second))
+	d.redis.Resume()
 	<-time.After(3 * time.Second)
-	for _, n := range nodes {
-		n.awaitRedis(t, http.StatusOK)
+	for _, n := range d.nodes {
+		n.AwaitRedis(t, http.StatusOK)
 	}
-	for _, kind := range []string{"disconnected", "user.offline", "presence.leave", "channel.vacated"} {
-		if got := b.got(kind); len(got) != 0 {
+	for _, kind := range append([]string{"channel.vacated"}, ends...) {
+		if got := d.got(kind); len(got) != 0 {
 			t.Errorf("%d of %s, want none", len(got), kind)
 		}
 	}
-	if got := b.distinct("user.online"); got != 40 {
+	if got := d.distinct("user.online"); got != 40 {
 		t.Errorf("%d users were told online, want 40", got)
 	}
 }
 
 // TestChaos_AllNodesDieAndOneIsStartedLater: what was due is told then.
 func TestChaos_AllNodesDieAndOneIsStartedLater(t *testing.T) {
-	onceInTests(t)
-	t.Parallel() // it mostly waits
-	redis := startRedis(t)
-	b := newBackend(t, nil)
-	yaml := deathYAML(b, redis)
-	nodes := []*sidecar{start(t, yaml), start(t, yaml)}
-	for i, n := range nodes {
-		n.awaitRedis(t, http.StatusOK)
+	d := newDeaths(t)
+	for i, n := range d.nodes {
 		company(t, n, 20, fmt.Sprint("n", i))
 	}
-	testkit.Eventually(t, "all are told", func() bool { return b.distinct("presence.join") == 40 })
-	<-time.After(1200 * time.Millisecond)
-	for _, n := range nodes {
-		_ = n.cmd.Process.Kill()
-		<-n.exited
-		n.code = 0 // it was meant to die
+	d.settle(t, 40)
+	for _, n := range d.nodes {
+		n.Kill()
 	}
 	<-time.After(5 * time.Second) // longer than a step of Redis' time that is no pause
-	start(t, yaml)
-	began := time.Now()
-	for _, kind := range []string{"disconnected", "user.offline", "presence.leave"} {
-		for b.distinct(kind) < 40 && time.Since(began) < buriedIn+5*time.Second {
-			<-time.After(50 * time.Millisecond)
-		}
-		if got := b.distinct(kind); got != 40 {
-			t.Errorf("%d ids of %s, want 40", got, kind)
-		}
-	}
-	testkit.Eventually(t, "the channel is vacated", func() bool { return b.distinct("channel.vacated") == 1 })
+	sidecartest.Start(t, d.yaml)
+	d.within(t, buriedIn+5*time.Second, time.Now(), 40, ends...)
+	testkit.Eventually(t, "the channel is vacated", func() bool { return d.distinct("channel.vacated") == 1 })
 }

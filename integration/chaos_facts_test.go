@@ -8,19 +8,17 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/fasthttp/websocket"
 
-	"github.com/pushcart/pushcart/internal/race"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -28,7 +26,7 @@ import (
 // told of them.
 type factsChaos struct {
 	yaml    string
-	redis   *redisServer
+	redis   *deployment
 	backend *httptest.Server
 	told    factLog
 	over    chan struct{} // closed: nobody comes any more
@@ -43,7 +41,7 @@ type factsChaos struct {
 
 // chaosNode is a running node; broken is when it was killed or stopped.
 type chaosNode struct {
-	*sidecar
+	*sidecartest.Sidecar
 	broken time.Time
 }
 
@@ -97,18 +95,32 @@ const (
 // as it was: nothing is missing, nothing doubled, nothing out of order, and no ghost
 // stays.
 func TestChaos_NobodyIsForgotten(t *testing.T) {
-	onceInTests(t)
+	sidecartest.OnceWithoutRace(t)
+	t.Parallel() // it mostly waits
+	nobodyIsForgotten(t, newStandalone(t), 0, 24*time.Second)
+}
+
+// TestChaos_NobodyIsForgottenOverACluster: the same while primaries die and hang, and
+// their replicas take over.
+func TestChaos_NobodyIsForgottenOverACluster(t *testing.T) {
+	sidecartest.OnceWithoutRace(t)
+	t.Parallel() // it mostly waits
+	nobodyIsForgotten(t, newCluster(t), 1, 16*time.Second)
+}
+
+// nobodyIsForgotten begins with one of the turns of disturb. Its short form is short.
+func nobodyIsForgotten(t *testing.T, redis *deployment, turn int, short time.Duration) {
 	clients := 200
-	took := chaosTime(t, 24*time.Second)
+	took := chaosTime(short)
 	if took > 30*time.Second {
 		clients = 2000
 	}
-	c := newFactsChaos(t)
+	c := newFactsChaos(t, redis)
 	var working sync.WaitGroup
 	for i := range clients {
 		working.Go(func() { c.client(i) })
 	}
-	c.disturb(t, time.Now().Add(took))
+	c.disturb(t, turn, time.Now().Add(took))
 	close(c.over)
 	working.Wait()
 	ended := time.Now()
@@ -119,35 +131,26 @@ func TestChaos_NobodyIsForgotten(t *testing.T) {
 	c.checkGhosts(t)
 	if t.Failed() {
 		for _, n := range c.all {
-			t.Logf("node %s, replaced at %v:\n%s", n.public, stamp(n.broken), n.lastOutput())
+			t.Logf("node %s, replaced at %v:\n%s", n.Public, stamp(n.broken), n.LastOutput())
 		}
 	}
 }
 
-// onceInTests skips what lasts long and is the same with the race detector; make chaos runs
-// it with that.
-func onceInTests(t *testing.T) {
+func newFactsChaos(t *testing.T, redis *deployment) *factsChaos {
 	t.Helper()
-	if race.Enabled && os.Getenv("PUSHCART_CHAOS") == "" {
-		t.Skip("runs without the race detector, and with it in make chaos")
-	}
-}
-
-func newFactsChaos(t *testing.T) *factsChaos {
-	t.Helper()
-	c := &factsChaos{redis: startRedisIn(t, t.TempDir()), over: make(chan struct{}), told: factLog{by: map[string]*toldFact{}}}
+	c := &factsChaos{redis: redis, over: make(chan struct{}), told: factLog{by: map[string]*toldFact{}}}
 	c.backend = httptest.NewServer(http.HandlerFunc(c.told.serve))
 	t.Cleanup(c.backend.Close)
-	c.yaml = withJWT + "\nbackend: {url: '" + c.backend.URL + "'}\nredis: {addresses: ['" + c.redis.addr + "']}" +
+	c.yaml = withJWT + "\nbackend: {url: '" + c.backend.URL + "'}\nredis: {" + c.redis.yaml + "}" +
 		"\nwebhook: {url: '" + c.backend.URL + "/hooks/push', events: [connected, disconnected, user.online, user.offline, channel.occupied, channel.vacated, presence.join, presence.leave]," +
 		" secrets: [" + whsec + "], timeout: 2s, retry: {min: 50ms, max: 1s}}" +
 		"\nusers: {offline_delay: 1s}\nchannels: [{match: 'c.*', presence: true}]\nshutdown: {drain: 1s}"
 	for range 3 {
-		c.nodes = append(c.nodes, &chaosNode{sidecar: start(t, c.yaml)})
+		c.nodes = append(c.nodes, &chaosNode{Sidecar: sidecartest.Start(t, c.yaml)})
 	}
 	c.all = slices.Clone(c.nodes)
 	for _, n := range c.nodes {
-		n.awaitRedis(t, http.StatusOK)
+		n.AwaitRedis(t, http.StatusOK)
 	}
 	return c
 }
@@ -240,7 +243,7 @@ func (c *factsChaos) one(user string, channels []string, bearer http.Header) {
 		return raw, err
 	}
 	d.HandshakeTimeout = 3 * time.Second
-	conn, _, err := d.Dial("ws://"+n.public+"/_push", bearer)
+	conn, _, err := d.Dial("ws://"+n.Public+"/_push", bearer)
 	if err != nil {
 		return
 	}
@@ -274,38 +277,31 @@ func (c *factsChaos) one(user string, channels []string, bearer http.Header) {
 }
 
 // disturb kills, stops and restarts until the end.
-func (c *factsChaos) disturb(t *testing.T, end time.Time) {
+func (c *factsChaos) disturb(t *testing.T, turn int, end time.Time) {
 	tick := time.NewTicker(4 * time.Second)
 	defer tick.Stop()
 	var frozen atomic.Int64
 	var thawing sync.WaitGroup
-	for turn := 0; time.Now().Before(end); turn++ {
+	for ; time.Now().Before(end); turn++ {
 		<-tick.C
 		switch turn % 5 {
 		case 0: // one dies, and another is stopped until it was buried
 			c.replace(t, 0, true)
 			n := c.replace(t, 1, false)
 			frozen.Add(1)
-			_ = n.cmd.Process.Signal(syscall.SIGSTOP)
+			n.Pause()
 			thawing.Go(func() {
 				<-time.After(15 * time.Second)
-				_ = n.cmd.Process.Signal(syscall.SIGCONT)
+				n.Resume()
 			})
 		case 2:
-			c.without(func() {
-				c.redis.kill()
-				c.redis.run(t)
-			})
+			c.without(c.redis.restart)
 		case 3: // Redis is paused for longer than a beat, and at last for longer than a lease
 			pause := 4 * time.Second
 			if turn > 5 {
 				pause = 14 * time.Second
 			}
-			c.without(func() {
-				c.redis.pause()
-				<-time.After(pause)
-				c.redis.resume()
-			})
+			c.without(func() { c.redis.hang(pause) })
 		case 4:
 			c.replace(t, rand.IntN(3), true)
 		}
@@ -325,16 +321,14 @@ func (c *factsChaos) without(do func()) {
 // replace takes a node out of use, and kills it if it is meant to die; another takes its
 // place.
 func (c *factsChaos) replace(t *testing.T, i int, dies bool) *chaosNode {
-	next := &chaosNode{sidecar: start(t, c.yaml)}
+	next := &chaosNode{Sidecar: sidecartest.Start(t, c.yaml)}
 	c.mu.Lock()
 	old := c.nodes[i]
 	old.broken = time.Now()
 	c.nodes[i], c.all = next, append(c.all, next)
 	c.mu.Unlock()
 	if dies {
-		_ = old.cmd.Process.Kill()
-		<-old.exited
-		old.code = 0 // it was meant to die
+		old.Kill()
 	}
 	return old
 }
@@ -470,7 +464,7 @@ func (c *factsChaos) checkFacts(t *testing.T) {
 	}
 	truth := map[string][]span{}
 	for _, l := range c.lives {
-		s := span{l.began, l.ended, l.node.public}
+		s := span{l.began, l.ended, l.node.Public}
 		if b := l.node.broken; !b.IsZero() && b.Before(s.to) {
 			s.to = b
 		}
@@ -547,9 +541,9 @@ func (c *factsChaos) isAway(at time.Time) bool {
 // checkGhosts: nobody is shown as present.
 func (c *factsChaos) checkGhosts(t *testing.T) {
 	t.Helper()
-	n := c.nodes[0].sidecar
+	n := c.nodes[0].Sidecar
 	for i := range factChannels {
-		status, body := n.api(t, "GET", fmt.Sprintf("/v1/channels/c.%d/presence", i), "")
+		status, body := n.API("GET", fmt.Sprintf("/v1/channels/c.%d/presence", i), "")
 		var page struct {
 			Total *int              `json:"total"`
 			Users []json.RawMessage `json:"users"`
@@ -558,12 +552,12 @@ func (c *factsChaos) checkGhosts(t *testing.T) {
 			t.Errorf("presence of c.%d: %d %s, want nobody", i, status, body)
 		}
 	}
-	status, body := n.api(t, "GET", "/v1/outbox?state=dead", "")
+	status, body := n.API("GET", "/v1/outbox?state=dead", "")
 	if status != http.StatusOK || strings.Contains(body, `"id"`) {
 		t.Errorf("dead letters: %d %s", status, body)
 	}
 	testkit.Eventually(t, "nothing waits", func() bool {
-		_, body := n.api(t, "GET", "/v1/outbox?state=waiting", "")
+		_, body := n.API("GET", "/v1/outbox?state=waiting", "")
 		return !strings.Contains(body, `"id"`)
 	})
 }

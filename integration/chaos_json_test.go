@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -26,7 +27,7 @@ type balancer struct {
 	nodes []string
 }
 
-func newBalancer(t *testing.T, nodes []*sidecar) *balancer {
+func newBalancer(t *testing.T, nodes []*sidecartest.Sidecar) *balancer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -34,7 +35,7 @@ func newBalancer(t *testing.T, nodes []*sidecar) *balancer {
 	}
 	b := &balancer{addr: ln.Addr().String()}
 	for _, n := range nodes {
-		b.nodes = append(b.nodes, n.public)
+		b.nodes = append(b.nodes, n.Public)
 	}
 	t.Cleanup(func() { _ = ln.Close() })
 	go func() {
@@ -79,10 +80,10 @@ func (b *balancer) carry(conn net.Conn) {
 // jsonChaos is the truth about pushes to streams, and what the clients of client/js say
 // they got.
 type jsonChaos struct {
-	nodes []*sidecar
+	nodes []*sidecartest.Sidecar
 	yaml  string
 	front *balancer
-	redis *redisServer
+	redis *redistest.Server
 	vip   *redistest.VIP
 
 	mu    sync.Mutex // guards all below
@@ -103,8 +104,10 @@ const (
 // after the other is killed and started again, while Redis is cut, and paused for 3 s: each
 // gets every push to its user and its channels once and in order, and no gap.
 func TestChaos_ClientsOfJSONMissNothing(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	clients := 100
-	took := chaosTime(t, 20*time.Second)
+	took := chaosTime(20 * time.Second)
 	if took > 30*time.Second {
 		clients = 500
 	}
@@ -123,15 +126,15 @@ func TestChaos_ClientsOfJSONMissNothing(t *testing.T) {
 // newJSONChaos starts three nodes with a Redis that can be cut.
 func newJSONChaos(t *testing.T, more string) *jsonChaos {
 	t.Helper()
-	c := &jsonChaos{redis: startRedis(t), posts: map[string][]int{}, got: map[[2]string][]jsonMessage{}}
-	c.vip = redistest.NewVIP(t, c.redis.addr)
+	c := &jsonChaos{redis: redistest.Start(t), posts: map[string][]int{}, got: map[[2]string][]jsonMessage{}}
+	c.vip = redistest.NewVIP(t, c.redis.Addr)
 	c.yaml = more + withJWT + "\nredis: {addresses: ['" + c.vip.Addr + "']}\nusers: {history: {messages: 10000, age: 1h}}" +
 		"\nchannels: [{match: 's.*', subscribe: user, history: {messages: 10000, age: 1h}}]"
 	for range 3 {
-		n := start(t, c.yaml)
-		n.awaitRedis(t, http.StatusOK)
+		n := sidecartest.Start(t, c.yaml)
+		n.AwaitRedis(t, http.StatusOK)
 		c.nodes = append(c.nodes, n)
-		c.live = append(c.live, n.push)
+		c.live = append(c.live, n.Push)
 	}
 	c.front = newBalancer(t, c.nodes)
 	return c
@@ -263,8 +266,8 @@ func (c *jsonChaos) disturb(t *testing.T, end time.Time) {
 		c.restart(t, turn%len(c.nodes))
 		switch {
 		case turn == 1:
-			c.redis.pause()
-			time.AfterFunc(3*time.Second, c.redis.resume)
+			c.redis.Pause()
+			time.AfterFunc(3*time.Second, c.redis.Resume)
 		case turn%2 == 0:
 			c.vip.Cut()
 		}
@@ -274,14 +277,12 @@ func (c *jsonChaos) disturb(t *testing.T, end time.Time) {
 // restart kills a node and starts another in its place.
 func (c *jsonChaos) restart(t *testing.T, i int) {
 	old := c.nodes[i]
-	_ = old.cmd.Process.Kill()
-	<-old.exited
-	old.code = 0 // it was meant to die
-	next := start(t, c.yaml)
+	old.Kill()
+	next := sidecartest.Start(t, c.yaml)
 	c.nodes[i] = next
-	c.front.set(i, next.public)
+	c.front.set(i, next.Public)
 	c.mu.Lock()
-	c.live[i] = next.push
+	c.live[i] = next.Push
 	c.mu.Unlock()
 }
 

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/sidecartest"
 )
 
 // rawClient is a client without positions, beside those of client/js: it reconnects when
@@ -23,7 +25,7 @@ func (c *jsonChaos) runRaw(t *testing.T, n int) []*rawClient {
 	for i := range jsonChannels {
 		names = append(names, fmt.Sprint("s.", i))
 	}
-	front := &sidecar{public: c.front.addr}
+	front := &sidecartest.Sidecar{Public: c.front.addr}
 	stop, all := make(chan struct{}), make([]*rawClient, n)
 	var work sync.WaitGroup
 	for i := range all {
@@ -34,7 +36,7 @@ func (c *jsonChaos) runRaw(t *testing.T, n int) []*rawClient {
 	return all
 }
 
-func (r *rawClient) run(front *sidecar, token string, stop <-chan struct{}) {
+func (r *rawClient) run(front *sidecartest.Sidecar, token string, stop <-chan struct{}) {
 	for {
 		if conn, err := tryDial(front, "/_push", bearer(token)); err == nil {
 			r.mu.Lock()

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,23 +14,16 @@ import (
 
 	"github.com/fasthttp/websocket"
 
-	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
-// chaosTime is how long a chaos test goes on: make chaos sets it, make test runs a short
-// form.
-func chaosTime(t *testing.T, short time.Duration) time.Duration {
-	t.Helper()
-	s := os.Getenv("PUSHCART_CHAOS")
-	if s == "" {
-		return short
+// chaosTime is how long a chaos test goes on, in make chaos or in its short form.
+func chaosTime(short time.Duration) time.Duration {
+	if d := sidecartest.Chaos(); d > 0 {
+		return d
 	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		t.Fatalf("PUSHCART_CHAOS: %v", err)
-	}
-	return d
+	return short
 }
 
 const chaosStreams = 50
@@ -53,7 +44,7 @@ type position struct {
 
 // chaos is the truth about what was published.
 type chaos struct {
-	nodes []*sidecar
+	nodes []*sidecartest.Sidecar
 	// era is only changed while nothing is published.
 	publishing sync.RWMutex
 	era        int
@@ -68,15 +59,21 @@ type chaos struct {
 // and comes back with its data, and once without. Whoever reads by positions, and whoever
 // is connected, gets each message once and in order, or is told of a gap where everything
 // was lost, and nowhere else.
-func TestChaos_StreamsLoseNothing(t *testing.T) {
-	dir := t.TempDir()
-	redis := startRedisIn(t, dir)
-	vip := redistest.NewVIP(t, redis.addr)
-	yaml := withJWT + "\nredis: {addresses: ['" + vip.Addr + "']}\nchannels: [{match: 's.*', history: {messages: 100000, age: 1h}}]" +
+func TestChaos_StreamsLoseNothing(t *testing.T) { streamsLoseNothing(t, newStandalone(t)) }
+
+// TestChaos_StreamsOfAClusterLoseNothing: the same while primaries are killed, hang or hand
+// over, and slots move.
+func TestChaos_StreamsOfAClusterLoseNothing(t *testing.T) {
+	sidecartest.OnceWithoutRace(t)
+	streamsLoseNothing(t, newCluster(t))
+}
+
+func streamsLoseNothing(t *testing.T, redis *deployment) {
+	yaml := withJWT + "\nredis: {" + redis.yaml + "}\nchannels: [{match: 's.*', history: {messages: 100000, age: 1h}}]" +
 		"\nwebsocket: {outbox: {messages: 100000, bytes: 64MiB}}"
-	c := &chaos{nodes: []*sidecar{start(t, yaml), start(t, yaml)}, posts: map[int]post{}}
+	c := &chaos{nodes: []*sidecartest.Sidecar{sidecartest.Start(t, yaml), sidecartest.Start(t, yaml)}, posts: map[int]post{}}
 	for _, n := range c.nodes {
-		n.awaitRedis(t, http.StatusOK)
+		n.AwaitRedis(t, http.StatusOK)
 	}
 	var readers []*streamReader
 	for i := range 2 * chaosStreams {
@@ -87,7 +84,7 @@ func TestChaos_StreamsLoseNothing(t *testing.T) {
 		live = append(live, startLive(t, c, n))
 	}
 
-	end := time.Now().Add(chaosTime(t, 14*time.Second))
+	end := time.Now().Add(chaosTime(14 * time.Second))
 	var publishers, reading sync.WaitGroup
 	for p := range 8 {
 		publishers.Go(func() { c.publish(t, p, end) })
@@ -107,10 +104,10 @@ func TestChaos_StreamsLoseNothing(t *testing.T) {
 			}
 		})
 	})
-	c.disturb(t, redis, vip, live, end)
+	c.disturb(t, redis, live, end)
 	publishers.Wait()
 	for _, n := range c.nodes {
-		n.awaitRedis(t, http.StatusOK)
+		n.AwaitRedis(t, http.StatusOK)
 	}
 	close(stop)
 	reading.Wait()
@@ -132,33 +129,23 @@ func inGroups[T any](all []T, n int, do func([]T)) {
 }
 
 // disturb breaks Redis in turns, and once, half-way, has it lose everything.
-func (c *chaos) disturb(t *testing.T, redis *redisServer, vip *redistest.VIP, live []*liveReader, end time.Time) {
+func (c *chaos) disturb(t *testing.T, redis *deployment, live []*liveReader, end time.Time) {
 	flush := time.Now().Add(time.Until(end) / 2)
 	for turn := 0; time.Now().Before(end); turn++ {
 		pause := time.NewTimer(time.Second + rand.N(time.Second))
 		<-pause.C
-		switch {
-		case c.era == 0 && time.Now().After(flush):
+		if c.era == 0 && time.Now().After(flush) {
 			c.publishing.Lock()
 			// What Redis confirmed and nobody got is lost untold (SPEC §8).
 			for _, l := range live {
 				testkit.Eventually(t, "what was published is there", func() bool { return l.missing() == 0 })
 			}
-			redis.kill()
-			if err := os.RemoveAll(filepath.Join(redis.dir, "appendonlydir")); err != nil {
-				t.Error(err)
-			}
-			redis.run(t)
+			redis.empty()
 			c.era++
 			c.publishing.Unlock()
-		case turn%3 == 2:
-			redis.kill()
-			redis.run(t)
-		case turn%3 == 1:
-			vip.Cut()
-		default:
-			redis.say(t, "CLIENT KILL TYPE pubsub")
+			continue
 		}
+		redis.breaks[turn%len(redis.breaks)]()
 	}
 }
 
@@ -188,7 +175,7 @@ func (c *chaos) publish(t *testing.T, publisher int, end time.Time) {
 func (c *chaos) push(t *testing.T, p *post) {
 	body := fmt.Sprintf(`{"to":{"channels":[%q]},"data":%d,"id":"n%d"}`, streamName(p.stream), p.number, p.number)
 	testkit.Eventually(t, "a push is confirmed", func() bool {
-		status, answer := call(t, "POST", "http://"+c.nodes[rand.IntN(2)].push+"/v1/push", "application/json", body)
+		status, answer := call(t, "POST", "http://"+c.nodes[rand.IntN(2)].Push+"/v1/push", "application/json", body)
 		if status == http.StatusServiceUnavailable {
 			return false
 		}
@@ -205,7 +192,7 @@ func (c *chaos) push(t *testing.T, p *post) {
 // back again and again.
 type streamReader struct {
 	chaos  *chaos
-	node   *sidecar
+	node   *sidecartest.Sidecar
 	stream int
 	at     *position
 	// segments are what it read, between gaps.
@@ -223,7 +210,7 @@ func (r *streamReader) read(t *testing.T) (end bool) {
 	if r.at != nil {
 		path += "&after=" + strconv.FormatUint(r.at.Offset, 10) + "&epoch=" + r.at.Epoch
 	}
-	status, answer := call(t, "GET", "http://"+r.node.push+path, "", "")
+	status, answer := call(t, "GET", "http://"+r.node.Push+path, "", "")
 	if status == http.StatusServiceUnavailable {
 		return false
 	}
@@ -310,7 +297,7 @@ type liveReader struct {
 	got   []int
 }
 
-func startLive(t *testing.T, c *chaos, n *sidecar) *liveReader {
+func startLive(t *testing.T, c *chaos, n *sidecartest.Sidecar) *liveReader {
 	l := &liveReader{chaos: c}
 	var names []string
 	for i := range chaosStreams {

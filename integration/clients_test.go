@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/pushcart/pushcart/internal/sidecartest"
 )
 
 const secret = "0123456789abcdef0123456789abcdef"
@@ -41,7 +43,7 @@ func bearer(token string) http.Header { return http.Header{"Authorization": {"Be
 var dialer = &websocket.Dialer{HandshakeTimeout: 15 * time.Second}
 
 // dial opens a WebSocket that must be let in.
-func dial(t *testing.T, s *sidecar, header http.Header) *websocket.Conn {
+func dial(t *testing.T, s *sidecartest.Sidecar, header http.Header) *websocket.Conn {
 	t.Helper()
 	c, err := tryDial(s, "/_push", header)
 	if err != nil {
@@ -52,8 +54,8 @@ func dial(t *testing.T, s *sidecar, header http.Header) *websocket.Conn {
 }
 
 // tryDial's error names the refusal.
-func tryDial(s *sidecar, path string, header http.Header) (*websocket.Conn, error) {
-	c, resp, err := dialer.Dial("ws://"+s.public+path, header)
+func tryDial(s *sidecartest.Sidecar, path string, header http.Header) (*websocket.Conn, error) {
+	c, resp, err := dialer.Dial("ws://"+s.Public+path, header)
 	if err == nil {
 		return c, nil
 	}
@@ -102,4 +104,28 @@ func send(t *testing.T, c *websocket.Conn, kind int, text string) {
 func readAll(r io.Reader) string {
 	b, _ := io.ReadAll(r)
 	return string(b)
+}
+
+var client = &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
+
+// call makes an HTTP request and returns status and body.
+func call(t *testing.T, method, url, contentType, body string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 	"github.com/fasthttp/websocket"
 
 	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -22,7 +22,7 @@ import (
 // users spread over two nodes, 10,000 pushes to random users from 16 connections.
 func TestTwoNodes_EveryPushArrivesExactlyOnceAndInOrder(t *testing.T) {
 	const users, connections, pushes, publishers = 500, 1000, 10_000, 16
-	redis := startRedis(t)
+	redis := redistest.Start(t)
 	nodes := twoNodes(t, redis)
 
 	got := make([][]int, connections) // sequence numbers, by connection
@@ -64,7 +64,7 @@ func TestTwoNodes_EveryPushArrivesExactlyOnceAndInOrder(t *testing.T) {
 		defer locks[u].Unlock()
 		sent[u]++
 		body := fmt.Sprintf(`{"to":{"users":["u%d"]},"data":{"user":%d,"n":%d}}`, u, u, sent[u])
-		status, answer := call(t, "POST", "http://"+nodes[rand.IntN(2)].push+"/v1/push", "application/json", body)
+		status, answer := call(t, "POST", "http://"+nodes[rand.IntN(2)].Push+"/v1/push", "application/json", body)
 		if status != http.StatusOK {
 			t.Errorf("push: %d %s", status, answer)
 			return
@@ -73,7 +73,7 @@ func TestTwoNodes_EveryPushArrivesExactlyOnceAndInOrder(t *testing.T) {
 	})
 	testkit.Eventually(t, "all frames arrive", func() bool { return received.Load() >= due.Load() })
 	// A push to everybody is the last frame of each: whatever came too often is before it.
-	nodes[0].pushed(t, `{"to":{"all":true},"data":{"user":-1,"n":-1}}`)
+	nodes[0].Pushed(t, `{"to":{"all":true},"data":{"user":-1,"n":-1}}`)
 	testkit.Eventually(t, "the last frame arrives", func() bool { return received.Load() >= due.Load()+connections })
 	for _, c := range conns {
 		_ = c.Close()
@@ -97,28 +97,20 @@ func TestTwoNodes_EveryPushArrivesExactlyOnceAndInOrder(t *testing.T) {
 		}
 	}
 	for i, n := range nodes {
-		if c := n.complaints(); len(c) > 0 {
+		if c := n.Complaints(); len(c) > 0 {
 			t.Errorf("node %d complained: %q", i, c)
 		}
 	}
 }
 
-func twoNodes(t *testing.T, redis *redisServer) []*sidecar {
+func twoNodes(t *testing.T, redis *redistest.Server) []*sidecartest.Sidecar {
 	t.Helper()
-	yaml := withJWT + "\nredis: {addresses: ['" + redis.addr + "']}"
-	nodes := []*sidecar{start(t, yaml), start(t, yaml)}
+	yaml := withJWT + "\nredis: {addresses: ['" + redis.Addr + "']}"
+	nodes := []*sidecartest.Sidecar{sidecartest.Start(t, yaml), sidecartest.Start(t, yaml)}
 	for _, n := range nodes {
-		n.awaitRedis(t, http.StatusOK)
+		n.AwaitRedis(t, http.StatusOK)
 	}
 	return nodes
-}
-
-func (s *sidecar) awaitRedis(t *testing.T, want int) {
-	t.Helper()
-	testkit.Eventually(t, fmt.Sprint("readyz?require=redis is ", want), func() bool {
-		status, _ := call(t, "GET", "http://"+s.admin+"/readyz?require=redis", "", "")
-		return status == want
-	})
 }
 
 // inParallel calls do for 0 … n-1 from several goroutines.
@@ -136,14 +128,14 @@ func inParallel(n, workers int, do func(i int)) {
 }
 
 func TestTwoNodes_CountsAreTrue(t *testing.T) {
-	nodes := twoNodes(t, startRedis(t))
+	nodes := twoNodes(t, redistest.Start(t))
 	a1 := dial(t, nodes[0], bearer(token("ann", "news")))
 	a2 := dial(t, nodes[1], bearer(token("ann")))
 	b1 := dial(t, nodes[1], bearer(token("bob", "news")))
 	f := func(name, body string, nodesWant, delivered int) {
 		t.Helper()
 		for i, n := range nodes {
-			got := n.pushed(t, body)
+			got := n.Pushed(t, body)
 			if got.Nodes != nodesWant || delivered >= 0 && (got.Delivered == nil || *got.Delivered != delivered) {
 				t.Errorf("%s through node %d: got %+v, want %d nodes, %d delivered", name, i, got, nodesWant, delivered)
 			}
@@ -175,9 +167,9 @@ func TestTwoNodes_CountsAreTrue(t *testing.T) {
 }
 
 // firstConnection asks for a user's connection.
-func firstConnection(t *testing.T, s *sidecar, user string) string {
+func firstConnection(t *testing.T, s *sidecartest.Sidecar, user string) string {
 	t.Helper()
-	status, body := s.api(t, "GET", "/v1/users/"+user, "")
+	status, body := s.API("GET", "/v1/users/"+user, "")
 	var u struct {
 		Online      bool
 		Complete    bool
@@ -194,20 +186,20 @@ func firstConnection(t *testing.T, s *sidecar, user string) string {
 // A node that hangs gets what is pushed, when it goes on; it must not hold up those
 // who push, nor be forgotten in the count.
 func TestTwoNodes_AHangingNodeIsCountedAndNotWaitedFor(t *testing.T) {
-	nodes := twoNodes(t, startRedis(t))
+	nodes := twoNodes(t, redistest.Start(t))
 	dial(t, nodes[0], bearer(token("ann")))
 	c := dial(t, nodes[1], bearer(token("ann")))
 	id := firstConnection(t, nodes[0], "ann")
-	signal(t, nodes[1].cmd.Process, "STOP")
-	defer signal(t, nodes[1].cmd.Process, "CONT")
+	nodes[1].Pause()
+	defer nodes[1].Resume()
 	for _, to := range []string{`{"users":["ann","bob"]}`, `{"users":["ann"],"connections":["` + id + `"]}`, `{"users":["ann"],"all":true}`} {
 		began := time.Now()
-		got := nodes[0].pushed(t, `{"to":`+to+`,"text":"x"}`)
+		got := nodes[0].Pushed(t, `{"to":`+to+`,"text":"x"}`)
 		if d := time.Since(began); got.Nodes != 2 || d > 900*time.Millisecond {
 			t.Errorf("%s: %d nodes after %v, want 2 in a moment", to, got.Nodes, d)
 		}
 	}
-	signal(t, nodes[1].cmd.Process, "CONT")
+	nodes[1].Resume()
 	for range 3 {
 		if _, text := next(t, c); text != "x" {
 			t.Errorf("got %q", text)
@@ -216,33 +208,33 @@ func TestTwoNodes_AHangingNodeIsCountedAndNotWaitedFor(t *testing.T) {
 }
 
 func TestTwoNodes_ConnectionsAreReachedFromEither(t *testing.T) {
-	nodes := twoNodes(t, startRedis(t))
+	nodes := twoNodes(t, redistest.Start(t))
 	c := dial(t, nodes[1], bearer(token("ann")))
 	id := firstConnection(t, nodes[0], "ann")
-	if status, body := nodes[0].api(t, "PATCH", "/v1/connections/"+id, `{"state":{"room":7}}`); status != 200 || !strings.Contains(body, `"room":7`) {
+	if status, body := nodes[0].API("PATCH", "/v1/connections/"+id, `{"state":{"room":7}}`); status != 200 || !strings.Contains(body, `"room":7`) {
 		t.Errorf("PATCH: %d %s", status, body)
 	}
-	if status, body := nodes[0].api(t, "PUT", "/v1/connections/"+id+"/channels/a%2Fb", ""); status != 204 {
+	if status, body := nodes[0].API("PUT", "/v1/connections/"+id+"/channels/a%2Fb", ""); status != 204 {
 		t.Errorf("PUT channel: %d %s", status, body)
 	}
 	testkit.Eventually(t, "the subscription is made", func() bool {
-		return nodes[0].pushed(t, `{"to":{"channels":["a/b"]},"text":"x"}`).Nodes == 1
+		return nodes[0].Pushed(t, `{"to":{"channels":["a/b"]},"text":"x"}`).Nodes == 1
 	})
-	if status, body := nodes[0].api(t, "GET", "/v1/connections/"+id, ""); status != 200 || !strings.Contains(body, `"channels":["a/b"]`) {
+	if status, body := nodes[0].API("GET", "/v1/connections/"+id, ""); status != 200 || !strings.Contains(body, `"channels":["a/b"]`) {
 		t.Errorf("GET: %d %s", status, body)
 	}
-	if status, body := nodes[0].api(t, "GET", "/v1/nodes", ""); status != 200 || strings.Count(body, "node_id") != 2 ||
-		!strings.Contains(body, `"address":"`+nodes[0].public+`"`) || !strings.Contains(body, `"address":"`+nodes[1].public+`"`) {
+	if status, body := nodes[0].API("GET", "/v1/nodes", ""); status != 200 || strings.Count(body, "node_id") != 2 ||
+		!strings.Contains(body, `"address":"`+nodes[0].Public+`"`) || !strings.Contains(body, `"address":"`+nodes[1].Public+`"`) {
 		t.Errorf("GET nodes: %d %s", status, body)
 	}
-	if status, body := nodes[0].api(t, "POST", "/v1/users/ann/disconnect", `{"code":4101,"reason":"bye"}`); status != 200 || body != `{"nodes":1}` {
+	if status, body := nodes[0].API("POST", "/v1/users/ann/disconnect", `{"code":4101,"reason":"bye"}`); status != 200 || body != `{"nodes":1}` {
 		t.Errorf("disconnect: %d %s", status, body)
 	}
 	if code := closed(t, c); code != 4101 {
 		t.Errorf("close code: got %d, want 4101", code)
 	}
 	testkit.Eventually(t, "GET says 404 after the end", func() bool {
-		status, _ := nodes[0].api(t, "GET", "/v1/connections/"+id, "")
+		status, _ := nodes[0].API("GET", "/v1/connections/"+id, "")
 		return status == 404
 	})
 }
@@ -250,7 +242,7 @@ func TestTwoNodes_ConnectionsAreReachedFromEither(t *testing.T) {
 // A push that was answered is delivered before an order that ends the connection,
 // though the two take different ways: it used to be lost in 2 of 25.
 func TestTwoNodes_ADisconnectComesAfterThePushesBeforeIt(t *testing.T) {
-	nodes := twoNodes(t, startRedis(t))
+	nodes := twoNodes(t, redistest.Start(t))
 	for round := range 60 {
 		user := fmt.Sprint("ann", round)
 		c := dial(t, nodes[1], bearer(token(user, "news")))
@@ -258,9 +250,9 @@ func TestTwoNodes_ADisconnectComesAfterThePushesBeforeIt(t *testing.T) {
 		path := []string{"/v1/connections/" + id, "/v1/users/" + user, "/v1/channels/news"}[round%3] + "/disconnect"
 		to := []string{`{"users":["` + user + `"]}`, `{"channels":["news"]}`, `{"all":true}`}[round/3%3]
 		from := nodes[round/9%2]
-		from.pushed(t, `{"to":`+to+`,"text":"first"}`)
-		from.pushed(t, `{"to":{"connections":["`+id+`"]},"text":"last"}`)
-		if status, body := from.api(t, "POST", path, `{"code":4101}`); status != 200 || body != `{"nodes":1}` {
+		from.Pushed(t, `{"to":`+to+`,"text":"first"}`)
+		from.Pushed(t, `{"to":{"connections":["`+id+`"]},"text":"last"}`)
+		if status, body := from.API("POST", path, `{"code":4101}`); status != 200 || body != `{"nodes":1}` {
 			t.Fatalf("%s: %d %s", path, status, body)
 		}
 		got := map[string]bool{} // the two are different destinations, without an order
@@ -278,32 +270,33 @@ func TestTwoNodes_ADisconnectComesAfterThePushesBeforeIt(t *testing.T) {
 }
 
 func TestRedis_AwayAtStartAndInBetween(t *testing.T) {
-	redis := startRedis(t)
-	redis.kill()
+	t.Parallel() // it mostly waits
+	redis := redistest.Start(t)
+	redis.Kill()
 	backend := newBackend(t, nil)
-	s := start(t, withJWT+"\nbackend: {url: '"+backend.URL+"'}\nredis: {addresses: ['"+redis.addr+"']}")
-	if status, _ := call(t, "GET", "http://"+s.public+"/hello", "", ""); status != 200 {
+	s := sidecartest.Start(t, withJWT+"\nbackend: {url: '"+backend.URL+"'}\nredis: {addresses: ['"+redis.Addr+"']}")
+	if status, _ := call(t, "GET", "http://"+s.Public+"/hello", "", ""); status != 200 {
 		t.Errorf("pass-through without Redis: got %d", status)
 	}
-	if status, body := s.api(t, "POST", "/v1/push", `{"to":{"users":["ann"]},"text":"x","id":"k1"}`); status != 503 || !strings.Contains(body, `"unavailable"`) || !strings.Contains(body, `"k1"`) {
+	if status, body := s.API("POST", "/v1/push", `{"to":{"users":["ann"]},"text":"x","id":"k1"}`); status != 503 || !strings.Contains(body, `"unavailable"`) || !strings.Contains(body, `"k1"`) {
 		t.Errorf("push without Redis: %d %s", status, body)
 	}
 	c := dial(t, s, bearer(token("ann"))) // let in all the same
-	redis.run(t)
-	s.awaitRedis(t, http.StatusOK)
-	if got := s.pushed(t, `{"to":{"users":["ann"]},"text":"first","wait":"2s"}`); *got.Delivered != 1 {
+	redis.Restart(t)
+	s.AwaitRedis(t, http.StatusOK)
+	if got := s.Pushed(t, `{"to":{"users":["ann"]},"text":"first","wait":"2s"}`); *got.Delivered != 1 {
 		t.Errorf("after Redis came: %+v", got)
 	}
-	redis.kill()
-	s.awaitRedis(t, http.StatusServiceUnavailable)
-	if status, _ := call(t, "GET", "http://"+s.admin+"/readyz", "", ""); status != 200 {
+	redis.Kill()
+	s.AwaitRedis(t, http.StatusServiceUnavailable)
+	if status, _ := call(t, "GET", "http://"+s.Admin+"/readyz", "", ""); status != 200 {
 		t.Errorf("readyz without Redis: got %d, want 200", status)
 	}
 	d := dial(t, s, bearer(token("ann")))
-	redis.run(t)
+	redis.Restart(t)
 	back := time.Now()
 	testkit.Eventually(t, "a push reaches both connections", func() bool {
-		status, body := s.api(t, "POST", "/v1/push", `{"to":{"users":["ann"]},"text":"again","wait":"1s"}`)
+		status, body := s.API("POST", "/v1/push", `{"to":{"users":["ann"]},"text":"again","wait":"1s"}`)
 		return status == 200 && strings.Contains(body, `"delivered":2`)
 	})
 	if d := time.Since(back); d > 3*time.Second {
@@ -320,57 +313,52 @@ func TestRedis_AwayAtStartAndInBetween(t *testing.T) {
 
 // A Redis without room still carries pushes; who asks is told what it answers.
 func TestRedis_FullSaysSo(t *testing.T) {
+	t.Parallel() // it mostly waits
 	redis := redistest.Start(t)
-	s := start(t, withJWT+"\nredis: {addresses: ['"+redis.Addr+"']}")
-	s.awaitRedis(t, http.StatusOK)
+	s := sidecartest.Start(t, withJWT+"\nredis: {addresses: ['"+redis.Addr+"']}")
+	s.AwaitRedis(t, http.StatusOK)
 	c := dial(t, s, bearer(token("ann")))
 	redis.Do(t, "CONFIG", "SET", "maxmemory", "1")
 	testkit.Eventually(t, "a push with an id is 503", func() bool {
-		status, body := s.api(t, "POST", "/v1/push", `{"to":{"users":["nobody"]},"text":"x","id":"k"}`)
+		status, body := s.API("POST", "/v1/push", `{"to":{"users":["nobody"]},"text":"x","id":"k"}`)
 		return status == 503 && strings.Contains(body, `"k"`)
 	})
-	s.awaitRedis(t, http.StatusServiceUnavailable)
-	if status, body := call(t, "GET", "http://"+s.admin+"/readyz", "", ""); status != 200 || !strings.Contains(body, "OOM") {
+	s.AwaitRedis(t, http.StatusServiceUnavailable)
+	if status, body := call(t, "GET", "http://"+s.Admin+"/readyz", "", ""); status != 200 || !strings.Contains(body, "OOM") {
 		t.Errorf("readyz: %d %s", status, body)
 	}
-	if _, metrics := call(t, "GET", "http://"+s.admin+"/metrics", "", ""); !strings.Contains(metrics, "pushcart_redis_up 0") {
+	if _, metrics := call(t, "GET", "http://"+s.Admin+"/metrics", "", ""); !strings.Contains(metrics, "pushcart_redis_up 0") {
 		t.Error("pushcart_redis_up is not 0")
 	}
-	if got := s.pushed(t, `{"to":{"users":["ann"]},"text":"plain"}`); got.Nodes != 1 {
+	if got := s.Pushed(t, `{"to":{"users":["ann"]},"text":"plain"}`); got.Nodes != 1 {
 		t.Errorf("without id: %+v", got)
 	}
 	if _, text := next(t, c); text != "plain" {
 		t.Errorf("got %q", text)
 	}
 	redis.Do(t, "CONFIG", "SET", "maxmemory", "0")
-	s.awaitRedis(t, http.StatusOK)
+	s.AwaitRedis(t, http.StatusOK)
 }
 
 func TestRedis_HangsAndComesBack(t *testing.T) {
-	redis := startRedis(t)
-	s := start(t, withJWT+"\nredis: {addresses: ['"+redis.addr+"']}")
-	s.awaitRedis(t, http.StatusOK)
+	t.Parallel() // it mostly waits
+	redis := redistest.Start(t)
+	s := sidecartest.Start(t, withJWT+"\nredis: {addresses: ['"+redis.Addr+"']}")
+	s.AwaitRedis(t, http.StatusOK)
 	c := dial(t, s, bearer(token("ann")))
-	signal(t, redis.cmd.Process, "STOP")
+	redis.Pause()
 	began := time.Now()
-	status, body := s.api(t, "POST", "/v1/push", `{"to":{"users":["ann"]},"text":"lost"}`)
+	status, body := s.API("POST", "/v1/push", `{"to":{"users":["ann"]},"text":"lost"}`)
 	if d := time.Since(began); status != 503 || d > 3*time.Second {
 		t.Errorf("push while Redis hangs: %d %s after %v, want 503 within 3 s", status, body, d)
 	}
-	s.awaitRedis(t, http.StatusServiceUnavailable)
-	signal(t, redis.cmd.Process, "CONT")
-	s.awaitRedis(t, http.StatusOK)
-	s.pushed(t, `{"to":{"users":["ann"]},"text":"here"}`)
+	s.AwaitRedis(t, http.StatusServiceUnavailable)
+	redis.Resume()
+	s.AwaitRedis(t, http.StatusOK)
+	s.Pushed(t, `{"to":{"users":["ann"]},"text":"here"}`)
 	for {
 		if _, text := next(t, c); text == "here" {
 			break
 		}
-	}
-}
-
-func signal(t *testing.T, p *os.Process, name string) {
-	t.Helper()
-	if err := p.Signal(signals[name]); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testbackend"
 )
 
@@ -18,11 +19,11 @@ func TestCompression_EndToEnd(t *testing.T) {
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = w.Write([]byte("you said " + r.Body))
 	})
-	s := start(t, "websocket: {compression: true}\nwebhook: {url: '"+app.URL+"/hook', unsigned: true, events: [message]}"+withJWT)
+	s := sidecartest.Start(t, "websocket: {compression: true}\nwebhook: {url: '"+app.URL+"/hook', unsigned: true, events: [message]}"+withJWT)
 	long := strings.Repeat("all work and no play ", 100)
 	for _, compression := range []bool{true, false} {
 		d := websocket.Dialer{EnableCompression: compression}
-		c, resp, err := d.Dial("ws://"+s.public+"/_push", bearer(token("42", "news")))
+		c, resp, err := d.Dial("ws://"+s.Public+"/_push", bearer(token("42", "news")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +37,7 @@ func TestCompression_EndToEnd(t *testing.T) {
 				t.Errorf("compression %v: %.40q came back as %.60q", compression, text, got)
 			}
 		}
-		s.pushed(t, `{"to":{"users":["42"]},"text":"`+long+`"}`)
+		s.Pushed(t, `{"to":{"users":["42"]},"text":"`+long+`"}`)
 		if _, got := next(t, c); got != long {
 			t.Errorf("compression %v: pushed %.40q", compression, got)
 		}

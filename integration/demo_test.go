@@ -3,16 +3,19 @@ package integration
 import (
 	"bufio"
 	"os"
-	"os/exec"
 	"regexp"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/sidecartest"
 )
 
 // TestDemo_TwoTabsChatAndTheOneThatWasOfflineCatchesUp drives pushcart demo with a real
 // browser. DEMO_SCREENSHOTS names a folder to keep pictures in.
 func TestDemo_TwoTabsChatAndTheOneThatWasOfflineCatchesUp(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	url, push := startDemo(t)
 	script := nodeScript(t, "demo.mjs", url, push, chromium(t), os.Getenv("DEMO_SCREENSHOTS"))
 	out, err := script.Output()
@@ -25,7 +28,7 @@ func TestDemo_TwoTabsChatAndTheOneThatWasOfflineCatchesUp(t *testing.T) {
 // tells a person.
 func startDemo(t *testing.T) (url, push string) {
 	t.Helper()
-	cmd := exec.Command(binary, "demo", "--listen", "127.0.0.1:0", "--push-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
+	cmd := sidecartest.Tool("demo", "--listen", "127.0.0.1:0", "--push-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

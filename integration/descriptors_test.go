@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -117,26 +118,25 @@ func TestDescriptors_CannotBeUsedUpFromOutside(t *testing.T) {
 		t.Run(strconv.Itoa(limit), func(t *testing.T) {
 			t.Parallel()
 			b := hoarder(t)
-			s := &sidecar{cmd: limited(prepare(t, anonymous+b.hooked()), limit), exited: make(chan struct{})}
-			s.run(t)
+			s := sidecartest.Run(t, limited(sidecartest.Command(t, anonymous+b.hooked()), limit))
 			for name, text := range floods {
-				end := flood(t, s.public, text, limit*3/2)
+				end := flood(t, s.Public, text, limit*3/2)
 				for range 3 {
-					if status, body := fresh(t, "POST", "http://"+s.push+"/v1/push", `{"to":{"all":true},"text":"x"}`); status != 200 {
+					if status, body := fresh(t, "POST", "http://"+s.Push+"/v1/push", `{"to":{"all":true},"text":"x"}`); status != 200 {
 						t.Errorf("push beside %s: %d %s", name, status, body)
 					}
-					if status, body := fresh(t, "GET", "http://"+s.admin+"/readyz", ""); status != 200 {
+					if status, body := fresh(t, "GET", "http://"+s.Admin+"/readyz", ""); status != 200 {
 						t.Errorf("readyz beside %s: %d %s", name, status, body)
 					}
 				}
 				end()
 				testkit.Eventually(t, "clients are served after "+name, func() bool {
-					status, _ := fresh(t, "GET", "http://"+s.public+"/y", "")
+					status, _ := fresh(t, "GET", "http://"+s.Public+"/y", "")
 					return status == 200
 				})
 			}
-			if n := strings.Count(s.output(), "cannot be accepted"); n > 3 {
-				t.Errorf("%d lines about three listeners:\n%s", n, s.output())
+			if n := strings.Count(s.Output(), "cannot be accepted"); n > 3 {
+				t.Errorf("%d lines about three listeners:\n%s", n, s.Output())
 			}
 		})
 	}
@@ -146,16 +146,15 @@ func TestDescriptors_CannotBeUsedUpFromOutside(t *testing.T) {
 // leaves some for the backend.
 func TestDescriptors_RequestsAreServedBesideIdleConnections(t *testing.T) {
 	b := hoarder(t)
-	s := &sidecar{cmd: limited(prepare(t, anonymous+b.hooked()), 100), exited: make(chan struct{})}
-	s.run(t)
-	conn, err := net.Dial("tcp", s.public)
+	s := sidecartest.Run(t, limited(sidecartest.Command(t, anonymous+b.hooked()), 100))
+	conn, err := net.Dial("tcp", s.Public)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	defer flood(t, s.public, "", 150)()
+	defer flood(t, s.Public, "", 150)()
 	testkit.Eventually(t, "the node is full", func() bool {
-		status, _ := fresh(t, "GET", "http://"+s.public+"/y", "")
+		status, _ := fresh(t, "GET", "http://"+s.Public+"/y", "")
 		return status == http.StatusServiceUnavailable
 	})
 	_ = conn.SetDeadline(time.Now().Add(15 * time.Second))
@@ -167,7 +166,7 @@ func TestDescriptors_RequestsAreServedBesideIdleConnections(t *testing.T) {
 
 func TestDescriptors_TooFewAreAStartUpError(t *testing.T) {
 	var out strings.Builder
-	cmd := limited(prepare(t, anonymous), 24)
+	cmd := limited(sidecartest.Command(t, anonymous), 24)
 	cmd.Stderr = &out
 	err := cmd.Run()
 	if cmd.ProcessState.ExitCode() <= 0 || !strings.Contains(out.String(), "ulimit -n") || !strings.Contains(out.String(), "at least") {

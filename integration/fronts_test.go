@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -87,12 +88,14 @@ access_log off; client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_
 // TestFronts runs each snippet of docs/fronts.md: the app sees who asked and as
 // what, bodies pass, streams flow, and a browser's handshake comes in.
 func TestFronts_TheDocumentedConfigurationWorks(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	app := newFrontApp(t)
-	s := start(t, fmt.Sprintf("backend: {url: %q}\nauth: {anonymous: true}\ntrusted_proxies: [127.0.0.1, \"::1\"]\n", app.URL)+
+	s := sidecartest.Start(t, fmt.Sprintf("backend: {url: %q}\nauth: {anonymous: true}\ntrusted_proxies: [127.0.0.1, \"::1\"]\n", app.URL)+
 		"webhook: {url: /hooks/push, events: [disconnected], unsigned: true}")
 	for _, f := range fronts {
 		t.Run(f.name, func(t *testing.T) {
-			address := f.start(t, s.public)
+			address := f.start(t, s.Public)
 			app.checkRequest(t, address)
 			checkUpload(t, address)
 			checkStream(t, address)
@@ -108,7 +111,7 @@ func (f front) start(t *testing.T, target string) string {
 	t.Helper()
 	path, err := exec.LookPath(f.name)
 	if err != nil {
-		optional(t, f.name)
+		testkit.Missing(t, f.name)
 	}
 	dir := t.TempDir()
 	address := testkit.FreeAddr(t)
@@ -300,7 +303,7 @@ func checkStream(t *testing.T, address string) {
 }
 
 // checkHandshake comes as a browser does from a page of the public name.
-func checkHandshake(t *testing.T, s *sidecar, address string) {
+func checkHandshake(t *testing.T, s *sidecartest.Sidecar, address string) {
 	t.Helper()
 	c, resp, err := dialer.Dial("ws://"+address+"/_push", http.Header{
 		"Host": {publicName}, "Origin": {"http://" + publicName}, "Cookie": {"a=b"},
@@ -312,7 +315,7 @@ func checkHandshake(t *testing.T, s *sidecar, address string) {
 		t.Fatalf("handshake: %v", err)
 	}
 	defer c.Close()
-	status, body := call(t, "POST", "http://"+s.push+"/v1/push", "application/json", `{"to":{"all":true},"text":"through the front"}`)
+	status, body := call(t, "POST", "http://"+s.Push+"/v1/push", "application/json", `{"to":{"all":true},"text":"through the front"}`)
 	if status != http.StatusOK {
 		t.Fatalf("push: %d %s", status, body)
 	}

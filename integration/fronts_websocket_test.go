@@ -13,12 +13,13 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // knows opens a WebSocket through the front from another address of this machine, and
 // returns it with its id at the node.
-func (f front) knows(t *testing.T, s *sidecar, address string) (c *websocket.Conn, id string) {
+func (f front) knows(t *testing.T, s *sidecartest.Sidecar, address string) (c *websocket.Conn, id string) {
 	t.Helper()
 	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 9)}}
 	d := websocket.Dialer{HandshakeTimeout: 15 * time.Second, NetDialContext: from.DialContext, Subprotocols: []string{"pushcart.json.v1"}}
@@ -37,19 +38,19 @@ func (f front) knows(t *testing.T, s *sidecar, address string) (c *websocket.Con
 }
 
 // checkClient: limits by address, and the app, go by who the client is.
-func (f front) checkClient(t *testing.T, s *sidecar, address string) {
+func (f front) checkClient(t *testing.T, s *sidecartest.Sidecar, address string) {
 	t.Helper()
 	_, id := f.knows(t, s, address)
-	if _, body := s.api(t, "GET", "/v1/connections/"+id, ""); !strings.Contains(body, `"remote_ip":"127.0.0.9"`) {
+	if _, body := s.API("GET", "/v1/connections/"+id, ""); !strings.Contains(body, `"remote_ip":"127.0.0.9"`) {
 		t.Errorf("the client came from 127.0.0.9, the node has %s", body)
 	}
 }
 
 // checkCloseCodes: they tell a client whether to come back, and the app why it left.
-func (f front) checkCloseCodes(t *testing.T, s *sidecar, app *frontApp, address string) {
+func (f front) checkCloseCodes(t *testing.T, s *sidecartest.Sidecar, app *frontApp, address string) {
 	t.Helper()
 	c, id := f.knows(t, s, address)
-	if status, body := s.api(t, "POST", "/v1/connections/"+id+"/disconnect", `{"code":4107,"reason":"see you"}`); status != http.StatusOK {
+	if status, body := s.API("POST", "/v1/connections/"+id+"/disconnect", `{"code":4107,"reason":"see you"}`); status != http.StatusOK {
 		t.Fatalf("disconnect: %d %s", status, body)
 	}
 	_ = c.SetReadDeadline(time.Now().Add(15 * time.Second))
@@ -100,12 +101,12 @@ func (f front) quick() front {
 // more often outlives them, and one that is not is cut.
 func TestFronts_PingsKeepQuietWebSocketsAlive(t *testing.T) {
 	yaml := "\nwebsocket: {ping_interval: %s, pong_timeout: 650ms}"
-	pinged, silent := start(t, anonymous+fmt.Sprintf(yaml, "700ms")), start(t, anonymous+fmt.Sprintf(yaml, "1h"))
+	pinged, silent := sidecartest.Start(t, anonymous+fmt.Sprintf(yaml, "700ms")), sidecartest.Start(t, anonymous+fmt.Sprintf(yaml, "1h"))
 	for _, f := range fronts {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			f := f.quick()
-			first, second := f.start(t, pinged.public), f.start(t, silent.public)
+			first, second := f.start(t, pinged.Public), f.start(t, silent.Public)
 			alive, cut := f.open(t, first), f.open(t, second)
 			pings := make(chan bool, 100)
 			alive.SetPingHandler(func(text string) error {
@@ -150,14 +151,14 @@ func (f front) open(t *testing.T, address string) *websocket.Conn {
 
 // nginx takes 512 connections, two for each WebSocket, unless it is told otherwise.
 func TestFronts_NginxHoldsAsManyAsTheDocsSay(t *testing.T) {
-	s := start(t, anonymous)
+	s := sidecartest.Start(t, anonymous)
 	f := fronts[0]
 	config := f.config
 	f.config = func(snippet, dir, host, port string) string {
 		main := docBlocks(t, "fronts.md", "nginx")[1]
 		return strings.Replace(config(snippet, dir, host, port), "events {}", main, 1)
 	}
-	address := f.start(t, s.public)
+	address := f.start(t, s.Public)
 	var waits sync.WaitGroup
 	places := make(chan bool, 20)
 	for range 600 {

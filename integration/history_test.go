@@ -12,6 +12,8 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -46,9 +48,9 @@ func (p *keptPage) data() (out []string) {
 }
 
 // history reads /v1/PATH.
-func (s *sidecar) history(t *testing.T, path string) (page keptPage) {
+func history(t *testing.T, s *sidecartest.Sidecar, path string) (page keptPage) {
 	t.Helper()
-	status, body := s.api(t, "GET", "/v1/"+path, "")
+	status, body := s.API("GET", "/v1/"+path, "")
 	if status != http.StatusOK {
 		t.Fatalf("%s: %d %s", path, status, body)
 	}
@@ -59,9 +61,9 @@ func (s *sidecar) history(t *testing.T, path string) (page keptPage) {
 }
 
 // put pushes and returns the only position in the answer.
-func (s *sidecar) put(t *testing.T, body string) place {
+func put(t *testing.T, s *sidecartest.Sidecar, body string) place {
 	t.Helper()
-	status, text := s.api(t, "POST", "/v1/push", body)
+	status, text := s.API("POST", "/v1/push", body)
 	var answer struct{ Positions map[string]place }
 	if err := json.Unmarshal([]byte(text), &answer); err != nil || status != http.StatusOK || len(answer.Positions) != 1 {
 		t.Fatalf("push %s: %d %s", body, status, text)
@@ -74,15 +76,15 @@ func (s *sidecar) put(t *testing.T, body string) place {
 
 func TestHistory_IsKeptReadAndForgotten(t *testing.T) {
 	t.Run("memory", func(t *testing.T) { historyOf(t, keeps) })
-	t.Run("redis", func(t *testing.T) { historyOf(t, keeps+"\nredis: {addresses: ['"+startRedis(t).addr+"']}") })
+	t.Run("redis", func(t *testing.T) { historyOf(t, keeps+"\nredis: {addresses: ['"+redistest.Start(t).Addr+"']}") })
 }
 
 func historyOf(t *testing.T, yaml string) {
-	s := start(t, yaml)
+	s := sidecartest.Start(t, yaml)
 	c := dial(t, s, bearer(token("ann", "chat.1")))
 	var last place
 	for i := range 8 {
-		last = s.put(t, fmt.Sprintf(`{"to":{"channels":["chat.1"]},"data":{"n": %d.0},"event":"said","id":"k%d"}`, i, i))
+		last = put(t, s, fmt.Sprintf(`{"to":{"channels":["chat.1"]},"data":{"n": %d.0},"event":"said","id":"k%d"}`, i, i))
 		if _, got := next(t, c); got != fmt.Sprintf(`{"n": %d.0}`, i) {
 			t.Errorf("live: got %s", got)
 		}
@@ -90,10 +92,10 @@ func historyOf(t *testing.T, yaml string) {
 	if last.Offset != 8 || last.Epoch == "" {
 		t.Errorf("the last position is %+v", last)
 	}
-	if again := s.put(t, `{"to":{"channels":["chat.1"]},"data":{"n": 3.0},"event":"said","id":"k3"}`); again != (place{4, last.Epoch}) {
+	if again := put(t, s, `{"to":{"channels":["chat.1"]},"data":{"n": 3.0},"event":"said","id":"k3"}`); again != (place{4, last.Epoch}) {
 		t.Errorf("a duplicate is at %+v", again)
 	}
-	p := s.history(t, "channels/chat.1/history")
+	p := history(t, s, "channels/chat.1/history")
 	if want := []string{`{"n": 3.0}`, `{"n": 4.0}`, `{"n": 5.0}`, `{"n": 6.0}`, `{"n": 7.0}`}; !slices.Equal(p.data(), want) || p.Position != last || p.More {
 		t.Errorf("the last five: got %q, %+v", p.data(), p)
 	}
@@ -103,7 +105,7 @@ func historyOf(t *testing.T, yaml string) {
 	}
 	f := func(query string, recovered, more bool, want ...string) {
 		t.Helper()
-		p := s.history(t, "channels/chat.1/history"+query)
+		p := history(t, s, "channels/chat.1/history"+query)
 		if p.Recovered != recovered || p.More != more || !slices.Equal(p.data(), want) || p.Position != last {
 			t.Errorf("%s: got %q, %+v", query, p.data(), p)
 		}
@@ -115,51 +117,51 @@ func historyOf(t *testing.T, yaml string) {
 	f("?after=9&limit=1", false, true, `{"n": 3.0}`)
 	f("?after=7&limit=1&epoch=other", false, true, `{"n": 3.0}`)
 
-	s.put(t, `{"to":{"users":["zoë"],"channels":["other"]},"text":"for \"you\""}`)
-	p = s.history(t, "users/zo%C3%AB/history")
+	put(t, s, `{"to":{"users":["zoë"],"channels":["other"]},"text":"for \"you\""}`)
+	p = history(t, s, "users/zo%C3%AB/history")
 	if !slices.Equal(p.data(), []string{`"for \"you\""`}) || p.Position.Offset != 1 || p.Messages[0].ID == "" {
 		t.Errorf("a user's: got %q, %+v", p.data(), p)
 	}
 	for path, key := range map[string]string{"/v1/channels/other/history": "channels[].history", "/v1/channels/feed.a.b/history": "channels[].history"} {
 		for _, method := range []string{"GET", "DELETE"} {
-			if status, body := s.api(t, method, path, ""); status != http.StatusNotFound || !strings.Contains(body, key) {
+			if status, body := s.API(method, path, ""); status != http.StatusNotFound || !strings.Contains(body, key) {
 				t.Errorf("%s %s: %d %s", method, path, status, body)
 			}
 		}
 	}
-	if status, body := s.api(t, "DELETE", "/v1/channels/chat.1/history", ""); status != http.StatusNoContent {
+	if status, body := s.API("DELETE", "/v1/channels/chat.1/history", ""); status != http.StatusNoContent {
 		t.Errorf("delete: %d %s", status, body)
 	}
 	f("", false, false)
 	f("?after=8", true, false)
 	f("?after=7", false, false)
-	if p := s.put(t, `{"to":{"channels":["chat.1"]},"text":"on"}`); p != (place{9, last.Epoch}) {
+	if p := put(t, s, `{"to":{"channels":["chat.1"]},"text":"on"}`); p != (place{9, last.Epoch}) {
 		t.Errorf("after the deletion: %+v", p)
 	}
-	s.put(t, `{"to":{"channels":["chat.2"]},"text":"short","ttl":"1ms"}`)
-	testkit.Eventually(t, "it is past its ttl", func() bool { return len(s.history(t, "channels/chat.2/history").Messages) == 0 })
-	if p := s.history(t, "channels/chat.2/history?after=0"); !p.Recovered {
+	put(t, s, `{"to":{"channels":["chat.2"]},"text":"short","ttl":"1ms"}`)
+	testkit.Eventually(t, "it is past its ttl", func() bool { return len(history(t, s, "channels/chat.2/history").Messages) == 0 })
+	if p := history(t, s, "channels/chat.2/history?after=0"); !p.Recovered {
 		t.Error("what is past its ttl is a gap")
 	}
-	if c := s.complaints(); len(c) > 0 {
+	if c := s.Complaints(); len(c) > 0 {
 		t.Errorf("it complained: %q", c)
 	}
 }
 
 // Without Redis, what is kept ends with the process, and whoever comes back is told.
 func TestHistory_InMemoryEndsWithTheProcess(t *testing.T) {
-	s := start(t, keeps)
-	old := s.put(t, `{"to":{"channels":["chat.1"]},"text":"x"}`)
-	status, metrics := call(t, "GET", "http://"+s.admin+"/metrics", "", "")
+	s := sidecartest.Start(t, keeps)
+	old := put(t, s, `{"to":{"channels":["chat.1"]},"text":"x"}`)
+	status, metrics := call(t, "GET", "http://"+s.Admin+"/metrics", "", "")
 	if status != http.StatusOK || !strings.Contains(metrics, "\npushcart_history_streams 1\n") || strings.Contains(metrics, "\npushcart_history_bytes 0\n") {
 		t.Error("the metrics know nothing of what is kept")
 	}
-	s.stop(t)
-	s = start(t, keeps)
-	if now := s.put(t, `{"to":{"channels":["chat.1"]},"text":"y"}`); now.Offset != 1 || now.Epoch == old.Epoch {
+	s.Stop(t)
+	s = sidecartest.Start(t, keeps)
+	if now := put(t, s, `{"to":{"channels":["chat.1"]},"text":"y"}`); now.Offset != 1 || now.Epoch == old.Epoch {
 		t.Errorf("after a restart: %+v, before: %+v", now, old)
 	}
-	p := s.history(t, fmt.Sprintf("channels/chat.1/history?after=%d&epoch=%s", old.Offset, old.Epoch))
+	p := history(t, s, fmt.Sprintf("channels/chat.1/history?after=%d&epoch=%s", old.Offset, old.Epoch))
 	if p.Recovered || !slices.Equal(p.data(), []string{`"y"`}) {
 		t.Errorf("got %+v", p)
 	}
@@ -167,11 +169,12 @@ func TestHistory_InMemoryEndsWithTheProcess(t *testing.T) {
 
 // With Redis any node has it, also one that is started later.
 func TestHistory_OutlivesItsNodes(t *testing.T) {
-	redis := startRedis(t)
-	yaml := keeps + "\nredis: {addresses: ['" + redis.addr + "']}"
-	nodes := []*sidecar{start(t, yaml), start(t, yaml)}
+	t.Parallel() // it mostly waits
+	redis := redistest.Start(t)
+	yaml := keeps + "\nredis: {addresses: ['" + redis.Addr + "']}"
+	nodes := []*sidecartest.Sidecar{sidecartest.Start(t, yaml), sidecartest.Start(t, yaml)}
 	for _, n := range nodes {
-		n.awaitRedis(t, http.StatusOK)
+		n.AwaitRedis(t, http.StatusOK)
 	}
 	c := dial(t, nodes[1], bearer(token("ann", "feed.ann")))
 	const publishers, each = 4, 25
@@ -179,7 +182,7 @@ func TestHistory_OutlivesItsNodes(t *testing.T) {
 	for p := range publishers {
 		all.Go(func() {
 			for i := range each {
-				nodes[p%2].put(t, fmt.Sprintf(`{"to":{"channels":["feed.ann"]},"text":"%d.%02d"}`, p, i))
+				put(t, nodes[p%2], fmt.Sprintf(`{"to":{"channels":["feed.ann"]},"text":"%d.%02d"}`, p, i))
 			}
 		})
 	}
@@ -189,15 +192,15 @@ func TestHistory_OutlivesItsNodes(t *testing.T) {
 		_, text := next(t, c)
 		live = append(live, `"`+text+`"`)
 	}
-	nodes[0].stop(t)
-	later := start(t, yaml)
-	later.awaitRedis(t, http.StatusOK)
-	for name, n := range map[string]*sidecar{"the other": nodes[1], "a later one": later} {
+	nodes[0].Stop(t)
+	later := sidecartest.Start(t, yaml)
+	later.AwaitRedis(t, http.StatusOK)
+	for name, n := range map[string]*sidecartest.Sidecar{"the other": nodes[1], "a later one": later} {
 		var got []string
-		p := n.history(t, "channels/feed.ann/history?after=0&limit=30")
+		p := history(t, n, "channels/feed.ann/history?after=0&limit=30")
 		for got = append(got, p.data()...); p.More; got = append(got, p.data()...) {
 			last := p.Messages[len(p.Messages)-1]
-			if p = n.history(t, fmt.Sprintf("channels/feed.ann/history?limit=30&after=%d&epoch=%s", last.Offset, last.Epoch)); !p.Recovered {
+			if p = history(t, n, fmt.Sprintf("channels/feed.ann/history?limit=30&after=%d&epoch=%s", last.Offset, last.Epoch)); !p.Recovered {
 				t.Errorf("%s: a gap after %d", name, last.Offset)
 			}
 		}
@@ -205,16 +208,16 @@ func TestHistory_OutlivesItsNodes(t *testing.T) {
 			t.Errorf("%s node: got\n%q\nand live it was\n%q", name, got, live)
 		}
 	}
-	if status, body := later.api(t, "DELETE", "/v1/channels/feed.ann/history", ""); status != http.StatusNoContent {
+	if status, body := later.API("DELETE", "/v1/channels/feed.ann/history", ""); status != http.StatusNoContent {
 		t.Errorf("delete: %d %s", status, body)
 	}
-	if p := nodes[1].history(t, "channels/feed.ann/history"); len(p.Messages) > 0 || p.Position.Offset != publishers*each {
+	if p := history(t, nodes[1], "channels/feed.ann/history"); len(p.Messages) > 0 || p.Position.Offset != publishers*each {
 		t.Errorf("after the deletion on another node: %+v", p)
 	}
-	redis.kill()
+	redis.Kill()
 	for _, method := range []string{"GET", "DELETE"} {
 		begin := time.Now()
-		status, body := later.api(t, method, "/v1/channels/feed.ann/history", "")
+		status, body := later.API(method, "/v1/channels/feed.ann/history", "")
 		if took := time.Since(begin); status != http.StatusServiceUnavailable || !strings.Contains(body, "unavailable") || took > 5*time.Second {
 			t.Errorf("%s without Redis: %d %s after %v", method, status, body, took)
 		}
@@ -224,16 +227,16 @@ func TestHistory_OutlivesItsNodes(t *testing.T) {
 // Whether a message is kept, the node that takes the push decides. What is not kept
 // stands in the same order, without an offset.
 func TestHistory_OfNodesWithDifferentRules(t *testing.T) {
-	redis := "\nredis: {addresses: ['" + startRedis(t).addr + "']}"
-	nodes := []*sidecar{start(t, keeps+redis), start(t, withJWT+redis)}
+	redis := "\nredis: {addresses: ['" + redistest.Start(t).Addr + "']}"
+	nodes := []*sidecartest.Sidecar{sidecartest.Start(t, keeps+redis), sidecartest.Start(t, withJWT+redis)}
 	for _, n := range nodes {
-		n.awaitRedis(t, http.StatusOK)
+		n.AwaitRedis(t, http.StatusOK)
 	}
 	clients := []*websocket.Conn{dial(t, nodes[0], bearer(token("ann", "chat.1"))), dial(t, nodes[1], bearer(token("bob", "chat.1")))}
 	const messages = 20
 	var kept []string
 	for i := range messages {
-		answer := nodes[i%2].pushed(t, fmt.Sprintf(`{"to":{"channels":["chat.1"]},"text":"%d"}`, i))
+		answer := nodes[i%2].Pushed(t, fmt.Sprintf(`{"to":{"channels":["chat.1"]},"text":"%d"}`, i))
 		if answer.Nodes != 2 {
 			t.Errorf("push %d went to %d nodes", i, answer.Nodes)
 		}
@@ -248,10 +251,10 @@ func TestHistory_OfNodesWithDifferentRules(t *testing.T) {
 			}
 		}
 	}
-	if p := nodes[0].history(t, "channels/chat.1/history"); !slices.Equal(p.data(), kept[5:]) || p.Position.Offset != messages/2 {
+	if p := history(t, nodes[0], "channels/chat.1/history"); !slices.Equal(p.data(), kept[5:]) || p.Position.Offset != messages/2 {
 		t.Errorf("got %q, %+v", p.data(), p.Position)
 	}
-	if status, body := nodes[1].api(t, "GET", "/v1/channels/chat.1/history", ""); status != http.StatusNotFound {
+	if status, body := nodes[1].API("GET", "/v1/channels/chat.1/history", ""); status != http.StatusNotFound {
 		t.Errorf("of the node that keeps nothing: %d %s", status, body)
 	}
 }

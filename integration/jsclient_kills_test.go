@@ -8,12 +8,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // TestChaos_ClientsInABrowserMissNothing: as TestChaos_ClientsOfJSONMissNothing, with a few
 // clients in a page.
 func TestChaos_ClientsInABrowserMissNothing(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	const clients = 8
 	app := clientApp(t)
 	c := newJSONChaos(t, app.hooked())
@@ -28,7 +32,7 @@ func TestChaos_ClientsInABrowserMissNothing(t *testing.T) {
 			for (const event of ['gap', 'error']) pc.on(event, v => { (all['g ' + event] ??= []).push(JSON.stringify(v)) })
 			for (const name of %[2]s) if (!name.startsWith('user:')) await pc.subscribe(name, keep(name)).ready`, i, quoted(streamsOf(i)))
 	}
-	c.run(t, clients, chaosTime(t, 16*time.Second))
+	c.run(t, clients, chaosTime(16*time.Second))
 	testkit.Until(func() bool {
 		c.collect(t, js)
 		return c.missing(clients) == 0
@@ -68,23 +72,25 @@ func (c *jsonChaos) collect(t *testing.T, js *scripts) {
 // TestJSClient_ARedisThatLostItAllIsAGap: the client is told, on its connection or when
 // it comes back, and goes on.
 func TestJSClient_ARedisThatLostItAllIsAGap(t *testing.T) {
-	redis, app := startRedis(t), clientApp(t)
-	s := start(t, app.hooked()+withJWT+withChannels+"\nredis: {addresses: ["+redis.addr+"]}")
-	s.awaitRedis(t, http.StatusOK)
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
+	redis, app := redistest.Start(t), clientApp(t)
+	s := sidecartest.Start(t, app.hooked()+withJWT+withChannels+"\nredis: {addresses: ["+redis.Addr+"]}")
+	s.AwaitRedis(t, http.StatusOK)
 	js := startScripts(t, "node", "")
-	js.connect(t, s.public, token("ann"), "")
+	js.connect(t, s.Public, token("ann"), "")
 	js.run(t, `open = []; await pc.subscribe('open.a', m => { open.push(m.data) }).ready`)
 	push := func(data string) {
 		t.Helper()
 		testkit.Eventually(t, "a push", func() bool {
-			status, _ := s.api(t, "POST", "/v1/push", `{"to":{"channels":["open.a"],"users":["ann"]},"data":`+data+`}`)
+			status, _ := s.API("POST", "/v1/push", `{"to":{"channels":["open.a"],"users":["ann"]},"data":`+data+`}`)
 			return status == http.StatusOK
 		})
 	}
 	push(`1`)
 	js.is(t, `[1]`, `open`)
-	redis.kill()
-	redis.run(t)
+	redis.Kill()
+	redis.Restart(t)
 	push(`2`)
 	js.is(t, `[1,2]`, `open`)
 	js.is(t, `["open.a","user"]`, `told.filter(([e]) => e === 'gap').map(([, { channel }]) => channel ?? 'user').sort()`)
@@ -92,8 +98,8 @@ func TestJSClient_ARedisThatLostItAllIsAGap(t *testing.T) {
 
 	// The same while it is away.
 	js.run(t, `pc.close(); told.length = 0`)
-	redis.kill()
-	redis.run(t)
+	redis.Kill()
+	redis.Restart(t)
 	push(`3`)
 	js.run(t, `pc.connect()`)
 	js.is(t, `["open.a","user"]`, `told.filter(([e]) => e === 'gap').map(([, { channel }]) => channel ?? 'user').sort()`)
@@ -104,32 +110,34 @@ func TestJSClient_ARedisThatLostItAllIsAGap(t *testing.T) {
 // TestJSClient_ThatComesWhileRedisHangs: it is let in, knows no position, and must learn
 // one with the first message; else what it misses later would be lost untold.
 func TestJSClient_ThatComesWhileRedisHangs(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	t.Run("where others are", func(t *testing.T) { comeWhileRedisHangs(t, true) })
 	t.Run("alone", func(t *testing.T) { comeWhileRedisHangs(t, false) })
 }
 
 func comeWhileRedisHangs(t *testing.T, others bool) {
-	redis, app := startRedis(t), clientApp(t)
-	s := start(t, app.hooked()+withJWT+withChannels+"\nredis: {addresses: ["+redis.addr+"]}")
-	s.awaitRedis(t, http.StatusOK)
+	redis, app := redistest.Start(t), clientApp(t)
+	s := sidecartest.Start(t, app.hooked()+withJWT+withChannels+"\nredis: {addresses: ["+redis.Addr+"]}")
+	s.AwaitRedis(t, http.StatusOK)
 	js := startScripts(t, "node", "")
 	push := func(n int) {
 		t.Helper()
 		testkit.Eventually(t, "a push", func() bool {
-			status, _ := s.api(t, "POST", "/v1/push", fmt.Sprintf(`{"to":{"channels":["given"],"users":["ann"]},"data":%d,"id":"n%d"}`, n, n))
+			status, _ := s.API("POST", "/v1/push", fmt.Sprintf(`{"to":{"channels":["given"],"users":["ann"]},"data":%d,"id":"n%d"}`, n, n))
 			return status == http.StatusOK
 		})
 	}
 	if others { // then the node knows the streams already
-		js.connect(t, s.public, token("ann", "given"), "")
+		js.connect(t, s.Public, token("ann", "given"), "")
 	}
 	push(1)
 	if others {
 		js.is(t, `2`, `told.filter(([e]) => e === 'message').length`)
 	}
-	redis.pause()
-	js.connect(t, s.public, token("ann", "given"), "")
-	redis.resume()
+	redis.Pause()
+	js.connect(t, s.Public, token("ann", "given"), "")
+	redis.Resume()
 	n := 1
 	testkit.Eventually(t, "what is pushed arrives: it is subscribed", func() bool {
 		n++
@@ -144,10 +152,10 @@ func comeWhileRedisHangs(t *testing.T, others bool) {
 	// One that was there before it hung, and comes back while it does.
 	js.run(t, `pc.close(); told.length = 0`)
 	push(n + 2)
-	redis.pause()
+	redis.Pause()
 	js.run(t, `pc.connect()`)
 	js.is(t, `"open"`, `pc.state`)
-	redis.resume()
+	redis.Resume()
 	push(n + 3)
 	js.is(t, fmt.Sprintf(`["given %[1]d","given %[2]d","user %[1]d","user %[2]d"]`, n+2, n+3), messagesOf)
 	js.is(t, `[]`, `told.filter(([e]) => ['error', 'gap'].includes(e))`)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/fasthttp/websocket"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/pushcart/pushcart/internal/sidecartest"
 )
 
 // jsonClient speaks pushcart.json.v1, and holds every message of both sides to the schema.
@@ -46,13 +48,13 @@ const jsonV1 = "pushcart.json.v1"
 var jsonDialer = &websocket.Dialer{HandshakeTimeout: dialer.HandshakeTimeout, Subprotocols: []string{jsonV1}}
 
 // talk opens a connection; query may be "", and token too.
-func talk(t *testing.T, s *sidecar, token, query string) *jsonClient {
+func talk(t *testing.T, s *sidecartest.Sidecar, token, query string) *jsonClient {
 	t.Helper()
 	header := http.Header{}
 	if token != "" {
 		header = bearer(token)
 	}
-	conn, resp, err := jsonDialer.Dial("ws://"+s.public+"/_push?"+query, header)
+	conn, resp, err := jsonDialer.Dial("ws://"+s.Public+"/_push?"+query, header)
 	if err != nil {
 		if resp != nil {
 			t.Fatalf("%v: %d %s", err, resp.StatusCode, readAll(resp.Body))

@@ -10,6 +10,8 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -37,7 +39,7 @@ func jsonApp(w http.ResponseWriter, e event) {
 // Every row of the table of SPEC §4.3, with two connections of one user.
 func TestJSON_EveryRequest(t *testing.T) {
 	b := newBackend(t, jsonApp)
-	s := start(t, withJWT+b.hooked()+jsonRules)
+	s := sidecartest.Start(t, withJWT+b.hooked()+jsonRules)
 	a, twin := talk(t, s, token("ann", "news"), ""), talk(t, s, token("ann", "news"), "")
 	bob := talk(t, s, token("bob"), "")
 	if w := a.welcome; w.UserID != "ann" || w.NodeID == "" || w.ConnectionID == "" || w.Position == nil || w.Channels["news"].Epoch == "" || len(w.Channels) != 1 {
@@ -51,7 +53,7 @@ func TestJSON_EveryRequest(t *testing.T) {
 		t.Errorf("publish: %s", got)
 	}
 	var m struct{ Epoch string }
-	s.pushed(t, `{"to":{"channels":["chat.1"]},"text":"two"}`)
+	s.Pushed(t, `{"to":{"channels":["chat.1"]},"text":"two"}`)
 	a.wants(`{"type":"message","channel":"chat.1","event":"hi","data":{"b":1.0,"a":"\u00e9"},"from":"bob","offset":1}`, `{"type":"message","channel":"chat.1","data":"two","offset":2}`)
 	history := bob.ask(`{"type":"history","id":6,"channel":"chat.1","limit":1}`)
 	if want := `{"type":"ok","id":6,"messages":[{"type":"message","channel":"chat.1","event":"hi","data":{"b":1.0,"a":"\u00e9"},"from":"bob","offset":1,"epoch":"e"}],"position":{"offset":2,"epoch":"e"},"more":true}`; history != want {
@@ -70,7 +72,7 @@ func TestJSON_EveryRequest(t *testing.T) {
 	if got := a.ask(`{"type":"unsubscribe","id":2,"channel":"chat.1"}`); got != `{"type":"ok","id":2}` {
 		t.Errorf("unsubscribe: %s", got)
 	}
-	s.pushed(t, `{"to":{"channels":["chat.1"]},"data_base64":"AP8="}`)
+	s.Pushed(t, `{"to":{"channels":["chat.1"]},"data_base64":"AP8="}`)
 	twin.wants(`{"type":"message","channel":"chat.1","data_base64":"AP8=","offset":3}`)
 	a.none()
 
@@ -114,7 +116,7 @@ func TestJSON_EveryRequest(t *testing.T) {
 	// ack
 	done := make(chan string, 1)
 	go func() {
-		_, text := s.api(t, "POST", "/v1/push", `{"to":{"connections":["`+late.welcome.ConnectionID+`"]},"text":"x","id":"m-1","ack":true,"wait":"20s"}`)
+		_, text := s.API("POST", "/v1/push", `{"to":{"connections":["`+late.welcome.ConnectionID+`"]},"text":"x","id":"m-1","ack":true,"wait":"20s"}`)
 		done <- text
 	}()
 	late.wants(`{"type":"message","data":"x","ack":true}`)
@@ -125,18 +127,18 @@ func TestJSON_EveryRequest(t *testing.T) {
 
 	// what the backend does to a connection
 	path := "/v1/connections/" + bob.welcome.ConnectionID + "/channels/news"
-	if status, text := s.api(t, "PUT", path, ""); status != http.StatusNoContent {
+	if status, text := s.API("PUT", path, ""); status != http.StatusNoContent {
 		t.Errorf("PUT: %d %s", status, text)
 	}
 	bob.wants(`{"type":"subscribed","channel":"news","position":{"offset":0,"epoch":"e"}}`)
 	if got := bob.ask(`{"type":"history","id":1,"channel":"news"}`); !strings.HasPrefix(got, `{"type":"ok"`) {
 		t.Errorf("history of what the backend granted: %s", got)
 	}
-	if status, text := s.api(t, "DELETE", path, ""); status != http.StatusNoContent {
+	if status, text := s.API("DELETE", path, ""); status != http.StatusNoContent {
 		t.Errorf("DELETE: %d %s", status, text)
 	}
 	bob.wants(`{"type":"unsubscribed","channel":"news"}`)
-	if status, _ := s.api(t, "POST", "/v1/channels/chat.1/disconnect", `{"code":4200,"reason":"over"}`); status != http.StatusOK {
+	if status, _ := s.API("POST", "/v1/channels/chat.1/disconnect", `{"code":4200,"reason":"over"}`); status != http.StatusOK {
 		t.Errorf("disconnect: %d", status)
 	}
 	if code := closed(t, bob.conn); code != 4200 {
@@ -147,7 +149,7 @@ func TestJSON_EveryRequest(t *testing.T) {
 
 // What is wrong is said, once for each message, and nothing is lost by it.
 func TestJSON_BadInputLosesNothing(t *testing.T) {
-	s := start(t, withJWT+newBackend(t, jsonApp).hooked()+jsonRules+"\nlimits: {channels_per_connection: 3}")
+	s := sidecartest.Start(t, withJWT+newBackend(t, jsonApp).hooked()+jsonRules+"\nlimits: {channels_per_connection: 3}")
 	c, other := talk(t, s, token("ann", "news"), ""), talk(t, s, token("ann", "news"), "")
 	bad := func(frame, code, says string) {
 		t.Helper()
@@ -193,7 +195,7 @@ func TestJSON_BadInputLosesNothing(t *testing.T) {
 			t.Errorf("%.60s: got %s", data, got)
 		}
 	}
-	s.pushed(t, `{"to":{"channels":["news"]},"data":1}`)
+	s.Pushed(t, `{"to":{"channels":["news"]},"data":1}`)
 	for _, x := range []*jsonClient{c, other} {
 		x.wants(`{"type":"message","channel":"news","data":1,"offset":1}`)
 		x.none()
@@ -203,7 +205,7 @@ func TestJSON_BadInputLosesNothing(t *testing.T) {
 		"resume=" + strings.Repeat("e", 9000): "8 KiB",
 		resume(`{"channels":{}} x`):           "more than one",
 	} {
-		if _, resp, err := jsonDialer.Dial("ws://"+s.public+"/_push?"+query, bearer(token("ann"))); err == nil || resp.StatusCode != 400 || !strings.Contains(readAll(resp.Body), says) {
+		if _, resp, err := jsonDialer.Dial("ws://"+s.Public+"/_push?"+query, bearer(token("ann"))); err == nil || resp.StatusCode != 400 || !strings.Contains(readAll(resp.Body), says) {
 			t.Errorf("%.40s: got %v", query, err)
 		}
 	}
@@ -211,7 +213,7 @@ func TestJSON_BadInputLosesNothing(t *testing.T) {
 
 // An id names one answer, whatever is between: many requests in one write.
 func TestJSON_ManyRequestsAtOnce(t *testing.T) {
-	s := start(t, withJWT+newBackend(t, jsonApp).hooked()+jsonRules)
+	s := sidecartest.Start(t, withJWT+newBackend(t, jsonApp).hooked()+jsonRules)
 	c := talk(t, s, token("ann"), "")
 	const many = 10_000
 	go func() {
@@ -254,7 +256,7 @@ func TestJSON_DisconnectsInTheMiddle(t *testing.T) {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	defer close(hold)
-	s := start(t, withJWT+strings.Replace(b.hooked(), "events: ['*']", "events: [message, subscribe, publish, disconnected]", 1)+jsonRules)
+	s := sidecartest.Start(t, withJWT+strings.Replace(b.hooked(), "events: ['*']", "events: [message, subscribe, publish, disconnected]", 1)+jsonRules)
 	for i := range 20 {
 		c := talk(t, s, token("ann"), "")
 		c.send(`{"type":"subscribe","id":1,"channel":"asked.yes"}`)
@@ -268,10 +270,10 @@ func TestJSON_DisconnectsInTheMiddle(t *testing.T) {
 		_ = c.conn.NetConn().Close()
 	}
 	testkit.Eventually(t, "all are gone", func() bool {
-		_, text := call(t, "GET", "http://"+s.admin+"/metrics", "", "")
+		_, text := call(t, "GET", "http://"+s.Admin+"/metrics", "", "")
 		return strings.Contains(text, "\npushcart_connections 0\n") && strings.Contains(text, "\npushcart_channels 0\n")
 	})
-	if got := s.complaints(); len(got) > 0 {
+	if got := s.Complaints(); len(got) > 0 {
 		t.Logf("complaints: %q", got)
 	}
 }
@@ -279,11 +281,11 @@ func TestJSON_DisconnectsInTheMiddle(t *testing.T) {
 // Two nodes with Redis: users and channels are one, a position is good on either node, and
 // one that is killed takes nothing along.
 func TestJSON_TwoNodes(t *testing.T) {
-	redis := startRedis(t)
-	yaml := withJWT + newBackend(t, jsonApp).hooked() + jsonRules + "\nredis: {addresses: ['" + redis.addr + "']}"
-	one, two := start(t, yaml), start(t, yaml)
-	for _, n := range []*sidecar{one, two} {
-		n.awaitRedis(t, http.StatusOK)
+	redis := redistest.Start(t)
+	yaml := withJWT + newBackend(t, jsonApp).hooked() + jsonRules + "\nredis: {addresses: ['" + redis.Addr + "']}"
+	one, two := sidecartest.Start(t, yaml), sidecartest.Start(t, yaml)
+	for _, n := range []*sidecartest.Sidecar{one, two} {
+		n.AwaitRedis(t, http.StatusOK)
 	}
 	a, b := talk(t, one, token("ann", "news"), ""), talk(t, two, token("ann", "news"), "")
 	bob := talk(t, two, token("bob"), "")
@@ -301,7 +303,7 @@ func TestJSON_TwoNodes(t *testing.T) {
 	}
 	done := make(chan string, 1)
 	go func() {
-		_, text := two.api(t, "POST", "/v1/push", `{"to":{"channels":["news"]},"text":"x","id":"m-1","ack":true,"wait":"20s"}`)
+		_, text := two.API("POST", "/v1/push", `{"to":{"channels":["news"]},"text":"x","id":"m-1","ack":true,"wait":"20s"}`)
 		done <- text
 	}()
 	for _, c := range []*jsonClient{a, b} {
@@ -318,12 +320,10 @@ func TestJSON_TwoNodes(t *testing.T) {
 	if err := json.Unmarshal([]byte(a.raw()), &chat); err != nil {
 		t.Fatal(err)
 	}
-	_ = one.cmd.Process.Kill()
-	<-one.exited
-	one.code = 0 // as this test wanted it
-	two.pushed(t, `{"to":{"channels":["chat.1"]},"data":2}`)
-	two.pushed(t, `{"to":{"channels":["news"]},"data":2}`)
-	two.pushed(t, `{"to":{"users":["ann"]},"data":2}`)
+	one.Kill()
+	two.Pushed(t, `{"to":{"channels":["chat.1"]},"data":2}`)
+	two.Pushed(t, `{"to":{"channels":["news"]},"data":2}`)
+	two.Pushed(t, `{"to":{"users":["ann"]},"data":2}`)
 	back := talk(t, two, token("ann", "news"), resume(fmt.Sprintf(`{"user":{"offset":1,"epoch":%q},"channels":{"news":{"offset":1,"epoch":%q},"chat.1":{"offset":1,"epoch":%q}}}`,
 		a.welcome.Position.Epoch, a.welcome.Channels["news"].Epoch, chat.Position.Epoch)))
 	w := back.welcome
@@ -333,13 +333,13 @@ func TestJSON_TwoNodes(t *testing.T) {
 		}
 	}
 	back.any(`{"type":"message","channel":"chat.1","data":2,"offset":2}`, `{"type":"message","channel":"news","data":2,"offset":2}`, `{"type":"message","data":2,"offset":2}`)
-	two.pushed(t, `{"to":{"channels":["chat.1"]},"data":3}`)
+	two.Pushed(t, `{"to":{"channels":["chat.1"]},"data":3}`)
 	back.wants(`{"type":"message","channel":"chat.1","data":3,"offset":3}`)
 	back.none()
 
 	// With Redis away nothing is said to be lost.
-	redis.kill()
-	two.awaitRedis(t, http.StatusServiceUnavailable)
+	redis.Kill()
+	two.AwaitRedis(t, http.StatusServiceUnavailable)
 	left := talk(t, two, token("cat", "news"), "")
 	if w := left.welcome; w.Position != nil || len(w.Channels) != 0 {
 		t.Errorf("welcome without Redis: %+v", w)
@@ -357,8 +357,8 @@ func TestJSON_TwoNodes(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", frame, got, want)
 		}
 	}
-	redis.run(t)
-	two.awaitRedis(t, http.StatusOK)
+	redis.Restart(t)
+	two.AwaitRedis(t, http.StatusOK)
 	testkit.Eventually(t, "it can be subscribed to", func() bool {
 		left.send(`{"type":"subscribe","id":9,"channel":"chat.1"}`)
 		return strings.HasPrefix(left.next(), `{"type":"ok","id":9`)
@@ -371,7 +371,8 @@ func TestJSON_TwoNodes(t *testing.T) {
 
 // At the end of its time a connection ends with 3000, unless a fresh token came.
 func TestJSON_RefreshKeepsAConnection(t *testing.T) {
-	s := start(t, strings.Replace(withJWT, "audience: app", "audience: app, leeway: 0s", 1))
+	t.Parallel() // it mostly waits
+	s := sidecartest.Start(t, strings.Replace(withJWT, "audience: app", "audience: app, leeway: 0s", 1))
 	ending := func(in time.Duration) string {
 		return sign(`{"alg":"HS256"}`, fmt.Sprintf(`{"sub":"ann","aud":"app","exp":%d}`, time.Now().Add(in).Unix()))
 	}

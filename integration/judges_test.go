@@ -19,6 +19,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -134,6 +135,8 @@ var said = []struct {
 // TestJudges_ReadWhatTheSidecarSends: libraries that nobody here wrote verify each
 // event's signatures and read its attributes, in each form.
 func TestJudges_ReadWhatTheSidecarSends(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	all := judges(t)
 	f := func(form, lines string, several bool) {
 		t.Run(form, func(t *testing.T) {
@@ -169,7 +172,7 @@ func TestJudges_ReadWhatTheSidecarSends(t *testing.T) {
 func capture(t *testing.T, lines string, several bool) []captured {
 	t.Helper()
 	app := newCaptor(t)
-	s := start(t, fmt.Sprintf("backend: {url: '%s'}\nchannels: [{match: '**', presence: true}]\nusers: {offline_delay: 100ms}\nwebhook:\n  url: /hooks/{event}\n  events: ['*']\n  secrets: [%s, %s]\n  %s", app.URL, whsec, whsec2, lines))
+	s := sidecartest.Start(t, fmt.Sprintf("backend: {url: '%s'}\nchannels: [{match: '**', presence: true}]\nusers: {offline_delay: 100ms}\nwebhook:\n  url: /hooks/{event}\n  events: ['*']\n  secrets: [%s, %s]\n  %s", app.URL, whsec, whsec2, lines))
 	others := 0
 	if several {
 		others = 10

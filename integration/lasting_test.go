@@ -8,17 +8,18 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // A user who is put into a channel is in it with every connection, on both nodes, also
 // with one that comes while Redis is away.
 func TestLastingSubscriptions_OverTwoNodesAndARestartOfRedis(t *testing.T) {
-	redis := startRedisIn(t, t.TempDir())
+	redis := redistest.StartWith(t, redistest.Keeping...)
 	nodes := twoNodes(t, redis)
 	change := func(method string, want int) {
 		t.Helper()
-		if status, text := nodes[0].api(t, method, "/v1/users/ann/channels/room.7", ""); status != want {
+		if status, text := nodes[0].API(method, "/v1/users/ann/channels/room.7", ""); status != want {
 			t.Fatalf("%s: %d %s, want %d", method, status, text, want)
 		}
 	}
@@ -32,7 +33,7 @@ func TestLastingSubscriptions_OverTwoNodesAndARestartOfRedis(t *testing.T) {
 		t.Helper()
 		said++
 		want := fmt.Sprint("message ", said)
-		if got := nodes[1].pushed(t, fmt.Sprintf(`{"to":{"channels":["room.7"]},"text":%q,"wait":"2s"}`, want)); *got.Delivered != len(conns) {
+		if got := nodes[1].Pushed(t, fmt.Sprintf(`{"to":{"channels":["room.7"]},"text":%q,"wait":"2s"}`, want)); *got.Delivered != len(conns) {
 			t.Errorf("%s was delivered to %d, want %d", want, *got.Delivered, len(conns))
 		}
 		for i, c := range conns {
@@ -50,20 +51,20 @@ func TestLastingSubscriptions_OverTwoNodesAndARestartOfRedis(t *testing.T) {
 	join(1)
 	hear()
 
-	redis.kill()
+	redis.Kill()
 	for _, n := range nodes {
-		n.awaitRedis(t, http.StatusServiceUnavailable)
+		n.AwaitRedis(t, http.StatusServiceUnavailable)
 	}
 	change("PUT", http.StatusServiceUnavailable)
 	join(0)
 	join(1)
-	redis.run(t)
+	redis.RestartSaved(t)
 	for _, n := range nodes {
-		n.awaitRedis(t, http.StatusOK)
+		n.AwaitRedis(t, http.StatusOK)
 	}
 	back := time.Now()
 	testkit.Eventually(t, "all are in the channel", func() bool {
-		_, text := nodes[0].api(t, "GET", "/v1/channels?match=room.7", "")
+		_, text := nodes[0].API("GET", "/v1/channels?match=room.7", "")
 		return text == fmt.Sprintf(`{"channels":[{"channel":"room.7","connections":%d}],"complete":true}`, len(conns))
 	})
 	if d := time.Since(back); d > 3*time.Second {
@@ -71,7 +72,7 @@ func TestLastingSubscriptions_OverTwoNodesAndARestartOfRedis(t *testing.T) {
 	}
 	hear()
 	change("DELETE", http.StatusNoContent)
-	if got := nodes[1].pushed(t, `{"to":{"channels":["room.7"]},"text":"nobody","wait":"1s"}`); *got.Delivered != 0 {
+	if got := nodes[1].Pushed(t, `{"to":{"channels":["room.7"]},"text":"nobody","wait":"1s"}`); *got.Delivered != 0 {
 		t.Errorf("after DELETE it was delivered to %d", *got.Delivered)
 	}
 }

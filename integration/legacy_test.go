@@ -19,6 +19,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -389,11 +390,13 @@ func (v *visitor) seesAs(lines string) {
 // TestLegacyApp_IsTheSameThroughPushcart: an app of another language, with what
 // such apps have, gives the same bytes directly and through the sidecar.
 func TestLegacyApp_IsTheSameThroughPushcart(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	app := startLegacy(t)
-	s := start(t, anonymous+"\nbackend: {url: 'http://"+app+"'}")
+	s := sidecartest.Start(t, anonymous+"\nbackend: {url: 'http://"+app+"'}")
 	for _, visit := range visits {
 		t.Run(visit.name, func(t *testing.T) {
-			direct, through := &visitor{t: t, address: app}, &visitor{t: t, address: s.public}
+			direct, through := &visitor{t: t, address: app}, &visitor{t: t, address: s.Public}
 			visit.do(direct)
 			visit.do(through)
 			if len(direct.answers) != len(through.answers) || len(direct.answers) == 0 {
@@ -407,12 +410,12 @@ func TestLegacyApp_IsTheSameThroughPushcart(t *testing.T) {
 			}
 		})
 	}
-	status, _, seen := exchange(t, s.public, "GET /echo HTTP/1.1\r\nHost: legacy.example:8080\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")
+	status, _, seen := exchange(t, s.Public, "GET /echo HTTP/1.1\r\nHost: legacy.example:8080\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")
 	want := "X-Forwarded-For: 127.0.0.1\nX-Forwarded-Proto: http\nX-Forwarded-Host: legacy.example:8080"
 	if status != 200 || !strings.HasSuffix(seen, want) || strings.Contains(seen, "6.6.6.6") {
 		t.Errorf("the app saw %d %s", status, seen)
 	}
-	for _, c := range s.complaints() {
+	for _, c := range s.Complaints() {
 		if !strings.Contains(c, "X-Forwarded-* of a front are replaced") { // that one is right
 			t.Errorf("pushcart complains: %s", c)
 		}
@@ -433,7 +436,7 @@ func firstDifference(a, b string) int {
 func TestLegacyApp_ThatClosesIdleConnectionsSoonLosesNoRequest(t *testing.T) {
 	const keepAlive = 50
 	app := startLegacy(t, fmt.Sprintf("KEEP_ALIVE=%d", keepAlive))
-	s := start(t, anonymous+"\nbackend: {url: 'http://"+app+"'}")
+	s := sidecartest.Start(t, anonymous+"\nbackend: {url: 'http://"+app+"'}")
 	var mu sync.Mutex // guards failed
 	failed := map[string]int{}
 	var wg sync.WaitGroup
@@ -443,7 +446,7 @@ func TestLegacyApp_ThatClosesIdleConnectionsSoonLosesNoRequest(t *testing.T) {
 				// Around the moment when the app closes, from both sides.
 				<-time.After(time.Duration(keepAlive-10+id/2+round) * time.Millisecond)
 				for _, r := range []struct{ method, path string }{{"GET", "/"}, {"POST", fmt.Sprintf("/orders/%d-%d", id, round)}} {
-					status, body, err := try(r.method, "http://"+s.public+r.path)
+					status, body, err := try(r.method, "http://"+s.Public+r.path)
 					if err != nil || status != 200 {
 						mu.Lock()
 						failed[r.method]++

@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 )
 
 // metric is one as it is served, or as docs/metrics.md has it.
@@ -111,9 +114,9 @@ func holds(t *testing.T, scrape, absent string) {
 	}
 }
 
-func scrape(t *testing.T, s *sidecar) string {
+func scrape(t *testing.T, s *sidecartest.Sidecar) string {
 	t.Helper()
-	status, body := call(t, "GET", "http://"+s.admin+"/metrics", "", "")
+	status, body := call(t, "GET", "http://"+s.Admin+"/metrics", "", "")
 	if status != 200 {
 		t.Fatalf("got %d %s", status, body)
 	}
@@ -121,9 +124,9 @@ func scrape(t *testing.T, s *sidecar) string {
 }
 
 func TestMetrics_AreThoseOfTheDocs(t *testing.T) {
-	alone := start(t, "")
+	alone := sidecartest.Start(t, "")
 	holds(t, scrape(t, alone), "(with Redis)")
-	s := start(t, "redis: {addresses: ['"+startRedis(t).addr+"']}")
+	s := sidecartest.Start(t, "redis: {addresses: ['"+redistest.Start(t).Addr+"']}")
 	holds(t, scrape(t, s), "(without Redis)")
 }
 
@@ -136,8 +139,8 @@ var (
 
 // What the dashboard and the alerts ask for is there: metrics, labels and their values.
 func TestMetrics_ServeWhatDashboardAndAlertsAskFor(t *testing.T) {
-	have := served(t, scrape(t, start(t, "redis: {addresses: ['"+startRedis(t).addr+"']}")))
-	maps.Copy(have, served(t, scrape(t, start(t, ""))))
+	have := served(t, scrape(t, sidecartest.Start(t, "redis: {addresses: ['"+redistest.Start(t).Addr+"']}")))
+	maps.Copy(have, served(t, scrape(t, sidecartest.Start(t, ""))))
 	for _, file := range []string{"grafana/pushcart.json", "prometheus/alerts.yml"} {
 		b, err := os.ReadFile(filepath.Join("../deploy", file))
 		if err != nil {

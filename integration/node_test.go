@@ -12,6 +12,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -61,9 +62,11 @@ type expressEvent struct {
 // TestExpress_ReadsEventsWithItsOwnLibraries: npm's standardwebhooks verifies and
 // cloudevents parses what the sidecar sends; the app itself is reached through it.
 func TestExpress_ReadsEventsWithItsOwnLibraries(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	app := startExpress(t)
-	s := start(t, "backend: {url: '"+app+"'}\nwebhook: {url: '"+app+"/hooks/push', events: [connect, connected, message, disconnected], secrets: ["+whsec+"]}")
-	if status, body := call(t, "GET", "http://"+s.public+"/", "", ""); status != 200 || body != "an app of its own" {
+	s := sidecartest.Start(t, "backend: {url: '"+app+"'}\nwebhook: {url: '"+app+"/hooks/push', events: [connect, connected, message, disconnected], secrets: ["+whsec+"]}")
+	if status, body := call(t, "GET", "http://"+s.Public+"/", "", ""); status != 200 || body != "an app of its own" {
 		t.Errorf("pass-through: %d %q", status, body)
 	}
 
@@ -87,7 +90,7 @@ func TestExpress_ReadsEventsWithItsOwnLibraries(t *testing.T) {
 
 	var events []expressEvent
 	testkit.Eventually(t, "all events are told", func() bool {
-		_, body := call(t, "GET", "http://"+s.public+"/events", "", "")
+		_, body := call(t, "GET", "http://"+s.Public+"/events", "", "")
 		events = nil
 		if err := json.Unmarshal([]byte(body), &events); err != nil {
 			t.Fatalf("%v in %s", err, body)
@@ -125,7 +128,7 @@ func TestExpress_ReadsEventsWithItsOwnLibraries(t *testing.T) {
 	if status != http.StatusUnauthorized {
 		t.Errorf("an unsigned event: got %d %s, want 401", status, body)
 	}
-	if status, body := call(t, "POST", "http://"+s.public+"/hooks/push", "text/plain", "forged"); status != http.StatusNotFound {
+	if status, body := call(t, "POST", "http://"+s.Public+"/hooks/push", "text/plain", "forged"); status != http.StatusNotFound {
 		t.Errorf("the webhook's path from outside: got %d %s, want 404", status, body)
 	}
 }

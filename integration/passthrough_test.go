@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -19,16 +20,16 @@ import (
 // is asked for there is the backend's to answer, in whatever spelling.
 func TestPassThrough_NoOtherAPIIsOnThePublicListener(t *testing.T) {
 	b := newBackend(t, nil)
-	s := start(t, anonymous+"\nbackend: {url: '"+b.URL+"'}")
+	s := sidecartest.Start(t, anonymous+"\nbackend: {url: '"+b.URL+"'}")
 	c := dial(t, s, nil)
 	body := `{"to":{"all":true},"text":"forged"}`
-	for _, host := range []string{"app.example", s.push, s.admin, "localhost", "127.0.0.1"} {
+	for _, host := range []string{"app.example", s.Push, s.Admin, "localhost", "127.0.0.1"} {
 		for _, path := range []string{
 			"/v1/push", "/v1/batch", "/v1/connections", "/v1/users/ann", "/v1/channels", "/v1/nodes",
 			"/healthz", "/readyz", "/metrics", "/", "/debug/pprof/", "/debug/pprof/heap", "//v1/push", "/x/../v1/push", "/%761/push", "/_push/v1/push",
 		} {
 			for _, target := range []string{path, "http://" + host + path} {
-				status, _, got := exchange(t, s.public, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+				status, _, got := exchange(t, s.Public, fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 					target, host, len(body), body))
 				if status != 200 || !strings.HasPrefix(got, "POST /") {
 					t.Errorf("%s of %s: %d %.80q, which is not the backend's answer", target, host, status, got)
@@ -36,10 +37,10 @@ func TestPassThrough_NoOtherAPIIsOnThePublicListener(t *testing.T) {
 			}
 		}
 	}
-	if status, _, _ := exchange(t, s.public, "CONNECT "+s.push+" HTTP/1.1\r\nHost: "+s.push+"\r\n\r\n"); status != 405 {
+	if status, _, _ := exchange(t, s.Public, "CONNECT "+s.Push+" HTTP/1.1\r\nHost: "+s.Push+"\r\n\r\n"); status != 405 {
 		t.Errorf("CONNECT to the push API: %d", status)
 	}
-	if got := s.pushed(t, `{"to":{"all":true},"text":"real"}`); got.Nodes != 1 {
+	if got := s.Pushed(t, `{"to":{"all":true},"text":"real"}`); got.Nodes != 1 {
 		t.Fatalf("pushed: %+v", got)
 	}
 	if _, got := next(t, c); got != "real" {
@@ -57,8 +58,8 @@ func TestPassThrough_AGiBEachWayTakesNoMemory(t *testing.T) {
 	}
 	ln := testkit.Listen(t)
 	defer ln.Close()
-	s := start(t, anonymous+"\nbackend: {url: 'http://"+ln.Addr().String()+"'}")
-	before := s.memory(t, "VmRSS")
+	s := sidecartest.Start(t, anonymous+"\nbackend: {url: 'http://"+ln.Addr().String()+"'}")
+	before := memory(t, s, "VmRSS")
 	head := func(in *bufio.Reader) {
 		t.Helper()
 		for {
@@ -67,7 +68,7 @@ func TestPassThrough_AGiBEachWayTakesNoMemory(t *testing.T) {
 			}
 		}
 	}
-	client, err := net.Dial("tcp", s.public)
+	client, err := net.Dial("tcp", s.Public)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func TestPassThrough_AGiBEachWayTakesNoMemory(t *testing.T) {
 	fmt.Fprintf(backend, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", gib)
 	head(fromBackend)
 	moveGiB(t, backend, fromBackend)
-	grown := (s.memory(t, "VmHWM") - before) >> 20
+	grown := (memory(t, s, "VmHWM") - before) >> 20
 	t.Logf("the most memory it ever had is %d MiB more than before", grown)
 	if grown > 32 {
 		t.Errorf("it took %d MiB", grown)
@@ -123,11 +124,11 @@ func moveGiB(t *testing.T, to io.Writer, from io.Reader) {
 }
 
 // memory is a figure of /proc in bytes: VmRSS, or VmHWM, the most that VmRSS was.
-func (s *sidecar) memory(t *testing.T, name string) int64 {
+func memory(t *testing.T, s *sidecartest.Sidecar, name string) int64 {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Pid()))
 	if err != nil {
-		t.Skip("no /proc here")
+		testkit.Missing(t, "/proc")
 	}
 	_, rest, _ := strings.Cut(string(b), name+":")
 	kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)

@@ -13,7 +13,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -30,10 +30,9 @@ import (
 func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	cmd := exec.Command(binary, args...)
+	cmd := sidecartest.Tool(args...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	_ = cmd.Run()
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
@@ -84,7 +83,7 @@ func mustAbs(t *testing.T, path string) string {
 }
 
 func TestCommand_TokenAndPushWorkTogether(t *testing.T) {
-	s := start(t, "\nauth: {jwt: {secret: "+secret+"}}\npush: {listen: '127.0.0.1:0', tokens: [t0ken]}")
+	s := sidecartest.Start(t, "\nauth: {jwt: {secret: "+secret+"}}\npush: {listen: '127.0.0.1:0', tokens: [t0ken]}")
 	file := filepath.Join(t.TempDir(), "c.yaml")
 	if err := os.WriteFile(file, []byte("auth: {jwt: {secret: "+secret+"}}\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -94,10 +93,10 @@ func TestCommand_TokenAndPushWorkTogether(t *testing.T) {
 		t.Fatalf("token: %d %s", code, stderr)
 	}
 	c := dial(t, s, bearer(strings.TrimSpace(jwt)))
-	if code, _, stderr := command(t, "push", "--address", s.push, "--channel", "news", "hello"); code != 1 || !strings.Contains(stderr, "Bearer") {
+	if code, _, stderr := command(t, "push", "--address", s.Push, "--channel", "news", "hello"); code != 1 || !strings.Contains(stderr, "Bearer") {
 		t.Errorf("push without token: exit %d %s", code, stderr)
 	}
-	if code, out, stderr := command(t, "push", "--address", s.push, "--token", "t0ken", "--channel", "news", "hello"); code != 0 || !strings.Contains(out, `"nodes":1`) {
+	if code, out, stderr := command(t, "push", "--address", s.Push, "--token", "t0ken", "--channel", "news", "hello"); code != 0 || !strings.Contains(out, `"nodes":1`) {
 		t.Errorf("push: exit %d %s%s", code, out, stderr)
 	}
 	if _, got := next(t, c); got != "hello" {
@@ -139,13 +138,13 @@ func TestJWT_PublicKeysFromFileAndJWKS(t *testing.T) {
 	for name, yaml := range map[string]string{
 		"file": "public_key_file: " + file, "jwks": "jwks_url: '" + b.URL + "/keys'",
 	} {
-		s := start(t, "\nauth: {jwt: {"+yaml+", algorithms: [ES256]}}")
+		s := sidecartest.Start(t, "\nauth: {jwt: {"+yaml+", algorithms: [ES256]}}")
 		c, err := tryDial(s, "/_push?access_token="+es256("k1"), nil)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if got := s.pushed(t, `{"to":{"users":["42"]},"text":"x"}`); got.Nodes != 1 {
+		if got := s.Pushed(t, `{"to":{"users":["42"]},"text":"x"}`); got.Nodes != 1 {
 			t.Errorf("%s: user 42 is not there", name)
 		}
 		_ = c.Close()
@@ -181,11 +180,11 @@ func TestPassThrough_BackendDownSlowOrGarbage(t *testing.T) {
 			}()
 		}
 	}()
-	s := start(t, anonymous+"\nbackend: {url: 'http://"+ln.Addr().String()+"', response_timeout: 300ms, connect_timeout: 1s}")
+	s := sidecartest.Start(t, anonymous+"\nbackend: {url: 'http://"+ln.Addr().String()+"', response_timeout: 300ms, connect_timeout: 1s}")
 	f := func(name, says string, status int, code string) {
 		t.Helper()
 		answer.Store(says)
-		got, body := call(t, "GET", "http://"+s.public+"/x", "", "")
+		got, body := call(t, "GET", "http://"+s.Public+"/x", "", "")
 		if got != status || !strings.Contains(body, code) {
 			t.Errorf("%s: got %d %s, want %d %s", name, got, body, status, code)
 		}
@@ -200,9 +199,9 @@ func TestPassThrough_BackendDownSlowOrGarbage(t *testing.T) {
 
 func TestPassThrough_TheWebhookIsNotReachableFromOutside(t *testing.T) {
 	b := newBackend(t, nil)
-	s := start(t, anonymous+b.hooked())
+	s := sidecartest.Start(t, anonymous+b.hooked())
 	for _, path := range []string{"/hooks/push", "/hooks/push/", "/hooks/push/x", "//hooks/push", "/x/../hooks/push", "/hooks/%70ush", "/HOOKS/push", "/hooks;a/push"} {
-		status, _, body := exchange(t, s.public, "POST "+path+" HTTP/1.1\r\nHost: a\r\nce-type: pushcart.message\r\nContent-Length: 0\r\n\r\n")
+		status, _, body := exchange(t, s.Public, "POST "+path+" HTTP/1.1\r\nHost: a\r\nce-type: pushcart.message\r\nContent-Length: 0\r\n\r\n")
 		if status != 404 || !strings.Contains(body, "not_found") {
 			t.Errorf("%s: got %d %s, want 404", path, status, body)
 		}
@@ -210,20 +209,18 @@ func TestPassThrough_TheWebhookIsNotReachableFromOutside(t *testing.T) {
 	if n := len(b.got("message")); n != 0 {
 		t.Errorf("%d forged events reached the backend", n)
 	}
-	if status, body := call(t, "GET", "http://"+s.public+"/_push", "", ""); status != 200 || body != "GET /_push" {
+	if status, body := call(t, "GET", "http://"+s.Public+"/_push", "", ""); status != 200 || body != "GET /_push" {
 		t.Errorf("a plain request to the WebSocket's path: %d %s", status, body)
 	}
 }
 
 func TestShutdown_ClosesWith1012TellsTheBackendAndExits0(t *testing.T) {
 	b := newBackend(t, nil)
-	s := start(t, anonymous+b.hooked()+"\nshutdown: {delay: 300ms, drain: 5s}")
+	s := sidecartest.Start(t, anonymous+b.hooked()+"\nshutdown: {delay: 300ms, drain: 5s}")
 	conns := []*websocket.Conn{dial(t, s, nil), dial(t, s, nil)}
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	s.Signal(syscall.SIGTERM)
 	testkit.Eventually(t, "readyz is 503", func() bool {
-		status, _ := call(t, "GET", "http://"+s.admin+"/readyz", "", "")
+		status, _ := call(t, "GET", "http://"+s.Admin+"/readyz", "", "")
 		return status == 503
 	})
 	for i, c := range conns {
@@ -231,13 +228,8 @@ func TestShutdown_ClosesWith1012TellsTheBackendAndExits0(t *testing.T) {
 			t.Errorf("connection %d: closed with %d, want 1012", i, code)
 		}
 	}
-	select {
-	case <-s.exited:
-	case <-time.After(8 * time.Second):
-		t.Fatal("it did not exit")
-	}
-	if s.code != 0 {
-		t.Errorf("exit %d:\n%s", s.code, s.output())
+	if code := s.AwaitExit(t, 8*time.Second); code != 0 {
+		t.Errorf("exit %d:\n%s", code, s.Output())
 	}
 	told := b.got("disconnected")
 	if len(told) != 2 || !strings.Contains(told[0].body, `"cause":"drain"`) {
@@ -246,20 +238,17 @@ func TestShutdown_ClosesWith1012TellsTheBackendAndExits0(t *testing.T) {
 }
 
 func TestShutdown_ASecondSignalEndsItAtOnce(t *testing.T) {
-	s := start(t, anonymous+"\nshutdown: {delay: 1m, drain: 1m}")
+	t.Parallel() // it mostly waits
+	s := sidecartest.Start(t, anonymous+"\nshutdown: {delay: 1m, drain: 1m}")
 	c := dial(t, s, nil)
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	s.Signal(syscall.SIGTERM)
 	testkit.Eventually(t, "readyz is 503", func() bool {
-		status, _ := call(t, "GET", "http://"+s.admin+"/readyz", "", "")
+		status, _ := call(t, "GET", "http://"+s.Admin+"/readyz", "", "")
 		return status == 503
 	})
-	_ = s.cmd.Process.Signal(syscall.SIGINT) // a SIGTERM would count as the first for a second
+	s.Signal(syscall.SIGINT) // a SIGTERM would count as the first for a second
 	if code := closed(t, c); code != 1001 {
 		t.Errorf("closed with %d, want 1001", code)
 	}
-	select {
-	case <-s.exited:
-	case <-time.After(10 * time.Second):
-		t.Fatal("it did not exit")
-	}
+	s.AwaitExit(t, 10*time.Second)
 }

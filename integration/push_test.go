@@ -9,14 +9,16 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 func TestPush_BadRequestsAreNamed(t *testing.T) {
-	s := start(t, anonymous)
+	s := sidecartest.Start(t, anonymous)
 	f := func(body string, status int, says ...string) {
 		t.Helper()
-		got, answer := call(t, "POST", "http://"+s.push+"/v1/push", "application/json", body)
+		got, answer := call(t, "POST", "http://"+s.Push+"/v1/push", "application/json", body)
 		if got != status {
 			t.Errorf("%.80s: got %d %s, want %d", body, got, answer, status)
 		}
@@ -43,7 +45,7 @@ func TestPush_BadRequestsAreNamed(t *testing.T) {
 	f(`{"to":{"users":["a"]},"text":"`+strings.Repeat("x", 2<<20)+`"}`, 413, "too_large")
 	g := func(method, path, contentType string, header http.Header, status int) {
 		t.Helper()
-		req, err := http.NewRequest(method, "http://"+s.push+path, strings.NewReader(`{"to":{"all":true},"text":"x"}`))
+		req, err := http.NewRequest(method, "http://"+s.Push+path, strings.NewReader(`{"to":{"all":true},"text":"x"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,14 +73,14 @@ func TestPush_BadRequestsAreNamed(t *testing.T) {
 	g("POST", "/v1/push", "", http.Header{"Host": {"evil.example"}}, 403)
 	g("POST", "/v1/push", "", http.Header{"Origin": {"http://localhost"}}, 403)
 	g("POST", "/v1/push", "", http.Header{"Sec-Fetch-Site": {"cross-site"}}, 403)
-	if status, _, body := exchange(t, s.push, "POST /v1/users/a%zz/push HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"); status != 400 || !strings.Contains(body, "percent") {
+	if status, _, body := exchange(t, s.Push, "POST /v1/users/a%zz/push HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"); status != 400 || !strings.Contains(body, "percent") {
 		t.Errorf("bad escape: %d %s", status, body)
 	}
 	g("GET", "/v1/connections/nonsense", "", nil, 404)
 }
 
 func TestPush_EveryFormArrives(t *testing.T) {
-	s := start(t, withJWT)
+	s := sidecartest.Start(t, withJWT)
 	name := "ann/%2F ü"
 	c := dial(t, s, bearer(token(name, "news")))
 	f := func(kind int, want string) {
@@ -89,18 +91,18 @@ func TestPush_EveryFormArrives(t *testing.T) {
 	}
 	escaped := "ann%2F%252F%20%C3%BC"
 	id := firstConnection(t, s, escaped)
-	s.pushed(t, `{"to":{"users":["ann/%2F ü"]},"data":{"b":1.0,  "a":[1e3,"\u00e9"]}}`)
+	s.Pushed(t, `{"to":{"users":["ann/%2F ü"]},"data":{"b":1.0,  "a":[1e3,"\u00e9"]}}`)
 	f(websocket.TextMessage, `{"b":1.0,  "a":[1e3,"\u00e9"]}`)
-	s.pushed(t, `{"to":{"channels":["news"]},"text":"line\n"}`)
+	s.Pushed(t, `{"to":{"channels":["news"]},"text":"line\n"}`)
 	f(websocket.TextMessage, "line\n")
-	s.pushed(t, `{"to":{"connections":["`+id+`"]},"data_base64":"`+base64.StdEncoding.EncodeToString([]byte{0, 255})+`"}`)
+	s.Pushed(t, `{"to":{"connections":["`+id+`"]},"data_base64":"`+base64.StdEncoding.EncodeToString([]byte{0, 255})+`"}`)
 	f(websocket.BinaryMessage, "\x00\xff")
-	s.pushed(t, `{"pushes":[{"to":{"all":true},"text":"1"},{"to":{"all":true},"text":"2"}]}`)
+	s.Pushed(t, `{"pushes":[{"to":{"all":true},"text":"1"},{"to":{"all":true},"text":"2"}]}`)
 	f(websocket.TextMessage, "1")
 	f(websocket.TextMessage, "2")
 	raw := func(path, contentType, body string) {
 		t.Helper()
-		if status, answer := call(t, "POST", "http://"+s.push+path, contentType, body); status != 200 || !strings.Contains(answer, `"nodes":1`) {
+		if status, answer := call(t, "POST", "http://"+s.Push+path, contentType, body); status != 200 || !strings.Contains(answer, `"nodes":1`) {
 			t.Errorf("%s: %d %s", path, status, answer)
 		}
 	}
@@ -112,7 +114,7 @@ func TestPush_EveryFormArrives(t *testing.T) {
 	f(websocket.TextMessage, ` {"x": 1} `)
 	raw("/v1/all/push", "text/plain", "all")
 	f(websocket.TextMessage, "all")
-	if status, answer := call(t, "POST", "http://"+s.push+"/v1/all/push", "text/plain", "\xff"); status != 400 {
+	if status, answer := call(t, "POST", "http://"+s.Push+"/v1/all/push", "text/plain", "\xff"); status != 400 {
 		t.Errorf("raw text that is no UTF-8: %d %s", status, answer)
 	}
 }
@@ -122,22 +124,22 @@ func TestPush_AnIDIsSentOnce(t *testing.T) {
 		t.Run(where, func(t *testing.T) {
 			yaml := withJWT
 			if where == "redis" {
-				yaml += "\nredis: {addresses: ['" + startRedis(t).addr + "']}"
+				yaml += "\nredis: {addresses: ['" + redistest.Start(t).Addr + "']}"
 			}
-			s := start(t, yaml)
+			s := sidecartest.Start(t, yaml)
 			c := dial(t, s, bearer(token("ann")))
 			push := `{"to":{"users":["ann"]},"text":"once","id":"order-1"}`
-			if got := s.pushed(t, push); got.Duplicate || got.Nodes != 1 || got.ID != "order-1" {
+			if got := s.Pushed(t, push); got.Duplicate || got.Nodes != 1 || got.ID != "order-1" {
 				t.Errorf("first: %+v", got)
 			}
-			if got := s.pushed(t, push); !got.Duplicate || got.Nodes != 0 {
+			if got := s.Pushed(t, push); !got.Duplicate || got.Nodes != 0 {
 				t.Errorf("again: %+v", got)
 			}
-			status, body := s.api(t, "POST", "/v1/push", `{"to":{"users":["ann"]},"text":"other","id":"order-1"}`)
+			status, body := s.API("POST", "/v1/push", `{"to":{"users":["ann"]},"text":"other","id":"order-1"}`)
 			if status != 409 || !strings.Contains(body, `"conflict"`) {
 				t.Errorf("other content: %d %s", status, body)
 			}
-			s.pushed(t, `{"to":{"users":["ann"]},"text":"end"}`)
+			s.Pushed(t, `{"to":{"users":["ann"]},"text":"end"}`)
 			if _, got := next(t, c); got != "once" {
 				t.Errorf("got %q", got)
 			}
@@ -150,12 +152,12 @@ func TestPush_AnIDIsSentOnce(t *testing.T) {
 
 func TestPush_ASlowConsumerIsClosedAndCounted(t *testing.T) {
 	b := newBackend(t, nil)
-	s := start(t, withJWT+strings.Replace(b.hooked(), "['*']", "[disconnected]", 1)+"\nwebsocket: {outbox: {messages: 8, bytes: 1MiB}}")
+	s := sidecartest.Start(t, withJWT+strings.Replace(b.hooked(), "['*']", "[disconnected]", 1)+"\nwebsocket: {outbox: {messages: 8, bytes: 1MiB}}")
 	_ = dial(t, s, bearer(token("slow"))) // never reads
 	fine := dial(t, s, bearer(token("fine")))
 	slow := 0
 	for i := 0; i < 200 && slow == 0; i++ {
-		got := s.pushed(t, fmt.Sprintf(`{"to":{"users":["slow","fine"]},"text":"%d %s","wait":"50ms"}`, i, strings.Repeat("x", 100_000)))
+		got := s.Pushed(t, fmt.Sprintf(`{"to":{"users":["slow","fine"]},"text":"%d %s","wait":"50ms"}`, i, strings.Repeat("x", 100_000)))
 		if got.Slow != nil {
 			slow += *got.Slow
 		}
@@ -170,7 +172,7 @@ func TestPush_ASlowConsumerIsClosedAndCounted(t *testing.T) {
 		d := b.got("disconnected")
 		return len(d) == 1 && strings.Contains(d[0].body, `"code":4000`) && strings.Contains(d[0].body, `"cause":"slow"`)
 	})
-	if _, metrics := call(t, "GET", "http://"+s.admin+"/metrics", "", ""); !strings.Contains(metrics, "pushcart_slow_consumers_total 1") {
+	if _, metrics := call(t, "GET", "http://"+s.Admin+"/metrics", "", ""); !strings.Contains(metrics, "pushcart_slow_consumers_total 1") {
 		t.Error("not counted in pushcart_slow_consumers_total")
 	}
 }

@@ -11,22 +11,24 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // limitedNodes are two with at most three connections per user.
-func limitedNodes(t *testing.T, redis *redisServer, policy string) [2]*sidecar {
+func limitedNodes(t *testing.T, redis *redistest.Server, policy string) [2]*sidecartest.Sidecar {
 	t.Helper()
-	var nodes [2]*sidecar
+	var nodes [2]*sidecartest.Sidecar
 	for i := range nodes {
-		nodes[i] = start(t, withJWT+"\nredis: {addresses: ['"+redis.addr+"']}\nlimits: {connections_per_user: 3, per_user_policy: "+policy+"}")
-		nodes[i].awaitRedis(t, http.StatusOK)
+		nodes[i] = sidecartest.Start(t, withJWT+"\nredis: {addresses: ['"+redis.Addr+"']}\nlimits: {connections_per_user: 3, per_user_policy: "+policy+"}")
+		nodes[i].AwaitRedis(t, http.StatusOK)
 	}
 	return nodes
 }
 
 // full says whether the handshake of another connection is refused.
-func full(t *testing.T, s *sidecar, user string) bool {
+func full(t *testing.T, s *sidecartest.Sidecar, user string) bool {
 	t.Helper()
 	c, err := tryDial(s, "/_push", bearer(token(user)))
 	if err == nil {
@@ -38,7 +40,7 @@ func full(t *testing.T, s *sidecar, user string) bool {
 }
 
 func TestConnectionsPerUser_RejectsOverTwoNodes(t *testing.T) {
-	nodes := limitedNodes(t, startRedis(t), "reject")
+	nodes := limitedNodes(t, redistest.Start(t), "reject")
 	var ann [3]*websocket.Conn
 	for i := range ann {
 		ann[i] = dial(t, nodes[i%2], bearer(token("ann")))
@@ -48,7 +50,7 @@ func TestConnectionsPerUser_RejectsOverTwoNodes(t *testing.T) {
 			t.Errorf("node %d let a fourth one in", i)
 		}
 		dial(t, n, bearer(token("bob")))
-		if _, text := call(t, "GET", "http://"+n.admin+"/metrics", "", ""); !strings.Contains(text, `pushcart_connects_total{result="limit"} 1`) {
+		if _, text := call(t, "GET", "http://"+n.Admin+"/metrics", "", ""); !strings.Contains(text, `pushcart_connects_total{result="limit"} 1`) {
 			t.Errorf("node %d: the refusal is not in the metrics", i)
 		}
 	}
@@ -66,7 +68,7 @@ func TestConnectionsPerUser_RejectsOverTwoNodes(t *testing.T) {
 }
 
 func TestConnectionsPerUser_ReplacesOverTwoNodes(t *testing.T) {
-	nodes := limitedNodes(t, startRedis(t), "replace")
+	nodes := limitedNodes(t, redistest.Start(t), "replace")
 	var all []*websocket.Conn
 	for i := range 6 {
 		all = append(all, dial(t, nodes[i/3], bearer(token("ann"))))
@@ -76,17 +78,17 @@ func TestConnectionsPerUser_ReplacesOverTwoNodes(t *testing.T) {
 			t.Errorf("connection %d of node 0: closed with %d, want 4001", i, code)
 		}
 	}
-	if got := nodes[0].pushed(t, `{"to":{"users":["ann"]},"text":"still here","wait":"2s"}`); *got.Delivered != 3 {
+	if got := nodes[0].Pushed(t, `{"to":{"users":["ann"]},"text":"still here","wait":"2s"}`); *got.Delivered != 3 {
 		t.Errorf("%d are left, want 3", *got.Delivered)
 	}
 	newest := dial(t, nodes[0], bearer(token("ann")))
 	if code := closed(t, all[3]); code != 4001 {
 		t.Errorf("the oldest of node 1: closed with %d, want 4001", code)
 	}
-	if _, text := call(t, "GET", "http://"+nodes[0].admin+"/metrics", "", ""); !strings.Contains(text, `pushcart_disconnects_total{cause="backend"} 3`) {
+	if _, text := call(t, "GET", "http://"+nodes[0].Admin+"/metrics", "", ""); !strings.Contains(text, `pushcart_disconnects_total{cause="backend"} 3`) {
 		t.Error("the replaced are not in the metrics as ended by the backend")
 	}
-	nodes[1].pushed(t, `{"to":{"users":["ann"]},"text":"last"}`)
+	nodes[1].Pushed(t, `{"to":{"users":["ann"]},"text":"last"}`)
 	for _, c := range []*websocket.Conn{all[4], all[5], newest} {
 		for text := ""; text != "last"; {
 			_, text = next(t, c)
@@ -101,7 +103,7 @@ type rush struct {
 	readers      sync.WaitGroup
 }
 
-func startRush(t *testing.T, nodes [2]*sidecar, user string) *rush {
+func startRush(t *testing.T, nodes [2]*sidecartest.Sidecar, user string) *rush {
 	r := &rush{}
 	inParallel(40, 40, func(i int) {
 		c, err := tryDial(nodes[i%2], "/_push", bearer(token(user)))
@@ -127,7 +129,7 @@ func startRush(t *testing.T, nodes [2]*sidecar, user string) *rush {
 }
 
 func TestConnectionsPerUser_RacesOfTwoNodesNeverLeaveMoreOrFewer(t *testing.T) {
-	redis := startRedis(t)
+	redis := redistest.Start(t)
 	for _, policy := range []string{"reject", "replace"} {
 		t.Run(policy, func(t *testing.T) {
 			nodes := limitedNodes(t, redis, policy)
@@ -142,7 +144,7 @@ func TestConnectionsPerUser_RacesOfTwoNodesNeverLeaveMoreOrFewer(t *testing.T) {
 				if got := [2]int64{r.in.Load(), r.replaced.Load()}; got != want {
 					t.Errorf("round %d: %d came in, %d were replaced, want %v", round, got[0], got[1], want)
 				}
-				if got := nodes[round%2].pushed(t, `{"to":{"users":["`+user+`"]},"text":"x","wait":"2s"}`); *got.Delivered != 3 {
+				if got := nodes[round%2].Pushed(t, `{"to":{"users":["`+user+`"]},"text":"x","wait":"2s"}`); *got.Delivered != 3 {
 					t.Errorf("round %d: a push reaches %d, want 3", round, *got.Delivered)
 				}
 			}
@@ -151,13 +153,11 @@ func TestConnectionsPerUser_RacesOfTwoNodesNeverLeaveMoreOrFewer(t *testing.T) {
 }
 
 func TestConnectionsPerUser_AKilledNodesAreFreeAfter5s(t *testing.T) {
-	nodes := limitedNodes(t, startRedis(t), "reject")
+	nodes := limitedNodes(t, redistest.Start(t), "reject")
 	for range 3 {
 		dial(t, nodes[0], bearer(token("ann")))
 	}
-	_ = nodes[0].cmd.Process.Kill()
-	<-nodes[0].exited
-	nodes[0].code = 0 // it was meant to die
+	nodes[0].Kill()
 	died := time.Now()
 	testkit.Eventually(t, "its connections are not counted", func() bool {
 		in := !full(t, nodes[1], "ann")
@@ -172,12 +172,12 @@ func TestConnectionsPerUser_AKilledNodesAreFreeAfter5s(t *testing.T) {
 }
 
 func TestConnectionsPerUser_APausedNodeIsCountedAgain(t *testing.T) {
-	nodes := limitedNodes(t, startRedis(t), "reject")
+	nodes := limitedNodes(t, redistest.Start(t), "reject")
 	for range 3 {
 		dial(t, nodes[0], bearer(token("ann")))
 	}
-	signal(t, nodes[0].cmd.Process, "STOP")
-	t.Cleanup(func() { signal(t, nodes[0].cmd.Process, "CONT") }) // before it is stopped
+	nodes[0].Pause()
+	t.Cleanup(func() { nodes[0].Resume() }) // before it is stopped
 	var here []*websocket.Conn
 	testkit.Eventually(t, "three more are let in on node 1", func() bool {
 		if c, err := tryDial(nodes[1], "/_push", bearer(token("ann"))); err == nil {
@@ -185,7 +185,7 @@ func TestConnectionsPerUser_APausedNodeIsCountedAgain(t *testing.T) {
 		}
 		return len(here) == 3
 	})
-	signal(t, nodes[0].cmd.Process, "CONT")
+	nodes[0].Resume()
 	back := time.Now()
 	for _, c := range here {
 		_ = c.Close()
@@ -197,14 +197,14 @@ func TestConnectionsPerUser_APausedNodeIsCountedAgain(t *testing.T) {
 }
 
 func TestConnectionsPerUser_RedisDiesAndComesBackEmpty(t *testing.T) {
-	redis := startRedis(t)
+	redis := redistest.Start(t)
 	nodes := limitedNodes(t, redis, "reject")
 	for i := range 2 {
 		dial(t, nodes[i], bearer(token("ann")))
 	}
-	redis.kill()
+	redis.Kill()
 	for _, n := range nodes {
-		n.awaitRedis(t, http.StatusServiceUnavailable)
+		n.AwaitRedis(t, http.StatusServiceUnavailable)
 	}
 	began := time.Now()
 	dial(t, nodes[0], bearer(token("ann")))
@@ -215,7 +215,7 @@ func TestConnectionsPerUser_RedisDiesAndComesBackEmpty(t *testing.T) {
 	if d := time.Since(began); d > 2*time.Second {
 		t.Errorf("three handshakes without Redis took %v", d)
 	}
-	redis.run(t)
+	redis.Restart(t)
 	back := time.Now()
 	testkit.Eventually(t, "node 1 knows of node 0's", func() bool { return full(t, nodes[1], "ann") })
 	if d := time.Since(back); d > 2500*time.Millisecond {

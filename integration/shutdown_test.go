@@ -13,17 +13,9 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
-
-func (s *sidecar) awaitExit(t *testing.T, within time.Duration) {
-	t.Helper()
-	select {
-	case <-s.exited:
-	case <-time.After(within):
-		t.Fatalf("it did not exit within %v:\n%s", within, s.lastOutput())
-	}
-}
 
 // TestShutdown_RequestsInFlightFinishAndStreamsAreCut: a request that is under way
 // gets its whole answer; an endless stream ends with shutdown.drain.
@@ -42,16 +34,16 @@ func TestShutdown_RequestsInFlightFinishAndStreamsAreCut(t *testing.T) {
 		<-goOn
 		fmt.Fprint(w, strings.Repeat("x", 100_000))
 	})
-	s := start(t, anonymous+"\nbackend: {url: '"+b.URL+"'}\nshutdown: {drain: 2s}")
+	s := sidecartest.Start(t, anonymous+"\nbackend: {url: '"+b.URL+"'}\nshutdown: {drain: 2s}")
 
-	sse, err := client.Get("http://" + s.public + "/sse")
+	sse, err := client.Get("http://" + s.Public + "/sse")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer sse.Body.Close()
 	answer := make(chan string, 1)
 	go func() {
-		resp, err := client.Get("http://" + s.public + "/slow")
+		resp, err := client.Get("http://" + s.Public + "/slow")
 		if err != nil {
 			answer <- err.Error()
 			return
@@ -63,9 +55,9 @@ func TestShutdown_RequestsInFlightFinishAndStreamsAreCut(t *testing.T) {
 	<-arrived
 	<-arrived
 	began := time.Now()
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	s.Signal(syscall.SIGTERM)
 	testkit.Eventually(t, "readyz is 503", func() bool {
-		status, _ := call(t, "GET", "http://"+s.admin+"/readyz", "", "")
+		status, _ := call(t, "GET", "http://"+s.Admin+"/readyz", "", "")
 		return status == 503
 	})
 	close(goOn)
@@ -76,9 +68,9 @@ func TestShutdown_RequestsInFlightFinishAndStreamsAreCut(t *testing.T) {
 	if !strings.Contains(string(text), "data: 1") || err == nil {
 		t.Errorf("the stream: %q %v, want a break", text, err)
 	}
-	s.awaitExit(t, 5*time.Second)
-	if d := time.Since(began); s.code != 0 || d < 1500*time.Millisecond || d > 4*time.Second {
-		t.Errorf("exit %d after %v, want 0 after the 2 s of drain", s.code, d)
+	code := s.AwaitExit(t, 5*time.Second)
+	if d := time.Since(began); code != 0 || d < 1500*time.Millisecond || d > 4*time.Second {
+		t.Errorf("exit %d after %v, want 0 after the 2 s of drain", code, d)
 	}
 }
 
@@ -94,8 +86,8 @@ func TestShutdown_NobodyHoldsItUp(t *testing.T) {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	defer close(release)
-	s := start(t, anonymous+strings.Replace(b.hooked(), "timeout: 2s", "timeout: 1s", 1))
-	for _, addr := range []string{s.push, s.admin} {
+	s := sidecartest.Start(t, anonymous+strings.Replace(b.hooked(), "timeout: 2s", "timeout: 1s", 1))
+	for _, addr := range []string{s.Push, s.Admin} {
 		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
@@ -106,18 +98,18 @@ func TestShutdown_NobodyHoldsItUp(t *testing.T) {
 		dial(t, s, nil)
 	}
 	go func() { // a slow push, with which shutdown does not wait for all of its 30 s
-		resp, err := client.Post("http://"+s.push+"/v1/push", "", strings.NewReader(`{"to":{"users":["nobody"]},"text":"x","wait":"30s"}`))
+		resp, err := client.Post("http://"+s.Push+"/v1/push", "", strings.NewReader(`{"to":{"users":["nobody"]},"text":"x","wait":"30s"}`))
 		if err == nil {
 			resp.Body.Close()
 		}
 	}()
 	began := time.Now()
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	s.awaitExit(t, 10*time.Second)
-	if d := time.Since(began); s.code != 0 || d > 3*time.Second {
-		t.Errorf("exit %d after %v, want 0 within drain 1s + timeout 1s", s.code, d)
+	s.Signal(syscall.SIGTERM)
+	code := s.AwaitExit(t, 10*time.Second)
+	if d := time.Since(began); code != 0 || d > 3*time.Second {
+		t.Errorf("exit %d after %v, want 0 within drain 1s + timeout 1s", code, d)
 	}
-	if out := s.output(); !strings.Contains(out, "webhook events lost") {
+	if out := s.Output(); !strings.Contains(out, "webhook events lost") {
 		t.Errorf("the lost events are not in the log:\n%s", out)
 	}
 }
@@ -126,12 +118,12 @@ func TestShutdown_NobodyHoldsItUp(t *testing.T) {
 // shutdown.delay to notice.
 func TestShutdown_HandshakesGoOnDuringTheDelayAndEndWithIt(t *testing.T) {
 	b := newBackend(t, func(w http.ResponseWriter, e event) { w.WriteHeader(http.StatusNoContent) })
-	s := start(t, anonymous+b.hooked()+"\nshutdown: {delay: 1s, drain: 3s}")
+	s := sidecartest.Start(t, anonymous+b.hooked()+"\nshutdown: {delay: 1s, drain: 3s}")
 	stuck := dialStuck(t, s)
 	defer stuck.Close()
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	s.Signal(syscall.SIGTERM)
 	testkit.Eventually(t, "readyz is 503", func() bool {
-		status, _ := call(t, "GET", "http://"+s.admin+"/readyz", "", "")
+		status, _ := call(t, "GET", "http://"+s.Admin+"/readyz", "", "")
 		return status == 503
 	})
 	c := dial(t, s, nil) // still taken
@@ -143,16 +135,16 @@ func TestShutdown_HandshakesGoOnDuringTheDelayAndEndWithIt(t *testing.T) {
 	if _, err := tryDial(s, "/_push", nil); err == nil || !strings.Contains(err.Error(), "503") {
 		t.Errorf("a handshake while draining: %v, want 503", err)
 	}
-	if status, body := call(t, "GET", "http://"+s.public+"/hello", "", ""); status != 200 {
+	if status, body := call(t, "GET", "http://"+s.Public+"/hello", "", ""); status != 200 {
 		t.Errorf("a plain request while draining: %d %s", status, body)
 	}
-	s.awaitExit(t, 10*time.Second)
+	s.AwaitExit(t, 10*time.Second)
 }
 
 // dialStuck opens a WebSocket that never answers anything.
-func dialStuck(t *testing.T, s *sidecar) net.Conn {
+func dialStuck(t *testing.T, s *sidecartest.Sidecar) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.public)
+	conn, err := net.Dial("tcp", s.Public)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,43 +156,44 @@ func dialStuck(t *testing.T, s *sidecar) net.Conn {
 }
 
 func TestSIGHUP_WhileItStopsIsRefused(t *testing.T) {
-	s := start(t, anonymous+"\nshutdown: {delay: 2s, drain: 1s}")
+	t.Parallel() // it mostly waits
+	s := sidecartest.Start(t, anonymous+"\nshutdown: {delay: 2s, drain: 1s}")
 	c := dial(t, s, nil)
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	s.Signal(syscall.SIGTERM)
 	testkit.Eventually(t, "readyz is 503", func() bool {
-		status, _ := call(t, "GET", "http://"+s.admin+"/readyz", "", "")
+		status, _ := call(t, "GET", "http://"+s.Admin+"/readyz", "", "")
 		return status == 503
 	})
-	_ = s.cmd.Process.Signal(syscall.SIGHUP)
-	testkit.Eventually(t, "the log says why nothing is reloaded", func() bool { return len(s.complaints()) == 1 })
-	if got := s.complaints()[0]; !strings.Contains(got, "configuration not reloaded") {
+	s.Signal(syscall.SIGHUP)
+	testkit.Eventually(t, "the log says why nothing is reloaded", func() bool { return len(s.Complaints()) == 1 })
+	if got := s.Complaints()[0]; !strings.Contains(got, "configuration not reloaded") {
 		t.Errorf("logged %q", got)
 	}
-	s.pushed(t, `{"to":{"all":true},"text":"still here"}`)
+	s.Pushed(t, `{"to":{"all":true},"text":"still here"}`)
 	if kind, got := next(t, c); kind != websocket.TextMessage || got != "still here" {
 		t.Errorf("got %q", got)
 	}
 	if code := closed(t, c); code != 1012 {
 		t.Errorf("closed with %d, want 1012: SIGHUP is not a second signal to stop", code)
 	}
-	s.awaitExit(t, 10*time.Second)
+	s.AwaitExit(t, 10*time.Second)
 }
 
 // TestShutdown_WithoutDrainStillSays1012: a zero that is written down is a zero.
 func TestShutdown_WithoutDrainStillSays1012(t *testing.T) {
 	b := newBackend(t, nil)
-	s := start(t, anonymous+b.hooked()+"\nshutdown: {drain: 0s}")
+	s := sidecartest.Start(t, anonymous+b.hooked()+"\nshutdown: {drain: 0s}")
 	conns := []*websocket.Conn{dial(t, s, nil), dial(t, s, nil)}
 	began := time.Now()
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	s.Signal(syscall.SIGTERM)
 	for _, c := range conns {
 		if code := closed(t, c); code != 1012 {
 			t.Errorf("closed with %d, want 1012", code)
 		}
 	}
-	s.awaitExit(t, 10*time.Second)
-	if d := time.Since(began); s.code != 0 || d > 3*time.Second {
-		t.Errorf("exit %d after %v, want 0 within webhook.timeout", s.code, d)
+	code := s.AwaitExit(t, 10*time.Second)
+	if d := time.Since(began); code != 0 || d > 3*time.Second {
+		t.Errorf("exit %d after %v, want 0 within webhook.timeout", code, d)
 	}
 	if n := len(b.got("disconnected")); n != 2 {
 		t.Errorf("%d disconnected events, want 2", n)

@@ -13,21 +13,23 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // unread is a pushcart whose stderr a test holds and does not read after the start
 // line.
 type unread struct {
-	cmd                 *exec.Cmd
-	public, push, admin string
-	stderr, writeEnd    *os.File
-	exited              chan struct{}
+	*sidecartest.Sidecar // its addresses
+
+	cmd              *exec.Cmd
+	stderr, writeEnd *os.File
+	exited           chan struct{}
 }
 
 func startUnread(t *testing.T, yaml string) *unread {
 	t.Helper()
-	u := &unread{cmd: prepare(t, yaml), exited: make(chan struct{})}
+	u := &unread{Sidecar: &sidecartest.Sidecar{}, cmd: sidecartest.Command(t, yaml), exited: make(chan struct{})}
 	u.stderr, u.writeEnd = pipe(t)
 	u.cmd.Stderr = u.writeEnd
 	if err := u.cmd.Start(); err != nil {
@@ -42,14 +44,14 @@ func startUnread(t *testing.T, yaml string) *unread {
 		<-u.exited
 	})
 	in := bufio.NewReader(u.stderr)
-	for u.public == "" {
+	for u.Public == "" {
 		text, err := in.ReadBytes('\n')
 		if err != nil {
 			t.Fatal(err)
 		}
-		var l logLine
+		var l sidecartest.Line
 		_ = json.Unmarshal(text, &l)
-		u.public, u.push, u.admin = l.Listen, l.Push, l.Admin
+		u.Public, u.Push, u.Admin = l.Listen, l.Push, l.Admin
 	}
 	return u
 }
@@ -95,15 +97,15 @@ func fill(t *testing.T, pipe *os.File) {
 func (u *unread) logs(t *testing.T) {
 	t.Helper()
 	for range 3 {
-		if status, body := call(t, "GET", "http://"+u.public+"/x", "", ""); status != http.StatusBadGateway {
+		if status, body := call(t, "GET", "http://"+u.Public+"/x", "", ""); status != http.StatusBadGateway {
 			t.Errorf("a request: %d %s, want 502", status, body)
 		}
-		if _, err := tryDial(&sidecar{public: u.public}, "/_push", nil); err == nil || !strings.Contains(err.Error(), "401") {
+		if _, err := tryDial(u.Sidecar, "/_push", nil); err == nil || !strings.Contains(err.Error(), "401") {
 			t.Errorf("a handshake: %v, want 401", err)
 		}
 	}
 	_ = u.cmd.Process.Signal(syscall.SIGHUP)
-	if status, body := call(t, "POST", "http://"+u.push+"/v1/push", "", `{"to":{"all":true},"text":"x"}`); status != 200 {
+	if status, body := call(t, "POST", "http://"+u.Push+"/v1/push", "", `{"to":{"all":true},"text":"x"}`); status != 200 {
 		t.Errorf("a push: %d %s", status, body)
 	}
 }
@@ -127,7 +129,7 @@ func TestStderr_ThatIsClosedEndsNothing(t *testing.T) {
 	_ = u.stderr.Close()
 	u.logs(t)
 	testkit.Eventually(t, "lost lines are counted", func() bool {
-		_, body := call(t, "GET", "http://"+u.admin+"/metrics", "", "")
+		_, body := call(t, "GET", "http://"+u.Admin+"/metrics", "", "")
 		return strings.Contains(body, "\npushcart_log_dropped_total ") && !strings.Contains(body, "\npushcart_log_dropped_total 0\n")
 	})
 	u.terminate(t)
@@ -135,6 +137,7 @@ func TestStderr_ThatIsClosedEndsNothing(t *testing.T) {
 
 // A pipe that nobody reads used to stop whoever logged: handshakes, and SIGTERM.
 func TestStderr_ThatNobodyReadsStopsNothing(t *testing.T) {
+	t.Parallel() // it mostly waits
 	u := startUnread(t, "")
 	fill(t, u.writeEnd)
 	u.logs(t)
@@ -142,9 +145,10 @@ func TestStderr_ThatNobodyReadsStopsNothing(t *testing.T) {
 }
 
 func TestStderr_ThatNobodyReadsDoesNotKeepAFailureFromExiting(t *testing.T) {
+	t.Parallel() // it mostly waits
 	_, w := pipe(t)
 	fill(t, w)
-	cmd := exec.Command(binary, "run", "--config", "/does/not/exist")
+	cmd := sidecartest.Tool("run", "--config", "/does/not/exist")
 	cmd.Stderr = w
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -168,9 +172,9 @@ func TestStderr_ThatNobodyReadsDoesNotKeepAFailureFromExiting(t *testing.T) {
 
 // go-redis prints lines of its own, one per failed dial, unless it is told not to.
 func TestStderr_HasNothingButLogLines(t *testing.T) {
-	s := start(t, "\nredis: {addresses: ['127.0.0.1:1']}")
-	testkit.Eventually(t, "go-redis says that it cannot connect", func() bool { return strings.Contains(s.output(), "failed to dial") })
-	for line := range strings.Lines(s.output()) {
+	s := sidecartest.Start(t, "\nredis: {addresses: ['127.0.0.1:1']}")
+	testkit.Eventually(t, "go-redis says that it cannot connect", func() bool { return strings.Contains(s.Output(), "failed to dial") })
+	for line := range strings.Lines(s.Output()) {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("not a log line: %q", line)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -17,14 +18,14 @@ func TestTLS_HTTPAndWebSocketsAndANewCertificate(t *testing.T) {
 	dir := t.TempDir()
 	first := testkit.NewCertificate(t, dir, "localhost")
 	b := newBackend(t, echo)
-	s := start(t, anonymous+b.hooked()+"\ntls: {cert_file: "+first.CertFile+", key_file: "+first.KeyFile+"}")
+	s := sidecartest.Start(t, anonymous+b.hooked()+"\ntls: {cert_file: "+first.CertFile+", key_file: "+first.KeyFile+"}")
 	conf := &tls.Config{RootCAs: first.Pool, ServerName: "localhost"}
 
 	get := func() (serial int64) {
 		t.Helper()
 		c := &http.Client{Transport: &http.Transport{TLSClientConfig: conf}, Timeout: 10 * time.Second}
 		defer c.CloseIdleConnections()
-		resp, err := c.Get("https://" + s.public + "/hello")
+		resp, err := c.Get("https://" + s.Public + "/hello")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +40,7 @@ func TestTLS_HTTPAndWebSocketsAndANewCertificate(t *testing.T) {
 	d := &websocket.Dialer{TLSClientConfig: conf, HandshakeTimeout: 10 * time.Second}
 	var conns []*websocket.Conn
 	for range 2 {
-		c, _, err := d.Dial("wss://"+s.public+"/_push", nil)
+		c, _, err := d.Dial("wss://"+s.Public+"/_push", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +58,7 @@ func TestTLS_HTTPAndWebSocketsAndANewCertificate(t *testing.T) {
 	if e := b.got("message")[0]; e.header.Get("X-Forwarded-Proto") != "https" {
 		t.Errorf("X-Forwarded-Proto: %q", e.header.Get("X-Forwarded-Proto"))
 	}
-	s.pushed(t, `{"to":{"all":true},"text":"`+strings.Repeat("y", 300_000)+`"}`)
+	s.Pushed(t, `{"to":{"all":true},"text":"`+strings.Repeat("y", 300_000)+`"}`)
 	for i, c := range conns {
 		if _, got := next(t, c); len(got) != 300_000 {
 			t.Errorf("connection %d: got %d bytes of the push", i, len(got))
@@ -68,7 +69,7 @@ func TestTLS_HTTPAndWebSocketsAndANewCertificate(t *testing.T) {
 	conf = &tls.Config{RootCAs: second.Pool, ServerName: "localhost"}
 	old := conf
 	testkit.Eventually(t, "the new certificate is shown", func() bool {
-		c, err := tls.Dial("tcp", s.public, old)
+		c, err := tls.Dial("tcp", s.Public, old)
 		if err == nil {
 			_ = c.Close()
 		}

@@ -12,18 +12,19 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // dialTLS starts a sidecar with TLS and connects n clients.
-func dialTLS(t *testing.T, yaml string, n int) (*sidecar, []*websocket.Conn) {
+func dialTLS(t *testing.T, yaml string, n int) (*sidecartest.Sidecar, []*websocket.Conn) {
 	t.Helper()
 	cert := testkit.NewCertificate(t, t.TempDir(), "localhost")
-	s := start(t, yaml+"\ntls: {cert_file: "+cert.CertFile+", key_file: "+cert.KeyFile+"}")
+	s := sidecartest.Start(t, yaml+"\ntls: {cert_file: "+cert.CertFile+", key_file: "+cert.KeyFile+"}")
 	d := &websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: cert.Pool, ServerName: "localhost"}, HandshakeTimeout: 10 * time.Second}
 	var all []*websocket.Conn
 	for range n {
-		c, _, err := d.Dial("wss://"+s.public+"/_push", nil)
+		c, _, err := d.Dial("wss://"+s.Public+"/_push", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +65,7 @@ func TestTLS_LargePushesToAClientThatReadsLateArriveWhole(t *testing.T) {
 	s, conns := dialTLS(t, anonymous+"\nwebsocket: {outbox: {messages: 1000, bytes: 64MiB}}", 2)
 	const pushes = 40
 	for i := range pushes {
-		s.pushed(t, fmt.Sprintf(`{"to":{"all":true},"text":"%d %s"}`, i, strings.Repeat("y", 500_000)))
+		s.Pushed(t, fmt.Sprintf(`{"to":{"all":true},"text":"%d %s"}`, i, strings.Repeat("y", 500_000)))
 	}
 	for n, c := range conns {
 		for i := range pushes {
@@ -81,7 +82,7 @@ func TestTLS_ASlowConsumerIsClosedAndTheOthersAreServed(t *testing.T) {
 		"\nwebsocket: {outbox: {messages: 8, bytes: 1MiB}}", 2)
 	fine := conns[1] // the other one never reads
 	for i := 0; i < 200 && len(b.got("disconnected")) == 0; i++ {
-		s.pushed(t, fmt.Sprintf(`{"to":{"all":true},"text":"%d %s"}`, i, strings.Repeat("x", 100_000)))
+		s.Pushed(t, fmt.Sprintf(`{"to":{"all":true},"text":"%d %s"}`, i, strings.Repeat("x", 100_000)))
 		if _, got := next(t, fine); !strings.HasPrefix(got, fmt.Sprint(i, " ")) {
 			t.Fatalf("the other one got %.20q for push %d", got, i)
 		}
@@ -93,9 +94,10 @@ func TestTLS_ASlowConsumerIsClosedAndTheOthersAreServed(t *testing.T) {
 }
 
 func TestTLS_ClosesInWebSocketInTLSAndInTCP(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s, conns := dialTLS(t, anonymous, 2)
-	s.pushed(t, `{"to":{"all":true},"text":"last","wait":"5s"}`)
-	s.stop(t)
+	s.Pushed(t, `{"to":{"all":true},"text":"last","wait":"5s"}`)
+	s.Stop(t)
 	for _, c := range conns {
 		if _, got := next(t, c); got != "last" {
 			t.Errorf("got %q", got)

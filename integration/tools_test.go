@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -22,8 +23,8 @@ type tool struct {
 
 func startTool(t *testing.T, args ...string) *tool {
 	t.Helper()
-	c := &tool{Cmd: exec.Command(binary, args...)}
-	c.Dir, c.Env = t.TempDir(), append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	c := &tool{Cmd: sidecartest.Tool(args...)}
+	c.Dir = t.TempDir()
 	c.Stdout, c.Stderr = &c.out, &c.errs
 	var err error
 	if c.in, err = c.StdinPipe(); err != nil {
@@ -50,10 +51,10 @@ func (c *tool) end() int {
 // Ctrl-C ends pushcart listen in order, while its input is still open: 1000 to the
 // server, exit 0.
 func TestListen_CtrlCEndsIt(t *testing.T) {
-	s := start(t, anonymous)
-	c := startTool(t, "listen", "ws://"+s.public+"/_push")
+	s := sidecartest.Start(t, anonymous)
+	c := startTool(t, "listen", "ws://"+s.Public+"/_push")
 	c.errs.Await(t, "connected to")
-	s.pushed(t, `{"to":{"all":true},"text":"before the end"}`)
+	s.Pushed(t, `{"to":{"all":true},"text":"before the end"}`)
 	c.out.Await(t, "before the end")
 	if err := c.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
@@ -62,7 +63,7 @@ func TestListen_CtrlCEndsIt(t *testing.T) {
 		t.Errorf("exit %d %s", code, &c.errs)
 	}
 	testkit.Eventually(t, "the connection is gone", func() bool {
-		_, text := call(t, "GET", "http://"+s.admin+"/metrics", "", "")
+		_, text := call(t, "GET", "http://"+s.Admin+"/metrics", "", "")
 		return strings.Contains(text, `pushcart_disconnects_total{cause="client"} 1`)
 	})
 }
@@ -96,8 +97,10 @@ compopt() { :; } # works only while a key is being handled
 // TestCompletion_WorksInBash sources the script in a real bash and asks it as the tab
 // key does.
 func TestCompletion_WorksInBash(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
-	if err := os.Symlink(binary, filepath.Join(dir, "pushcart")); err != nil {
+	if err := os.Symlink(sidecartest.Binary(), filepath.Join(dir, "pushcart")); err != nil {
 		t.Fatal(err)
 	}
 	script := words + `

@@ -23,6 +23,8 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -132,6 +134,8 @@ func example(page, name string) (before, block, after string, ok bool) {
 // TestDocs_WebhooksAreShownAsTheyAreSent holds the examples of docs/webhooks.md to what
 // comes; with PUSHCART_UPDATE_DOCS=1 it puts what came into the page.
 func TestDocs_WebhooksAreShownAsTheyAreSent(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	page := readDoc(t, "webhooks.md")
 	for name, request := range sentExamples(t) {
 		before, shown, after, ok := example(page, name)
@@ -187,7 +191,7 @@ func sentExamples(t *testing.T) map[string]string {
 	all := map[string]string{}
 	run := func(lines string) *scribe {
 		app := newScribe(t)
-		s := start(t, fmt.Sprintf("backend: {url: 'http://%s'}\ntrusted_proxies: [127.0.0.1]\nchannels: [{match: 'chat.*', presence: true}]\nusers: {offline_delay: 10ms}\nwebhook:\n  url: /hooks/push\n  events: ['*']\n  secrets: [%s]\n  %s", app.Addr(), whsec, lines))
+		s := sidecartest.Start(t, fmt.Sprintf("backend: {url: 'http://%s'}\ntrusted_proxies: [127.0.0.1]\nchannels: [{match: 'chat.*', presence: true}]\nusers: {offline_delay: 10ms}\nwebhook:\n  url: /hooks/push\n  events: ['*']\n  secrets: [%s]\n  %s", app.Addr(), whsec, lines))
 		c, err := tryDial(s, "/_push?room=lobby", header)
 		if err != nil {
 			t.Fatal(err)
@@ -207,7 +211,7 @@ func sentExamples(t *testing.T) map[string]string {
 	}
 	all["structured"] = run("format: structured").find(t, `"pushcart.message"`)
 	batch := newScribe(t)
-	s := start(t, fmt.Sprintf("backend: {url: 'http://%s'}\ntrusted_proxies: [127.0.0.1]\nwebhook: {url: /hooks/push, events: [connect, connected, disconnected], secrets: [%s], batch: {events: 2, wait: 1m}}", batch.Addr(), whsec))
+	s := sidecartest.Start(t, fmt.Sprintf("backend: {url: 'http://%s'}\ntrusted_proxies: [127.0.0.1]\nwebhook: {url: /hooks/push, events: [connect, connected, disconnected], secrets: [%s], batch: {events: 2, wait: 1m}}", batch.Addr(), whsec))
 	c, err := tryDial(s, "/_push?room=lobby", header)
 	if err != nil {
 		t.Fatal(err)
@@ -222,26 +226,26 @@ func sentExamples(t *testing.T) map[string]string {
 // lostExample is what one node tells of a connection of another that is killed.
 func lostExample(t *testing.T, header http.Header) string {
 	t.Helper()
-	app, redis := newScribe(t), startRedis(t)
-	yaml := fmt.Sprintf("backend: {url: 'http://%s'}\ntrusted_proxies: [127.0.0.1]\nwebhook: {url: /hooks/push, events: ['*'], secrets: [%s]}\nredis: {addresses: ['%s']}", app.Addr(), whsec, redis.addr)
-	stays, dies := start(t, yaml), start(t, yaml)
-	stays.awaitRedis(t, http.StatusOK)
-	dies.awaitRedis(t, http.StatusOK)
+	app, redis := newScribe(t), redistest.Start(t)
+	yaml := fmt.Sprintf("backend: {url: 'http://%s'}\ntrusted_proxies: [127.0.0.1]\nwebhook: {url: /hooks/push, events: ['*'], secrets: [%s]}\nredis: {addresses: ['%s']}", app.Addr(), whsec, redis.Addr)
+	stays, dies := sidecartest.Start(t, yaml), sidecartest.Start(t, yaml)
+	stays.AwaitRedis(t, http.StatusOK)
+	dies.AwaitRedis(t, http.StatusOK)
 	c, err := tryDial(dies, "/_push?room=lobby", header)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	app.find(t, "ce-type: pushcart.connected\n") // from then on another node tells the end
-	_ = dies.cmd.Process.Kill()
-	<-dies.exited
-	dies.code = 0 // it was meant to die
+	dies.Kill()
 	return app.find(t, "ce-type: pushcart.disconnected\n")
 }
 
 // TestDocs_VerificationInFiveLanguages runs the code of docs/webhooks.md on requests that
 // a sidecar sent, and on such that were changed or are old.
 func TestDocs_VerificationInFiveLanguages(t *testing.T) {
+	sidecartest.OnceWithRace(t)
+	t.Parallel() // it mostly waits
 	good := append(capture(t, "", false), capture(t, "format: structured\n  batch: {events: 50, wait: 200ms}", true)...)
 	bad := tampered(good)
 	for _, r := range good[:3] {
@@ -286,7 +290,7 @@ func main() {
 	} {
 		t.Run(l.language, func(t *testing.T) {
 			if _, err := exec.LookPath(l.command[0]); err != nil {
-				optional(t, l.command[0])
+				testkit.Missing(t, l.command[0])
 			}
 			file := filepath.Join(t.TempDir(), l.file)
 			if err := os.WriteFile(file, []byte(l.before+docBlock(t, "webhooks.md", l.language)+l.after), 0o600); err != nil {

@@ -15,13 +15,14 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 const anonymous = "\nauth: {anonymous: true}"
 
 func TestHandshake_IsRefusedInPlainHTTP(t *testing.T) {
-	s := start(t, withJWT)
+	s := sidecartest.Start(t, withJWT)
 	good := map[string]string{
 		"Host": "app", "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
 		"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Authorization": "Bearer " + token("ann"),
@@ -43,7 +44,7 @@ func TestHandshake_IsRefusedInPlainHTTP(t *testing.T) {
 				fmt.Fprintf(&req, "%s: %s\r\n", k, v)
 			}
 		}
-		status, header, body := exchange(t, s.public, req.String()+"\r\n")
+		status, header, body := exchange(t, s.Public, req.String()+"\r\n")
 		if status != want || !strings.Contains(body, says) {
 			t.Errorf("%s: got %d %s, want %d with %q", name, status, body, want, says)
 		}
@@ -100,21 +101,21 @@ func exchange(t *testing.T, addr, request string) (int, http.Header, string) {
 }
 
 func TestHandshake_WithoutAnyWayInIs401AndSaysWhy(t *testing.T) {
-	s := start(t, "")
+	s := sidecartest.Start(t, "")
 	if _, err := tryDial(s, "/_push", nil); err == nil || !strings.Contains(err.Error(), "401") || !strings.Contains(err.Error(), "auth.jwt") {
 		t.Errorf("got %v, want 401 that names the keys", err)
 	}
 	if _, err := tryDial(s, "/_push", nil); err == nil {
 		t.Error("the second was let in")
 	}
-	testkit.Eventually(t, "both are in the log", func() bool { return len(s.complaints()) >= 2 })
-	if c := s.complaints(); len(c) != 2 || !strings.Contains(c[0], "no way in") || !strings.Contains(c[1], "handshake refused") {
+	testkit.Eventually(t, "both are in the log", func() bool { return len(s.Complaints()) >= 2 })
+	if c := s.Complaints(); len(c) != 2 || !strings.Contains(c[0], "no way in") || !strings.Contains(c[1], "handshake refused") {
 		t.Errorf("got warnings %q, want one at the start and one of the refusals", c)
 	}
 }
 
 func TestMessages_TooBigOrNotUTF8AreClosed(t *testing.T) {
-	s := start(t, anonymous+newBackend(t, nil).hooked())
+	s := sidecartest.Start(t, anonymous+newBackend(t, nil).hooked())
 	f := func(name string, kind int, message string, want int) {
 		t.Helper()
 		c := dial(t, s, nil)
@@ -128,8 +129,9 @@ func TestMessages_TooBigOrNotUTF8AreClosed(t *testing.T) {
 }
 
 func TestConnection_HalfAFrameAndSilenceEndsWith3008(t *testing.T) {
-	s := start(t, anonymous+"\nwebsocket: {ping_interval: 400ms, pong_timeout: 200ms}")
-	conn, err := net.Dial("tcp", s.public)
+	t.Parallel() // it mostly waits
+	s := sidecartest.Start(t, anonymous+"\nwebsocket: {ping_interval: 400ms, pong_timeout: 200ms}")
+	conn, err := net.Dial("tcp", s.Public)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +159,7 @@ func echo(w http.ResponseWriter, e event) {
 }
 
 func TestRaw_EchoIsByteForByte(t *testing.T) {
-	s := start(t, anonymous+newBackend(t, echo).hooked())
+	s := sidecartest.Start(t, anonymous+newBackend(t, echo).hooked())
 	a, b := dial(t, s, nil), dial(t, s, nil)
 	for i, m := range []string{"plain", "κόσμε\n\t\"", strings.Repeat("x", 60_000), `{"a": 1.0,  "b":[]}`} {
 		for _, c := range []*websocket.Conn{a, b} {
@@ -188,7 +190,7 @@ func TestWebhooks_TellAConnectionsLifeInOrder(t *testing.T) {
 			w.WriteHeader(http.StatusNoContent)
 		}
 	})
-	s := start(t, strings.Replace(b.hooked(), "['*']", "[connect, connected, message, disconnected]", 1))
+	s := sidecartest.Start(t, strings.Replace(b.hooked(), "['*']", "[connect, connected, message, disconnected]", 1))
 	c := dial(t, s, http.Header{"Cookie": {"sid=1"}, "User-Agent": {"test"}})
 	for _, want := range []string{"welcome", `{"n":1}`} {
 		if _, got := next(t, c); got != want {
@@ -257,7 +259,7 @@ func TestWebhooks_OneAtATimePerConnection(t *testing.T) {
 		}
 		echo(w, e)
 	})
-	s := start(t, anonymous+b.hooked())
+	s := sidecartest.Start(t, anonymous+b.hooked())
 	slow, quick := dial(t, s, nil), dial(t, s, nil)
 	for i := range messages {
 		send(t, slow, websocket.TextMessage, fmt.Sprint(i))
@@ -293,7 +295,7 @@ func TestWebhooks_AnswersEndConnections(t *testing.T) {
 			fmt.Fprint(w, e.body)
 		}
 	})
-	s := start(t, anonymous+strings.Replace(b.hooked(), "['*']", "[message, disconnected]", 1))
+	s := sidecartest.Start(t, anonymous+strings.Replace(b.hooked(), "['*']", "[message, disconnected]", 1))
 	f := func(message string, code int, cause string) {
 		t.Helper()
 		before := len(b.got("disconnected"))
@@ -318,6 +320,7 @@ func TestWebhooks_AnswersEndConnections(t *testing.T) {
 }
 
 func TestConnect_RefusalsReachTheClient(t *testing.T) {
+	t.Parallel() // it mostly waits
 	var mode atomic.Value
 	mode.Store("")
 	b := newBackend(t, func(w http.ResponseWriter, e event) {
@@ -334,7 +337,7 @@ func TestConnect_RefusalsReachTheClient(t *testing.T) {
 			w.WriteHeader(http.StatusNoContent)
 		}
 	})
-	s := start(t, b.hooked())
+	s := sidecartest.Start(t, b.hooked())
 	f := func(m, want string) {
 		t.Helper()
 		mode.Store(m)
@@ -355,6 +358,7 @@ func TestConnect_RefusalsReachTheClient(t *testing.T) {
 }
 
 func TestForward_AsksTheBackendWhoItIs(t *testing.T) {
+	t.Parallel() // it mostly waits
 	me := http.NewServeMux()
 	me.HandleFunc("/me", func(w http.ResponseWriter, r *http.Request) {
 		switch c, _ := r.Cookie("sid"); {
@@ -368,7 +372,7 @@ func TestForward_AsksTheBackendWhoItIs(t *testing.T) {
 	})
 	b := newBackend(t, nil)
 	b.Config.Handler = me
-	s := start(t, "\nauth: {forward: {url: '"+b.URL+"/me', user: /user/id}}")
+	s := sidecartest.Start(t, "\nauth: {forward: {url: '"+b.URL+"/me', user: /user/id}}")
 	f := func(cookie, want string) {
 		t.Helper()
 		_, err := tryDial(s, "/_push", http.Header{"Cookie": {cookie}})
@@ -377,7 +381,7 @@ func TestForward_AsksTheBackendWhoItIs(t *testing.T) {
 		}
 	}
 	f("sid=42", "")
-	testkit.Eventually(t, "the push reaches user 42", func() bool { return s.pushed(t, `{"to":{"users":["42"]},"text":"x"}`).Nodes == 1 })
+	testkit.Eventually(t, "the push reaches user 42", func() bool { return s.Pushed(t, `{"to":{"users":["42"]},"text":"x"}`).Nodes == 1 })
 	f("other=1", "401")
 	f("sid=banned", "403")
 	f("sid=null", "401")

@@ -271,7 +271,7 @@ func TestBackend_OnAUnixSocket(t *testing.T) {
 func TestBackend_OnIPv6(t *testing.T) {
 	ln, err := net.Listen("tcp", "[::1]:0")
 	if err != nil {
-		t.Skip("no IPv6 here")
+		testkit.Missing(t, "IPv6")
 	}
 	newRigAt(t, ln, "http://"+ln.Addr().String()).next()
 }

@@ -6,26 +6,19 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-// missing skips the test, or, in CI, fails it.
-func missing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("PUSHCART_TEST_ALL") != "" {
-		t.Fatalf("%s is missing", what)
-	}
-	t.Skipf("%s is missing; .ci/run has it", what)
-}
+	"github.com/pushcart/pushcart/internal/testkit"
+)
 
 // needs are root and programs.
 func needs(t *testing.T, programs ...string) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		missing(t, "root")
+		testkit.Missing(t, "root")
 	}
 	for _, name := range programs {
 		if _, err := exec.LookPath(name); err != nil {
-			missing(t, name)
+			testkit.Missing(t, name)
 		}
 	}
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // The published schemas that Go modules carry. Only their files are read: nothing of
@@ -28,7 +30,7 @@ func moduleFolder(t *testing.T, module string) string {
 	out, err := exec.Command("go", "mod", "download", "-json", module).Output()
 	var m struct{ Dir string }
 	if err != nil || json.Unmarshal(out, &m) != nil || m.Dir == "" {
-		missing(t, "the Go module "+module)
+		testkit.Missing(t, "the Go module "+module)
 	}
 	return m.Dir
 }

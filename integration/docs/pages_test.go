@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/internal/testdocs"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // TestPages_DoWhatTheySay works through every page that has something to type.
@@ -81,10 +82,7 @@ func needs(t *testing.T, program string) {
 		return
 	}
 	if _, err := exec.LookPath(program); err != nil {
-		if os.Getenv("PUSHCART_TEST_ALL") != "" {
-			t.Fatalf("%s is not installed", program)
-		}
-		t.Skipf("%s is not installed; .ci/run installs it", program)
+		testkit.Missing(t, program)
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/pushcart/pushcart/internal/sidecartest"
 )
 
 // languages are the folders of examples/, with the files in which each differs from
@@ -29,8 +31,8 @@ var languages = []struct{ name, app, verify, language string }{
 type ticketApp struct {
 	*process
 	address string
-	front   string   // what its users see instead of pushcart
-	sidecar *sidecar // nil: the app as it was
+	front   string               // what its users see instead of pushcart
+	sidecar *sidecartest.Sidecar // nil: the app as it was
 }
 
 // url is where its users go.
@@ -41,7 +43,7 @@ func (a *ticketApp) url() string {
 	case a.sidecar == nil:
 		return "http://" + a.address
 	}
-	return "http://" + a.sidecar.public
+	return "http://" + a.sidecar.Public
 }
 
 // copyTree copies examples/, or examples/legacy, with other ports. npm's packages stay
@@ -244,7 +246,7 @@ func (a *ticketApp) checkPush(t *testing.T, ann, ben *user) {
 	}
 	annsConn, bensConn := ann.connected(t), ben.connected(t)
 	for _, name := range []string{"ann", "ben"} {
-		resp, err := http.Get("http://" + a.sidecar.push + "/v1/users/" + name)
+		resp, err := http.Get("http://" + a.sidecar.Push + "/v1/users/" + name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -264,10 +266,10 @@ func (a *ticketApp) checkPush(t *testing.T, ann, ben *user) {
 	if status := ann.forges(t, a.address); status != 401 {
 		t.Errorf("a forged event to the app: got %d, want 401", status)
 	}
-	if status := ann.forges(t, a.sidecar.public); status != 404 {
+	if status := ann.forges(t, a.sidecar.Public); status != 404 {
 		t.Errorf("a forged event through pushcart: got %d, want 404", status)
 	}
-	if got := a.sidecar.complaints("it knows nobody by this handshake", "no such path"); len(got) > 0 {
+	if got := complaints(a.sidecar, "it knows nobody by this handshake", "no such path"); len(got) > 0 {
 		t.Errorf("pushcart complains: %q", got)
 	}
 }
@@ -327,7 +329,7 @@ func inBrowser(t *testing.T, now, were map[string]*ticketApp) {
 	}
 	var visits []visit
 	for _, l := range languages {
-		visits = append(visits, visit{Name: l.name, URL: now[l.name].url(), Push: now[l.name].sidecar.push})
+		visits = append(visits, visit{Name: l.name, URL: now[l.name].url(), Push: now[l.name].sidecar.Push})
 	}
 	visits = append(visits, visit{Name: "legacy/php", URL: were["php"].url()}) // the page is the same for all
 	in, err := json.Marshal(visits)

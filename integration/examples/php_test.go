@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // TestPHP_NothingWaitsForItself: PHP has few workers, php -S only one, and locks the
@@ -144,9 +146,6 @@ func program(t *testing.T, name, pattern string) string {
 			}
 		}
 	}
-	if os.Getenv("PUSHCART_TEST_ALL") != "" {
-		t.Fatalf("%s is not installed", name)
-	}
-	t.Skipf("%s is not installed; .ci/run installs it", name)
+	testkit.Missing(t, name)
 	return ""
 }

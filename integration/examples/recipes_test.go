@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/fasthttp/websocket"
+
+	"github.com/pushcart/pushcart/internal/sidecartest"
 )
 
 const recipes = "docs/recipes.md"
@@ -78,7 +80,7 @@ func TestRecipes_PushAndSignTokens(t *testing.T) {
 			checkPushes(t, s, run)
 		})
 	}
-	s.stop()
+	s.Stop(t)
 	for language, in := range recipesIn {
 		if _, failure := in(t, at)(t, "push", map[string]any{"all": true}, 1); failure == "" {
 			t.Errorf("%s: a push without pushcart does not fail", language)
@@ -86,9 +88,9 @@ func TestRecipes_PushAndSignTokens(t *testing.T) {
 	}
 }
 
-func withToken(s *sidecar, token string) (*websocket.Conn, *http.Response, error) {
+func withToken(s *sidecartest.Sidecar, token string) (*websocket.Conn, *http.Response, error) {
 	d := websocket.Dialer{HandshakeTimeout: 20 * time.Second}
-	return d.Dial("ws://"+s.public+"/_push?access_token="+token, nil)
+	return d.Dial("ws://"+s.Public+"/_push?access_token="+token, nil)
 }
 
 func signed(t *testing.T, run recipe, args ...any) (token string) {
@@ -100,7 +102,7 @@ func signed(t *testing.T, run recipe, args ...any) (token string) {
 	return token
 }
 
-func checkTokens(t *testing.T, s *sidecar, run recipe) {
+func checkTokens(t *testing.T, s *sidecartest.Sidecar, run recipe) {
 	t.Helper()
 	f := func(status int, token string) {
 		t.Helper()
@@ -119,7 +121,7 @@ func checkTokens(t *testing.T, s *sidecar, run recipe) {
 	t.Setenv("JWT_SECRET", "0123456789abcdef0123456789abcdef")
 }
 
-func checkPushes(t *testing.T, s *sidecar, run recipe) {
+func checkPushes(t *testing.T, s *sidecartest.Sidecar, run recipe) {
 	t.Helper()
 	const user = `zoë/"1"`
 	c, _, err := withToken(s, signed(t, run, user, []string{"news"}))

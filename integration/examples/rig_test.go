@@ -1,29 +1,28 @@
 package examples
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 const root = "../../"
 
-// binary is pushcart as users have it, built once; that of integration has the race
-// detector.
-var binary string
-
 func TestMain(m *testing.M) { os.Exit(build(m)) }
 
+// build runs the tests with pushcart as users have it: that of integration has the race
+// detector.
 func build(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "pushcart-examples")
 	if err != nil {
@@ -38,14 +37,7 @@ func build(m *testing.M) int {
 		}
 	}
 	_ = os.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	binary = filepath.Join(dir, "pushcart")
-	cmd := exec.Command("go", "build", "-o", binary, root+"cmd/pushcart")
-	cmd.Stderr = os.Stderr
-	if err := cmd.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build pushcart:", err)
-		return 1
-	}
-	return m.Run()
+	return sidecartest.BuildPlain(m, root)
 }
 
 // process is a program that runs until the test ends.
@@ -115,12 +107,6 @@ func (p *process) listens(t *testing.T, address string) {
 	})
 }
 
-// sidecar is a running pushcart.
-type sidecar struct {
-	*process
-	public, push string // host:port
-}
-
 // addresses are those of a sidecar and its app. An app that is written for the ports of
 // the docs gets these instead.
 type addresses struct{ app, public, push, admin string }
@@ -136,53 +122,40 @@ func (a addresses) rewrite(text string) string {
 	return strings.NewReplacer("3000", port(a.app), "8080", port(a.public), "8081", port(a.push)).Replace(text)
 }
 
-// pushcart runs the binary in dir, with the pushcart.yaml that is there, and checks at
-// the end that it exits in order.
-func pushcart(t *testing.T, dir string, at addresses) *sidecar {
+// pushcart runs the binary in dir, with the pushcart.yaml that is there.
+func pushcart(t *testing.T, dir string, at addresses) *sidecartest.Sidecar {
 	t.Helper()
 	file := filepath.Join(dir, "pushcart.yaml")
-	yaml, err := os.ReadFile(file)
+	given, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	yaml = fmt.Appendf(yaml, "\npush: {listen: '%s'}\nadmin: {listen: '%s'}\n", at.push, at.admin)
-	if !bytes.HasPrefix(yaml, []byte("listen:")) {
-		yaml = fmt.Appendf(yaml, "listen: '%s'\n", at.public)
+	yaml := string(given) + fmt.Sprintf("\npush: {listen: '%s'}\nadmin: {listen: '%s'}\n", at.push, at.admin)
+	if !strings.HasPrefix(yaml, "listen:") {
+		yaml += fmt.Sprintf("listen: '%s'\n", at.public)
 	}
-	if err := os.WriteFile(file, yaml, 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(sidecartest.Complete(yaml)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &sidecar{process: run(t, dir, nil, binary, "run"), public: at.public, push: at.push}
+	cmd := sidecartest.Tool("run")
+	cmd.Dir = dir
+	s := sidecartest.Run(t, cmd)
 	t.Cleanup(func() {
-		s.stop()
-		if s.ProcessState.ExitCode() != 0 || s.out.Has("panic") {
-			t.Errorf("pushcart exited with %d", s.ProcessState.ExitCode())
+		if t.Failed() {
+			t.Logf("pushcart said:\n%s", s.Output())
 		}
 	})
-	s.await(t, "pushcart is ready", func() bool {
-		resp, err := http.Get("http://" + at.admin + "/readyz")
-		if err != nil {
-			return false
-		}
-		_ = resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
+	testkit.Eventually(t, "pushcart is ready", func() bool { status, _ := s.Ready(""); return status == http.StatusOK })
 	return s
 }
 
 // complaints are the warnings and errors that it logged, less those about what matches.
-func (s *sidecar) complaints(but ...string) (out []string) {
-next:
-	for line := range strings.Lines(s.out.String()) {
-		if !strings.Contains(line, "level=WARN") && !strings.Contains(line, "level=ERROR") {
-			continue
+func complaints(s *sidecartest.Sidecar, but ...string) (out []string) {
+	for line := range strings.Lines(s.Output()) {
+		about := func(b string) bool { return strings.Contains(line, b) }
+		if (about(`"level":"WARN"`) || about(`"level":"ERROR"`)) && !slices.ContainsFunc(but, about) {
+			out = append(out, line)
 		}
-		for _, b := range but {
-			if strings.Contains(line, b) {
-				continue next
-			}
-		}
-		out = append(out, line)
 	}
 	return out
 }

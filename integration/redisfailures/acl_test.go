@@ -31,9 +31,7 @@ func aclLine(t *testing.T) (args []any) {
 // do as the user of docs/redis.md; Redis notes what it denied, and what is stored is in
 // the tables.
 func TestChaos_TheUserOfTheDocsMayDoAllThatNodesDoAndTheTablesAreComplete(t *testing.T) {
-	if !long() {
-		t.Skip("runs in make chaos: it waits for a lease to end")
-	}
+	sidecartest.OnceWithoutRace(t)
 	t.Parallel()
 	server := redistest.Start(t)
 	server.Do(t, aclLine(t)...)
@@ -42,11 +40,10 @@ func TestChaos_TheUserOfTheDocsMayDoAllThatNodesDoAndTheTablesAreComplete(t *tes
 channels: [{match: "room.*", subscribe: anyone, presence: true, history: {messages: 2, age: 5m}}]
 users: {offline_delay: 2s, history: {messages: 10, age: 5m}}
 limits: {connections_per_user: 1, per_user_policy: replace}
-shutdown: {drain: 1s}
 `
 	nodes := []*sidecartest.Sidecar{sidecartest.Start(t, yaml), sidecartest.Start(t, yaml)}
 	for _, n := range nodes {
-		testkit.Eventually(t, "the node has Redis", func() bool { status, _ := n.Ready("require=redis"); return status == 200 })
+		n.AwaitRedis(t, http.StatusOK)
 	}
 	table := readStored(t)
 	come := func(node int, user string) *client {

@@ -2,10 +2,12 @@ package redisfailures
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // cluster is three primaries, each with a replica. Nodes know the address of one.
@@ -14,10 +16,14 @@ type cluster struct {
 	*redistest.Cluster
 }
 
-func newCluster(t *testing.T) *cluster {
+func newCluster(t *testing.T, args ...string) *cluster {
 	t.Helper()
-	c := &cluster{Cluster: redistest.NewCluster(t, 3, 1)}
-	c.yaml = "addresses: ['" + c.Primaries[0].Addr + "']"
+	return asCluster(redistest.NewCluster(t, 3, 1, args...), func(c *redistest.Cluster) string { return c.Primaries[0].Addr })
+}
+
+func asCluster(of *redistest.Cluster, seed func(*redistest.Cluster) string) *cluster {
+	c := &cluster{Cluster: of}
+	c.yaml = "addresses: ['" + seed(of) + "']"
 	c.serving = func() (alive []*redistest.Server) {
 		for _, s := range c.Servers() {
 			if s.Try("PING") == "PONG" {
@@ -26,7 +32,17 @@ func newCluster(t *testing.T) *cluster {
 		}
 		return alive
 	}
+	c.loses = func(channel string) bool { return owner(slotOf(c.Primaries[1], channel)) == 0 }
 	return c
+}
+
+// slotOf asks a server for the slot of a name.
+func slotOf(s *redistest.Server, name string) int {
+	slot, err := strconv.Atoi(s.Try("CLUSTER", "KEYSLOT", name))
+	if err != nil {
+		panic(err)
+	}
+	return slot
 }
 
 // primaryKilled is a primary that dies, and whose replica takes over when the others say so.
@@ -35,9 +51,66 @@ func primaryKilled(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 	return &c.deployment, func(r *rig, _ time.Duration) {
 		r.broke()
 		c.Primaries[0].Kill()
-		redistest.WaitPrimary(t, c.Replicas[0][0])
-		c.WaitOK(t)
-		r.back()
+		r.back(func() { c.takenOver(r, c.Replicas[0][0]) })
+	}
+}
+
+// takenOver waits until a replica took over, and everybody knows.
+func (c *cluster) takenOver(r *rig, replica *redistest.Server) {
+	testkit.Eventually(r.t, "the replica takes over", func() bool {
+		r.backFrom = time.Now()
+		return replica.IsPrimary()
+	})
+	c.WaitOK(r.t)
+}
+
+// primaryHangs is a primary that hangs, and has nothing that its replica, which takes over,
+// has not. It comes back as the replica.
+func primaryHangs(t *testing.T) (*deployment, func(*rig, time.Duration)) {
+	c := newCluster(t)
+	return &c.deployment, func(r *rig, lasts time.Duration) {
+		s := c.Shards()[0]
+		r.broke()
+		s.Hold(t)
+		s.Primary.Pause()
+		r.back(func() { c.takenOver(r, s.Replica) })
+		<-time.After(lasts)
+		s.Primary.Resume()
+		testkit.Eventually(t, "the old primary notices", func() bool { return strings.HasPrefix(s.Primary.Try("ROLE"), "[slave") })
+		s.Primary.Do(t, "CLIENT", "UNPAUSE")
+	}
+}
+
+// shardHeld is a network that drops what goes to and comes from one primary, and then
+// cuts it. The others see it all along.
+func shardHeld(t *testing.T) (*deployment, func(*rig, time.Duration)) {
+	c := asCluster(redistest.NewClusterBehind(t, 3, 1), func(c *redistest.Cluster) string { return c.VIPs[1].Addr })
+	return &c.deployment, func(r *rig, lasts time.Duration) {
+		r.broke()
+		release := c.VIPs[0].Hold()
+		<-time.After(lasts)
+		r.back(func() {
+			release()
+			c.VIPs[0].Cut()
+		})
+	}
+}
+
+// clusterRestarted are all servers, killed and started again with every write.
+func clusterRestarted(t *testing.T) (*deployment, func(*rig, time.Duration)) {
+	c := newCluster(t, redistest.Keeping...)
+	return &c.deployment, func(r *rig, lasts time.Duration) {
+		r.broke()
+		for _, s := range c.Servers() {
+			s.Kill()
+		}
+		<-time.After(lasts)
+		r.back(func() {
+			for _, s := range c.Servers() {
+				s.RestartSaved(t)
+			}
+			c.WaitOK(t)
+		})
 	}
 }
 
@@ -46,8 +119,7 @@ func failedOver(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 	c := newCluster(t)
 	return &c.deployment, func(r *rig, _ time.Duration) {
 		r.broke()
-		c.Failover(t, c.Replicas[1][0], false)
-		r.back()
+		r.back(func() { c.Failover(t, c.Replicas[1][0], false) })
 	}
 }
 
@@ -59,23 +131,23 @@ func slotsMoved(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 	c.Move(t, c.Primaries[0], fresh, 0, partition-1) // so that it is in use
 	return &c.deployment, func(r *rig, _ time.Duration) {
 		r.broke()
-		moved := map[int]bool{0: true}
-		for i := range keptChannels {
-			slot, err := strconv.Atoi(c.Primaries[0].Do(t, "CLUSTER", "KEYSLOT", kept(i)))
-			if err != nil {
-				t.Error(err)
-			}
-			first := slot / partition * partition
-			from, last := owner(first), first+partition-1
-			if moved[first] || owner(last) != from {
-				continue
-			}
-			moved[first] = true
-			if c.Move(t, c.Primaries[from], fresh, first, last); !long() {
-				break
-			}
+		r.back(func() { c.movePartitions(t, fresh) })
+	}
+}
+
+// movePartitions moves those of the channels with history, in the short form of one.
+func (c *cluster) movePartitions(t *testing.T, fresh *redistest.Server) {
+	moved := map[int]bool{0: true}
+	for i := range keptChannels {
+		first := slotOf(c.Primaries[0], kept(i)) / partition * partition
+		from, last := owner(first), first+partition-1
+		if moved[first] || owner(last) != from {
+			continue
 		}
-		r.back()
+		moved[first] = true
+		if c.Move(t, c.Primaries[from], fresh, first, last); !long() {
+			return
+		}
 	}
 }
 

@@ -16,6 +16,8 @@ type deployment struct {
 	yaml string
 	// serving are the servers that the nodes use now.
 	serving func() []*redistest.Server
+	// loses says whether a channel is on the server that a failure with mayLose kills.
+	loses func(channel string) bool
 	// wrap comes before the command of a node.
 	wrap []string
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 // resolver is a name server that has one address for every name.
@@ -26,7 +27,7 @@ func newResolver(t *testing.T) (r *resolver, at string) {
 	at = "127.53.0.1"
 	conn, err := net.ListenPacket("udp", at+":53")
 	if err != nil {
-		t.Skipf("a name server needs port 53: %v", err)
+		testkit.Missing(t, fmt.Sprintf("port 53, for a name server: %v", err))
 	}
 	r = &resolver{conn: conn}
 	done := make(chan struct{})
@@ -99,7 +100,6 @@ func renamed(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		server.Kill()
 		<-time.After(lasts)
 		server = next
-		names.point("127.0.0.2")
-		r.back()
+		r.back(func() { names.point("127.0.0.2") })
 	}
 }

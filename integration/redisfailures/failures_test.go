@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/internal/redistest"
+	"github.com/pushcart/pushcart/internal/sidecartest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -20,8 +21,8 @@ var failures = []failure{
 	{name: "away while 500 clients leave and 500 come", short: 6 * time.Second, long: 30 * time.Second, notice: time.Second, crowd: 500, start: killed((*redistest.Server).RestartSaved)},
 	{name: "killed, and restarted empty", short: 3 * time.Second, long: 10 * time.Second, lossy: true, notice: time.Second, crowd: 8, start: killed((*redistest.Server).Restart)},
 	{name: "killed, and restarted with its data", short: 3 * time.Second, long: 10 * time.Second, notice: time.Second, crowd: 8, start: killed((*redistest.Server).RestartSaved)},
-	{name: "hangs (SIGSTOP)", short: 4 * time.Second, long: 10 * time.Second, notice: detected, crowd: 8, start: hangs},
-	{name: "the network drops everything", short: 4 * time.Second, long: 15 * time.Second, notice: detected, crowd: 8, start: held},
+	{name: "hangs (SIGSTOP)", short: 13 * time.Second, long: 10 * time.Second, notice: detected, crowd: 8, start: hangs},
+	{name: "the network drops everything", short: 13 * time.Second, long: 15 * time.Second, notice: detected, crowd: 8, start: held},
 	{name: "a firewall forgot the connections", short: 4 * time.Second, long: detected, within: detected + promised, unnoticed: true, crowd: 8, start: forgotten},
 	{name: "a subscriber stalls: client-output-buffer-limit", short: 2 * time.Second, long: 4 * time.Second, unnoticed: true, crowd: 8, pausesNode: true, start: stalled},
 	{name: "maxmemory reached, noeviction", short: 3 * time.Second, long: 10 * time.Second, notice: 5 * time.Second, crowd: 8, start: full},
@@ -30,6 +31,9 @@ var failures = []failure{
 	{name: "another password, and another in password_file", short: 3 * time.Second, long: 10 * time.Second, notice: time.Second, crowd: 8, start: rotated,
 		missing: "a node reads password_file at its start only"},
 	{name: "Cluster: a primary is killed", short: 3 * time.Second, long: 6 * time.Second, mayLose: true, notice: time.Second, crowd: 8, start: primaryKilled},
+	{name: "Cluster: a primary hangs, and its replica takes over", short: time.Second, long: 10 * time.Second, notice: time.Second, unnoticed: true, crowd: 8, start: primaryHangs},
+	{name: "Cluster: the network drops one shard, and is cut", short: 13 * time.Second, long: 15 * time.Second, notice: detected, crowd: 8, start: shardHeld},
+	{name: "Cluster: everything is killed, and restarted with its data", short: 3 * time.Second, long: 10 * time.Second, notice: time.Second, crowd: 8, start: clusterRestarted},
 	{name: "Cluster: a replica takes over", short: 2 * time.Second, long: 6 * time.Second, unnoticed: true, crowd: 8, start: failedOver},
 	{name: "Cluster: slots move to a new primary", short: 4 * time.Second, long: 6 * time.Second, unnoticed: true, crowd: 8, start: slotsMoved},
 	{name: "the DNS name points elsewhere", short: 3 * time.Second, long: 10 * time.Second, notice: time.Second, crowd: 8, start: renamed},
@@ -41,14 +45,12 @@ type starter func(t *testing.T) (*deployment, func(r *rig, lasts time.Duration))
 // killed is a server that is killed, and started again with every write, or without any.
 func killed(again func(*redistest.Server, testing.TB)) starter {
 	return func(t *testing.T) (*deployment, func(*rig, time.Duration)) {
-		d := newStandalone(t, "--appendonly", "yes", "--appendfsync", "always")
+		d := newStandalone(t, redistest.Keeping...)
 		return &d.deployment, func(r *rig, lasts time.Duration) {
 			r.broke()
 			d.server.Kill()
 			<-time.After(lasts)
-			again(d.server, t)
-			testkit.Eventually(t, "Redis has loaded its data", func() bool { return d.server.Try("PING") == "PONG" })
-			r.back()
+			r.back(func() { again(d.server, t) })
 		}
 	}
 }
@@ -59,8 +61,7 @@ func hangs(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		r.broke()
 		d.server.Pause()
 		<-time.After(lasts)
-		d.server.Resume()
-		r.back()
+		r.back(d.server.Resume)
 	}
 }
 
@@ -71,8 +72,7 @@ func held(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		r.broke()
 		release := d.vip.Hold()
 		<-time.After(lasts)
-		release()
-		r.back()
+		r.back(release)
 	}
 }
 
@@ -82,8 +82,7 @@ func forgotten(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 	d := newStandalone(t)
 	return &d.deployment, func(r *rig, lasts time.Duration) {
 		r.broke()
-		r.mended = d.vip.Forget() // Redis has them until its keepalive ends them
-		r.back()
+		r.back(func() { r.mended = d.vip.Forget() }) // Redis has them until its keepalive ends them
 	}
 }
 
@@ -108,8 +107,7 @@ func stalled(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 			}
 		}
 		<-time.After(time.Until(r.brokeAt.Add(lasts)))
-		r.nodes[1].Resume()
-		r.back()
+		r.back(r.nodes[1].Resume)
 	}
 }
 
@@ -130,8 +128,7 @@ func full(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		r.broke()
 		d.server.Do(t, "CONFIG", "SET", "maxmemory", "1")
 		<-time.After(lasts)
-		d.server.Do(t, "CONFIG", "SET", "maxmemory", "0")
-		r.back()
+		r.back(func() { d.server.Do(t, "CONFIG", "SET", "maxmemory", "0") })
 	}
 }
 
@@ -145,8 +142,7 @@ func demoted(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		handOver(t, d.server, next)
 		<-time.After(lasts)
 		d.server = next
-		d.vip.Point(next.Addr)
-		r.back()
+		r.back(func() { d.vip.Point(next.Addr) })
 	}
 }
 
@@ -178,8 +174,7 @@ func locked(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		d.server.Do(t, "ACL", "SETUSER", "cart", "resetpass", ">second")
 		d.server.Do(t, "CLIENT", "KILL", "USER", "cart")
 		<-time.After(lasts)
-		d.server.Do(t, "ACL", "SETUSER", "cart", ">first")
-		r.back()
+		r.back(func() { d.server.Do(t, "ACL", "SETUSER", "cart", ">first") })
 	}
 }
 
@@ -201,17 +196,14 @@ func rotated(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		d.server.Do(t, "ACL", "SETUSER", "cart", "resetpass", ">second")
 		d.server.Do(t, "CLIENT", "KILL", "USER", "cart")
 		<-time.After(lasts)
-		write("second")
-		r.back()
+		r.back(func() { write("second") })
 	}
 }
 
 // TestChaos_RedisFailures: each failure, under two nodes with clients, pushes and an app,
 // and none of them started again.
 func TestChaos_RedisFailures(t *testing.T) {
-	if !long() {
-		t.Skip("runs in make chaos: what it asks for within 2 s takes longer beside other tests")
-	}
+	sidecartest.OnceWithoutRace(t)
 	for _, f := range failures {
 		t.Run(f.name, func(t *testing.T) {
 			if f.missing != "" {

@@ -15,14 +15,30 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	_ = flag.Set("test.parallel", "6") // they wait more than they work
-	code := sidecartest.Build(m, "../..")
-	results.print()
-	os.Exit(code)
+	_ = flag.Set("test.parallel", "8") // they wait more than they work
+	os.Exit(run(m))
 }
 
-// long says whether failures last as long as they do in the field: make chaos sets it.
-func long() bool { return os.Getenv("PUSHCART_CHAOS") != "" }
+func run(m *testing.M) int {
+	if !sidecartest.WithoutRace() {
+		return m.Run() // all are skipped: no binary is needed
+	}
+	defer results.print()
+	return sidecartest.Build(m, "../..")
+}
+
+// long says whether failures last as long as they do in the field: in make chaos.
+func long() bool { return sidecartest.Chaos() > 0 }
+
+// late is when something that is promised must have come. In make test, which runs beside
+// much else and on machines that are four times slower, it has four times the margin.
+func late(promised time.Duration) time.Duration {
+	margin := sidecartest.Late(promised) - promised
+	if !long() {
+		margin *= 4
+	}
+	return promised + margin
+}
 
 // results are a table, a row for each failure.
 var results table

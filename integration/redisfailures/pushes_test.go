@@ -33,13 +33,19 @@ type pushes struct {
 	stop    chan struct{}
 	work    sync.WaitGroup
 
-	mu    sync.Mutex               // guards all below
-	posts map[string]map[int]place // by channel
-	plain map[string][]int         // confirmed
+	mu    sync.Mutex                   // guards all below
+	posts map[string]map[int]confirmed // by channel
+	plain map[string][]int             // confirmed
+}
+
+// confirmed is where a message is, and when that was said.
+type confirmed struct {
+	place
+	at time.Time
 }
 
 func startPushes(t *testing.T, nodes []*sidecartest.Sidecar, prompt bool) *pushes {
-	p := &pushes{prompt: prompt, stop: make(chan struct{}), posts: map[string]map[int]place{}, plain: map[string][]int{}}
+	p := &pushes{prompt: prompt, stop: make(chan struct{}), posts: map[string]map[int]confirmed{}, plain: map[string][]int{}}
 	for _, n := range nodes {
 		p.work.Go(func() { p.keep(t, n) })
 		p.work.Go(func() { p.try(t, n) })
@@ -102,9 +108,9 @@ func (p *pushes) note(channel string, number int, at place) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.posts[channel] == nil {
-		p.posts[channel] = map[int]place{}
+		p.posts[channel] = map[int]confirmed{}
 	}
-	p.posts[channel][number] = at
+	p.posts[channel][number] = confirmed{at, time.Now()}
 }
 
 // try pushes to channels without history.
@@ -113,7 +119,7 @@ func (p *pushes) try(t *testing.T, n *sidecartest.Sidecar) {
 		channel, number := plain(rand.IntN(plainChannels)), int(p.numbers.Add(1))
 		began := time.Now()
 		status, answer := n.API("POST", "/v1/push", fmt.Sprintf(`{"to":{"channels":[%q]},"data":%d}`, channel, number))
-		if d := time.Since(began); p.prompt && d > sidecartest.Late(3*time.Second) {
+		if d := time.Since(began); p.prompt && d > late(3*time.Second) {
 			t.Errorf("a push took %v, want at most 3 s", d)
 		}
 		switch status {
@@ -167,7 +173,8 @@ func lacking(readers []*client, channel string, numbers []int) (n int) {
 
 // check holds what a reader got to the order of the positions, and the gaps that it was
 // told to what the failure lost.
-func (p *pushes) check(t *testing.T, r *client, f failure) (gaps int) {
+func (p *pushes) check(rig *rig, r *client) (gaps int) {
+	t, f := rig.t, rig.failure
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range keptChannels {
@@ -194,10 +201,16 @@ func (p *pushes) check(t *testing.T, r *client, f failure) (gaps int) {
 		}
 		if f.lossy && told == 0 {
 			t.Errorf("%s, %s: Redis lost everything, and no gap", r.user, channel)
-		} else if !f.loses() && told > 0 {
+		} else if !rig.mayLose(channel) && told > 0 {
 			t.Errorf("%s, %s: %d gaps where nothing was lost", r.user, channel, told)
 		}
 		gaps += told
+		for number, post := range p.posts[channel] {
+			if !seen[number] && !rig.mayHaveLost(channel, post.at) {
+				t.Errorf("%s, %s: %d at %d did not come, confirmed %v after Redis broke, %v after it was back", r.user, channel, number, post.Offset, post.at.Sub(rig.brokeAt), post.at.Sub(rig.backAt))
+				break
+			}
+		}
 	}
 	return gaps
 }

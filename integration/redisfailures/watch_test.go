@@ -21,10 +21,12 @@ type watch struct {
 
 // sample is what a node said at one moment.
 type sample struct {
-	at time.Time // before the first question
-	// ready is the status of /readyz, redis that of /readyz?require=redis.
-	ready, redis int
-	up           bool // pushcart_redis_up
+	at, answered time.Time // before the first question, after the last answer
+	// ready is the status of /readyz, redis that of /readyz?require=redis, before and after
+	// the metrics were asked for.
+	ready int
+	redis [2]int
+	up    bool // pushcart_redis_up
 }
 
 func startWatch(t *testing.T, n *sidecartest.Sidecar) *watch {
@@ -55,8 +57,10 @@ func (w *watch) run() {
 		}
 		s := sample{at: time.Now()}
 		s.ready, _ = w.node.Ready("")
-		s.redis, _ = w.node.Ready("require=redis")
+		s.redis[0], _ = w.node.Ready("require=redis")
 		s.up = w.node.Metrics()["pushcart_redis_up"] == 1
+		s.redis[1], _ = w.node.Ready("require=redis")
+		s.answered = time.Now()
 		w.mu.Lock()
 		w.samples = append(w.samples, s)
 		w.mu.Unlock()
@@ -83,35 +87,36 @@ func (w *watch) upSince() (since time.Time) {
 
 // truth holds the samples to what was so: Redis broke, was back, and the node could know
 // after notice. It returns when the node noticed, zero if it did not.
-func (w *watch) truth(t *testing.T, f failure, broke, back, settled time.Time) (noticed time.Time) {
+func (w *watch) truth(r *rig, settled time.Time) (noticed time.Time) {
+	t, broke := r.t, r.brokeAt
 	lied := 0
 	for _, s := range w.all() {
-		if (s.redis == 200) != s.up {
-			lied++ // once in a row, it changed between the questions
+		if s.redis[0] == s.redis[1] && (s.redis[0] == 200) != s.up {
+			lied++ // once in a row, it changed twice between the questions
 		} else {
 			lied = 0
 		}
 		if noticed.IsZero() && !s.up && s.at.After(broke) {
 			noticed = s.at
 		}
-		if problem := s.wrong(f, broke, back, settled, noticed); problem != "" || lied > 1 {
-			t.Errorf("%v after Redis broke, %v after it was back: %+v %s", s.at.Sub(broke), s.at.Sub(back), s, problem)
+		if problem := s.wrong(r, settled, noticed); problem != "" || lied > 1 {
+			t.Errorf("%v after Redis broke, %v after it was back: %+v %s", s.at.Sub(broke), s.at.Sub(r.backAt), s, problem)
 			break
 		}
 	}
-	w.logged(t, !noticed.IsZero() && !f.unnoticed, broke)
+	w.logged(t, !noticed.IsZero() && !r.failure.unnoticed, broke)
 	return noticed
 }
 
 // wrong says how a sample differs from what was so.
-func (s sample) wrong(f failure, broke, back, settled, noticed time.Time) string {
-	answered := s.at.Add(200 * time.Millisecond)
+func (s sample) wrong(r *rig, settled, noticed time.Time) string {
+	f, broke := r.failure, r.brokeAt
 	switch {
 	case s.ready != 200:
 		return "/readyz is not 200"
-	case !s.up && answered.Before(broke):
+	case !s.up && s.answered.Before(broke):
 		return "Redis was there"
-	case s.up && s.at.After(broke) && answered.Before(back) && !f.unnoticed && (!noticed.IsZero() || s.at.Sub(broke) > sidecartest.Late(f.notice)):
+	case s.up && s.at.After(broke) && s.answered.Before(r.backFrom) && !f.unnoticed && (!noticed.IsZero() || s.at.Sub(broke) > late(f.notice)):
 		return "Redis was away"
 	case !s.up && s.at.After(settled):
 		return "Redis was back"

@@ -14,6 +14,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 const deploy = "../../deploy"
@@ -241,10 +242,7 @@ func TestAlerts_AreTestedBothWays(t *testing.T) {
 func TestPrometheus_TakesConfigurationRulesAndQueries(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
-		if os.Getenv("PUSHCART_TEST_ALL") != "" {
-			t.Fatal("promtool is not installed")
-		}
-		t.Skip("promtool is not installed; .ci/run installs it")
+		testkit.Missing(t, "promtool")
 	}
 	run := func(dir string, args ...string) {
 		t.Helper()

@@ -23,7 +23,7 @@ func TestMakefile_RunsWithoutTheRaceDetectorWhatDiffersThere(t *testing.T) {
 	if list == nil {
 		t.Fatal("the Makefile has no WITHOUT_RACE")
 	}
-	differs := regexp.MustCompile(`internal/sockio"|race\.Enabled|testing\.AllocsPerRun`)
+	differs := regexp.MustCompile(`internal/sockio"|race\.Enabled|testing\.AllocsPerRun|sidecartest\.OnceWithoutRace\(`)
 	want := []string{"./internal/sockio"}
 	eachFile(t, func(path string, src []byte, _ *token.FileSet, _ *ast.File) {
 		dir := "./" + filepath.ToSlash(filepath.Dir(path))

@@ -21,22 +21,54 @@ type Cluster struct {
 	// how it began: a failover changes neither.
 	Primaries []*Server
 	Replicas  [][]*Server
+	// VIPs are, in a NewClusterBehind, the addresses of Servers that clients are told.
+	VIPs []*VIP
 }
 
-// NewCluster starts a cluster that ends with the test. Its servers notice after a
-// second that one of them is gone.
-func NewCluster(t testing.TB, primaries, replicasEach int) *Cluster {
+// NewCluster starts a cluster that ends with the test, with further arguments of
+// redis-server. Its servers notice after a second that one of them is gone.
+func NewCluster(t testing.TB, primaries, replicasEach int, args ...string) *Cluster {
+	t.Helper()
+	c := newCluster(t, primaries, replicasEach, args)
+	c.join(t)
+	return c
+}
+
+// NewClusterBehind is NewCluster with an address in front of each server, where clients
+// find it, and replicas their primary. The servers' own talk goes straight.
+func NewClusterBehind(t testing.TB, primaries, replicasEach int, args ...string) *Cluster {
+	t.Helper()
+	c := newCluster(t, primaries, replicasEach, args)
+	for _, s := range c.Servers() {
+		s.Addr = testkit.FreeAddr(t)
+		vip := NewVIP(t, s.Addr)
+		_, port, _ := net.SplitHostPort(vip.Addr)
+		s.args = append(s.args[:len(s.args):len(s.args)], "--cluster-announce-port", port, "--cluster-announce-bus-port", s.bus)
+		c.VIPs = append(c.VIPs, vip)
+	}
+	c.join(t)
+	return c
+}
+
+func newCluster(t testing.TB, primaries, replicasEach int, args []string) *Cluster {
 	t.Helper()
 	c := &Cluster{Replicas: make([][]*Server, primaries)}
 	for i := range primaries {
-		c.Primaries = append(c.Primaries, &Server{bus: freePort(t)})
+		c.Primaries = append(c.Primaries, &Server{bus: freePort(t), args: args})
 		for range replicasEach {
-			c.Replicas[i] = append(c.Replicas[i], &Server{bus: freePort(t)})
+			c.Replicas[i] = append(c.Replicas[i], &Server{bus: freePort(t), args: args})
 		}
 	}
+	return c
+}
+
+// join starts the servers and makes them a cluster.
+func (c *Cluster) join(t testing.TB) {
+	t.Helper()
 	for _, s := range c.Servers() {
 		start(t, s)
 	}
+	primaries := len(c.Primaries)
 	for i, p := range c.Primaries {
 		p.Do(t, "CLUSTER", "ADDSLOTSRANGE", slots*i/primaries, slots*(i+1)/primaries-1)
 	}
@@ -52,7 +84,6 @@ func NewCluster(t testing.TB, primaries, replicasEach int) *Cluster {
 		}
 	}
 	c.WaitOK(t)
-	return c
 }
 
 // Servers are all that it began with, the primaries first.
@@ -88,7 +119,7 @@ func (c *Cluster) WaitOK(t testing.TB) {
 	t.Helper()
 	testkit.Eventually(t, "the cluster is ok", func() bool {
 		for _, s := range c.Servers() {
-			if killed := s.cmd.ProcessState != nil; !killed && !strings.Contains(s.Try("CLUSTER", "INFO"), "cluster_state:ok") {
+			if killed := s.cmd.ProcessState != nil; !killed && !s.paused.Load() && !strings.Contains(s.Try("CLUSTER", "INFO"), "cluster_state:ok") {
 				return false
 			}
 		}
@@ -104,8 +135,15 @@ func (c *Cluster) Failover(t testing.TB, replica *Server, force bool) {
 	if force {
 		args = append(args, "FORCE")
 	}
-	replica.Do(t, args...)
-	WaitPrimary(t, replica)
+	var asked time.Time
+	testkit.Eventually(t, "the replica takes over", func() bool {
+		// Without votes, as there was a failover a moment ago, it gives up after 5 s.
+		if time.Since(asked) > 6*time.Second {
+			asked = time.Now()
+			replica.Try(args...)
+		}
+		return replica.IsPrimary()
+	})
 }
 
 // AddShard starts an empty primary that has no slots yet; see Move.
@@ -123,46 +161,110 @@ func (c *Cluster) AddShard(t testing.TB) *Server {
 	return s
 }
 
+// slotsAtOnce is how many slots Move has under way.
+const slotsAtOnce = 16
+
 // Move moves slots from..to, with their keys, from one primary to another while both
 // serve, as redis-cli does.
 func (c *Cluster) Move(t testing.TB, from, to *Server, first, last int) {
 	t.Helper()
-	source, target := from.Do(t, "CLUSTER", "MYID"), to.Do(t, "CLUSTER", "MYID")
-	host, port, _ := net.SplitHostPort(to.Addr)
-	f := redis.NewClient(&redis.Options{Addr: from.Addr, DisableIdentity: true})
-	defer f.Close()
+	m := mover{t: t, from: from, to: to, conns: map[*Server]*redis.Client{}}
+	defer m.close()
+	for ; first <= last; first += slotsAtOnce {
+		m.move(c.Servers(), first, min(first+slotsAtOnce-1, last))
+	}
+}
+
+// mover has a connection to each server for the thousands of commands that a range of
+// slots takes.
+type mover struct {
+	t        testing.TB
+	from, to *Server
+	conns    map[*Server]*redis.Client
+}
+
+func (m mover) close() {
+	for _, c := range m.conns {
+		_ = c.Close()
+	}
+}
+
+func (m mover) conn(s *Server) *redis.Client {
+	if m.conns[s] == nil {
+		m.conns[s] = redis.NewClient(&redis.Options{Addr: s.Addr, DisableIdentity: true, MaxRetries: -1, DialTimeout: time.Second})
+	}
+	return m.conns[s]
+}
+
+func (m mover) move(all []*Server, first, last int) {
+	m.t.Helper()
+	source, target := m.must(m.from, "CLUSTER", "MYID"), m.must(m.to, "CLUSTER", "MYID")
+	set := func(s *Server, how ...any) error {
+		_, err := m.conn(s).Pipelined(context.Background(), func(p redis.Pipeliner) error {
+			for slot := first; slot <= last; slot++ {
+				p.Do(context.Background(), append([]any{"CLUSTER", "SETSLOT", slot}, how...)...)
+			}
+			return nil
+		})
+		return err
+	}
+	need := func(err error) {
+		m.t.Helper()
+		if err != nil {
+			m.t.Fatal("CLUSTER SETSLOT: ", err)
+		}
+	}
+	need(set(m.to, "IMPORTING", source))
+	need(set(m.from, "MIGRATING", target))
 	for slot := first; slot <= last; slot++ {
-		to.Do(t, "CLUSTER", "SETSLOT", slot, "IMPORTING", source)
-		from.Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", target)
-		for {
-			keys, err := f.ClusterGetKeysInSlot(context.Background(), slot, 10).Result()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(keys) == 0 {
-				break
-			}
-			args := []any{"MIGRATE", host, port, "", 0, 5000, "REPLACE", "KEYS"}
-			for _, k := range keys {
-				args = append(args, k)
-			}
-			from.Do(t, args...)
+		m.carry(slot)
+	}
+	need(set(m.to, "NODE", target))
+	_ = set(m.from, "NODE", target) // with its last slot gone, it may be a replica by now
+	for _, s := range all {
+		if s != m.to && s != m.from && strings.Contains(s.Try("ROLE"), "master") {
+			_ = set(s, "NODE", target)
 		}
-		to.Do(t, "CLUSTER", "SETSLOT", slot, "NODE", target)
-		from.Try("CLUSTER", "SETSLOT", slot, "NODE", target) // with its last slot gone, it may be a replica by now
-		for _, s := range c.Servers() {
-			if s != to && s != from && strings.Contains(s.Try("ROLE"), "master") {
-				s.Try("CLUSTER", "SETSLOT", slot, "NODE", target)
-			}
+	}
+}
+
+func (m mover) must(s *Server, args ...any) string {
+	m.t.Helper()
+	out, err := m.conn(s).Do(context.Background(), args...).Result()
+	if err != nil {
+		m.t.Fatalf("redis %v: %v", args, err)
+	}
+	return fmt.Sprint(out)
+}
+
+// carry moves the keys of one slot.
+func (m mover) carry(slot int) {
+	m.t.Helper()
+	host, port, _ := net.SplitHostPort(m.to.Addr)
+	for {
+		keys, err := m.conn(m.from).ClusterGetKeysInSlot(context.Background(), slot, 10).Result()
+		if err != nil {
+			m.t.Fatal(err)
 		}
+		if len(keys) == 0 {
+			return
+		}
+		args := []any{"MIGRATE", host, port, "", 0, 5000, "REPLACE", "KEYS"}
+		for _, k := range keys {
+			args = append(args, k)
+		}
+		m.must(m.from, args...)
 	}
 }
 
 // WaitPrimary waits until a server says that it is one.
 func WaitPrimary(t testing.TB, s *Server) {
 	t.Helper()
-	testkit.Eventually(t, "the replica is the primary", func() bool { return strings.HasPrefix(s.Try("ROLE"), "[master") })
+	testkit.Eventually(t, "the replica is the primary", s.IsPrimary)
 }
+
+// IsPrimary says whether a server says that it is one.
+func (s *Server) IsPrimary() bool { return strings.HasPrefix(s.Try("ROLE"), "[master") }
 
 // Try is Do for a server that may not answer: then it returns what went wrong.
 func (s *Server) Try(args ...any) string {

@@ -1,8 +1,10 @@
 package redistest
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestCluster_SlotsMoveAndAReplicaTakesOver(t *testing.T) {
@@ -27,5 +29,25 @@ func TestSentinels_PromoteAReplica(t *testing.T) {
 	second := s.Failover(t)
 	if second == first {
 		t.Fatal("the master is the same")
+	}
+}
+
+func TestShard_TakeoversLoseNothingThatWasHeld(t *testing.T) {
+	c := NewCluster(t, 3, 1, Keeping...)
+	s := c.Shards()[0]
+	for i, takeOver := range []func(){
+		func() { s.Hold(t); s.Kill(t) },
+		func() { s.Hold(t); s.Hang(t, 3*time.Second) },
+		func() { s.Failover(t, c) },
+	} {
+		primary := s.Primary
+		s.Primary.Do(t, "SET", "{06S}a", i) // slot 0
+		takeOver()
+		if s.Primary == primary {
+			t.Errorf("%d: the primary is the same", i)
+		}
+		if got := s.Primary.Do(t, "INCR", "{06S}a"); got != fmt.Sprint(i+1) {
+			t.Errorf("%d: got %s", i, got)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +28,8 @@ type Server struct {
 	dir  string // what SAVE writes, until the next Restart
 	bus  string // its port in cluster mode, else ""
 	args []string
+
+	paused atomic.Bool
 }
 
 // Start starts a server that ends with the test. Without redis-server on the
@@ -41,6 +44,10 @@ func StartWith(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return start(t, &Server{args: args})
 }
+
+// Keeping are arguments of a server that writes down every write before it answers; see
+// RestartSaved. That outlives a kill, and no disk is waited for.
+var Keeping = []string{"--appendonly", "yes", "--appendfsync", "no"}
 
 // StartAt is StartWith at an address that is free.
 func StartAt(t testing.TB, addr string, args ...string) *Server {
@@ -72,7 +79,7 @@ func freePort(t testing.TB) string {
 func start(t testing.TB, s *Server) *Server {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed (make test installs it)")
+		testkit.Missing(t, "redis-server, which make test installs")
 	}
 	if s.Addr == "" {
 		s.Addr = testkit.FreeAddr(t)
@@ -104,12 +111,12 @@ func (s *Server) RestartSaved(t testing.TB) {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	testkit.Eventually(t, "redis-server listens", func() bool {
+	testkit.Eventually(t, "redis-server has loaded its data", func() bool {
 		conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
 		if err == nil {
 			_ = conn.Close()
 		}
-		return err == nil
+		return err == nil && !strings.HasPrefix(s.Try("PING"), "LOADING")
 	})
 }
 
@@ -132,10 +139,16 @@ func (s *Server) Kill() {
 }
 
 // Pause stops the process, as a hanging machine would; Resume lets it go on.
-func (s *Server) Pause() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
+func (s *Server) Pause() {
+	s.paused.Store(true)
+	_ = s.cmd.Process.Signal(syscall.SIGSTOP)
+}
 
 // Resume undoes Pause.
-func (s *Server) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
+func (s *Server) Resume() {
+	s.paused.Store(false)
+	_ = s.cmd.Process.Signal(syscall.SIGCONT)
+}
 
 // Subscribers counts those of each channel, sharded ones included.
 func (s *Server) Subscribers(t testing.TB) map[string]int {

@@ -11,7 +11,7 @@ import (
 	"github.com/pushcart/pushcart/internal/race"
 )
 
-// binary is pushcart, with the race detector if the tests have it.
+// binary is the path of pushcart.
 var binary string
 
 // Late is how much later than it was promised something may come: what looks is not that
@@ -23,8 +23,17 @@ func Late(promised time.Duration) time.Duration {
 	return promised + time.Second
 }
 
-// Build builds pushcart of the tree at root, runs the tests, and returns their exit code.
-func Build(m *testing.M, root string) int {
+// Binary is the path of pushcart.
+func Binary() string { return binary }
+
+// Build builds pushcart of the tree at root, with the race detector if the tests have it,
+// runs the tests, and returns their exit code.
+func Build(m *testing.M, root string) int { return build(m, root, race.Enabled) }
+
+// BuildPlain is Build without the race detector: as users have it.
+func BuildPlain(m *testing.M, root string) int { return build(m, root, false) }
+
+func build(m *testing.M, root string, detect bool) int {
 	dir, err := os.MkdirTemp("", "pushcart-test")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -32,7 +41,7 @@ func Build(m *testing.M, root string) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "pushcart")
-	cmd := exec.Command("go", "build", fmt.Sprintf("-race=%v", race.Enabled), "-o", binary, filepath.Join(root, "cmd", "pushcart"))
+	cmd := exec.Command("go", "build", fmt.Sprintf("-race=%v", detect), "-o", binary, filepath.Join(root, "cmd", "pushcart"))
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build pushcart:", err)

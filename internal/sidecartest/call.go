@@ -1,11 +1,16 @@
 package sidecartest
 
 import (
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
+
+	"github.com/pushcart/pushcart/internal/testkit"
 )
 
 func newClient() *http.Client {
@@ -42,6 +47,37 @@ func (s *Sidecar) call(method, url, body string) (status int, answer string) {
 	return resp.StatusCode, string(b)
 }
 
+// AwaitRedis waits until /readyz?require=redis answers with a status: 200 with Redis, 503
+// without.
+func (s *Sidecar) AwaitRedis(t testing.TB, want int) {
+	t.Helper()
+	testkit.Eventually(t, fmt.Sprint("readyz?require=redis is ", want), func() bool {
+		status, _ := s.Ready("require=redis")
+		return status == want
+	})
+}
+
+// Answer is what the push API answers to a push that was taken.
+type Answer struct {
+	ID                     string
+	Nodes                  int
+	Delivered, Slow, Acked *int
+	Duplicate              bool
+}
+
+// Pushed sends a push that must be taken.
+func (s *Sidecar) Pushed(t testing.TB, body string) (a Answer) {
+	t.Helper()
+	status, text := s.API("POST", "/v1/push", body)
+	if status != http.StatusOK {
+		t.Fatalf("push %s: %d %s", body, status, text)
+	}
+	if err := json.Unmarshal([]byte(text), &a); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 // Metrics are what /metrics serves: values by name with labels. There are none where it
 // does not answer.
 func (s *Sidecar) Metrics() map[string]float64 {
@@ -54,6 +90,14 @@ func (s *Sidecar) Metrics() map[string]float64 {
 		}
 	}
 	return values
+}
+
+// Metric is one of Metrics, -1 where there is none.
+func (s *Sidecar) Metric(name string) float64 {
+	if v, ok := s.Metrics()[name]; ok {
+		return v
+	}
+	return -1
 }
 
 // Goroutines counts its goroutines by the function that each began with. It needs

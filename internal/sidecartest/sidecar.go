@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +17,8 @@ import (
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
-// Sidecar is a running pushcart. Its methods may be called concurrently.
+// Sidecar is a running pushcart. Its methods may be called concurrently. One that a test
+// makes of addresses only can be called, and nothing else.
 type Sidecar struct {
 	// Public, Push and Admin are the addresses of its listeners, host:port.
 	Public, Push, Admin string
@@ -26,8 +26,8 @@ type Sidecar struct {
 	client *http.Client
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when it ended
-	code   int
-	killed atomic.Bool // it was meant to die
+	code   int           // read after exited
+	killed atomic.Bool   // it was meant to die
 
 	mu   sync.Mutex // guards log
 	log  []Line
@@ -43,19 +43,18 @@ type Line struct {
 	Listen, Push, Admin string // of the start line
 }
 
-// Start runs pushcart with a configuration, its listeners on free ports. It ends with the
-// test, which fails if it reported a race or did not exit 0. What is in wrap comes before
-// its command, and must exec it.
+// Start runs pushcart with a configuration; see Command and Run. What is in wrap comes
+// before its command, and must exec it.
 func Start(t testing.TB, yaml string, wrap ...string) *Sidecar {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "pushcart.yaml")
-	yaml = "listen: 127.0.0.1:0\npush: {listen: 127.0.0.1:0}\nadmin: {listen: 127.0.0.1:0, pprof: true}\nlog: {format: json}\n" + yaml
-	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	command := append(wrap, binary, "run", "--config", file)
-	s := &Sidecar{client: newClient(), cmd: exec.Command(command[0], command[1:]...), exited: make(chan struct{})}
-	s.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	return Run(t, Wrap(Command(t, yaml), wrap...))
+}
+
+// Run runs a command that becomes pushcart and logs as JSON. It ends with the test, which
+// fails if it reported a race or did not exit 0.
+func Run(t testing.TB, cmd *exec.Cmd) *Sidecar {
+	t.Helper()
+	s := &Sidecar{client: newClient(), cmd: cmd, exited: make(chan struct{})}
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -64,22 +63,22 @@ func Start(t testing.TB, yaml string, wrap ...string) *Sidecar {
 		t.Fatal(err)
 	}
 	go s.read(stderr)
-	t.Cleanup(func() { s.stop(t) })
+	t.Cleanup(func() { s.Stop(t) })
 	testkit.Eventually(t, "the start line", func() bool { return s.started(t) })
 	return s
 }
 
 func (s *Sidecar) started(t testing.TB) bool {
-	select {
-	case <-s.exited:
-		t.Fatalf("pushcart ended:\n%s", &s.text)
-	default:
-	}
 	for _, l := range s.Log() {
 		if l.Listen != "" {
 			s.Public, s.Push, s.Admin = l.Listen, l.Push, l.Admin
 			return true
 		}
+	}
+	select {
+	case <-s.exited:
+		t.Fatalf("pushcart ended:\n%s", &s.text)
+	default:
 	}
 	return false
 }
@@ -107,43 +106,21 @@ func (s *Sidecar) Log() []Line {
 	return append([]Line(nil), s.log...)
 }
 
-// Output is the same as it was written.
+// Complaints are the warnings and errors that it logged.
+func (s *Sidecar) Complaints() (out []string) {
+	for _, l := range s.Log() {
+		if l.Level == "WARN" || l.Level == "ERROR" {
+			out = append(out, l.Msg)
+		}
+	}
+	return out
+}
+
+// Output is the log as it was written.
 func (s *Sidecar) Output() string { return s.text.String() }
 
-// Kill ends the process at once. It returns when it ended.
-func (s *Sidecar) Kill() {
-	s.killed.Store(true)
-	_ = s.cmd.Process.Kill()
-	<-s.exited
-}
-
-// Pause stops the process, as a hanging machine would; Resume lets it go on.
-func (s *Sidecar) Pause() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
-
-// Resume undoes Pause.
-func (s *Sidecar) Resume() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
-
-// stop ends it as a service manager does.
-func (s *Sidecar) stop(t testing.TB) {
-	t.Helper()
-	s.Resume()
-	s.HangUp()
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-s.exited:
-	case <-time.After(30 * time.Second):
-		_ = s.cmd.Process.Signal(syscall.SIGQUIT) // its goroutines, for the report
-		<-s.exited
-		t.Errorf("pushcart did not stop:\n%s", s.lastOutput())
-		return
-	}
-	if out := s.Output(); s.code != 0 && !s.killed.Load() || strings.Contains(out, "DATA RACE") || strings.Contains(out, "panic") {
-		t.Errorf("pushcart exited with %d:\n%s", s.code, s.lastOutput())
-	}
-}
-
-// lastOutput is for a failed test's report: what is about a race or a panic, else the end.
-func (s *Sidecar) lastOutput() string {
+// LastOutput is for a failed test's report: what is about a race or a panic, else the end.
+func (s *Sidecar) LastOutput() string {
 	const most = 8 << 10
 	out := s.Output()
 	for _, mark := range []string{"WARNING: DATA RACE", "panic"} {
@@ -152,4 +129,56 @@ func (s *Sidecar) lastOutput() string {
 		}
 	}
 	return out[max(0, len(out)-most):]
+}
+
+// Pid is that of its process.
+func (s *Sidecar) Pid() int { return s.cmd.Process.Pid }
+
+// ConfigFile is the path of its configuration, if Command made it.
+func (s *Sidecar) ConfigFile() string { return s.cmd.Args[len(s.cmd.Args)-1] }
+
+// Signal sends its process a signal. One that ended gets none.
+func (s *Sidecar) Signal(sig os.Signal) { _ = s.cmd.Process.Signal(sig) }
+
+// Pause stops the process, as a hanging machine would; Resume lets it go on.
+func (s *Sidecar) Pause() { s.Signal(syscall.SIGSTOP) }
+
+// Resume undoes Pause.
+func (s *Sidecar) Resume() { s.Signal(syscall.SIGCONT) }
+
+// Kill ends the process at once. It returns when it ended.
+func (s *Sidecar) Kill() {
+	s.killed.Store(true)
+	_ = s.cmd.Process.Kill()
+	<-s.exited
+}
+
+// AwaitExit waits for the end of the process, and returns its exit code.
+func (s *Sidecar) AwaitExit(t testing.TB, within time.Duration) (code int) {
+	t.Helper()
+	select {
+	case <-s.exited:
+	case <-time.After(within):
+		t.Fatalf("it did not exit within %v:\n%s", within, s.LastOutput())
+	}
+	return s.code
+}
+
+// Stop ends it as a service manager does. It may be called for one that ended.
+func (s *Sidecar) Stop(t testing.TB) {
+	t.Helper()
+	s.Resume()
+	s.HangUp()
+	s.Signal(syscall.SIGTERM)
+	select {
+	case <-s.exited:
+	case <-time.After(30 * time.Second):
+		s.Signal(syscall.SIGQUIT) // its goroutines, for the report
+		<-s.exited
+		t.Errorf("pushcart did not stop:\n%s", s.LastOutput())
+		return
+	}
+	if out := s.Output(); s.code != 0 && !s.killed.Load() || strings.Contains(out, "DATA RACE") || strings.Contains(out, "panic") {
+		t.Errorf("pushcart exited with %d:\n%s", s.code, s.LastOutput())
+	}
 }

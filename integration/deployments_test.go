@@ -1,0 +1,98 @@
+package integration
+
+import (
+	"testing"
+	"time"
+
+	"github.com/pushcart/pushcart/internal/redistest"
+)
+
+// deployment is a Redis under nodes, which breaks and loses nothing that it confirmed. Its
+// functions return when it serves again.
+type deployment struct {
+	// yaml is the section redis of the nodes, without the braces.
+	yaml string
+	// breaks are the ways in which it breaks, to be taken in turns.
+	breaks []func()
+	// restart ends what serves; hang stops it for a time.
+	restart func()
+	hang    func(time.Duration)
+	// empty has it lose everything.
+	empty func()
+}
+
+// newStandalone is one server that keeps every write, behind an address that is cut.
+func newStandalone(t *testing.T) *deployment {
+	t.Helper()
+	server := redistest.StartWith(t, redistest.Keeping...)
+	vip := redistest.NewVIP(t, server.Addr)
+	d := &deployment{
+		yaml: "addresses: ['" + vip.Addr + "']",
+		restart: func() {
+			server.Kill()
+			server.RestartSaved(t)
+		},
+		hang: func(d time.Duration) {
+			server.Pause()
+			<-time.After(d)
+			server.Resume()
+		},
+		empty: func() {
+			server.Kill()
+			server.Restart(t)
+		},
+	}
+	d.breaks = []func(){func() { server.Do(t, "CLIENT", "KILL", "TYPE", "pubsub") }, vip.Cut, d.restart}
+	return d
+}
+
+// newCluster is three primaries, each with a replica that takes over when it has all that
+// its primary confirmed.
+func newCluster(t *testing.T) *deployment {
+	t.Helper()
+	cluster := redistest.NewCluster(t, 3, 1, redistest.Keeping...)
+	shards := cluster.Shards()
+	turn := 0
+	next := func() *redistest.Shard { // but the last: nodes that start know its address
+		turn++
+		return shards[turn%2]
+	}
+	d := &deployment{
+		yaml: "addresses: ['" + shards[2].Primary.Addr + "']",
+		restart: func() {
+			s := next()
+			s.Hold(t)
+			s.Kill(t)
+			cluster.WaitOK(t)
+		},
+		hang: func(d time.Duration) {
+			s := next()
+			s.Hold(t)
+			s.Hang(t, d)
+			cluster.WaitOK(t)
+		},
+		empty: func() {
+			for _, s := range shards {
+				s.Primary.Do(t, "FLUSHALL", "SYNC")
+				s.Primary.Do(t, "CLIENT", "KILL", "TYPE", "normal")
+			}
+		},
+	}
+	d.breaks = []func(){
+		d.restart,
+		func() { next().Failover(t, cluster) },
+		func() {
+			for _, s := range shards {
+				s.Primary.Do(t, "CLIENT", "KILL", "TYPE", "pubsub")
+			}
+		},
+		func() { d.hang(3 * time.Second) },
+		func() { // a partition of names goes to another shard, and comes back
+			const first, last = 0, 255
+			from, to := shards[0].Primary, shards[1].Primary
+			cluster.Move(t, from, to, first, last)
+			cluster.Move(t, to, from, first, last)
+		},
+	}
+	return d
+}
