@@ -83,6 +83,15 @@ func (c *Cluster) replicate(t testing.TB, replica, primary *Server) {
 	})
 }
 
+// ServeInPart has servers go on with what is theirs while others are away, which they do
+// not by themselves (cluster-require-full-coverage).
+func (c *Cluster) ServeInPart(t testing.TB) {
+	t.Helper()
+	for _, s := range c.Servers() {
+		s.Do(t, "CONFIG", "SET", "cluster-require-full-coverage", "no")
+	}
+}
+
 // WaitOK waits until every server that runs knows an owner of every slot.
 func (c *Cluster) WaitOK(t testing.TB) {
 	t.Helper()

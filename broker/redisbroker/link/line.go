@@ -133,6 +133,19 @@ func (n *Line) Failed(partition int) error {
 	return a.cut
 }
 
+// FailedIn are the partitions that Failed has an error for, as bits.
+func (n *Line) FailedIn() (partitions uint64) {
+	if n.Sound() {
+		return 0
+	}
+	for p := range Partitions {
+		if n.Failed(p) != nil {
+			partitions |= 1 << p
+		}
+	}
+	return partitions
+}
+
 // Sound says whether all answers of the last exchange came and count.
 func (n *Line) Sound() bool {
 	for _, a := range n.lanes {
