@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -165,6 +166,19 @@ func (c *Cluster) Move(t testing.TB, from, to *Server, first, last int) {
 			}
 		}
 	}
+}
+
+// Remove takes a server without slots out of the cluster for good; it stays up, alone.
+func (c *Cluster) Remove(t testing.TB, gone *Server) {
+	t.Helper()
+	id := gone.Do(t, "CLUSTER", "MYID")
+	i := slices.Index(c.Primaries, gone)
+	c.Primaries, c.Replicas = slices.Delete(c.Primaries, i, i+1), slices.Delete(c.Replicas, i, i+1)
+	gone.Do(t, "CLUSTER", "RESET", "HARD")
+	for _, s := range c.Servers() {
+		s.Do(t, "CLUSTER", "FORGET", id)
+	}
+	c.WaitOK(t)
 }
 
 // WaitPrimary waits until a server says that it is one.
