@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/redisbroker"
+	"github.com/pushcart/pushcart/broker/redisbroker/link"
 	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
@@ -142,4 +144,185 @@ func TestRedisCluster_FailoverByCommand(t *testing.T) {
 	c.Failover(t, c.Replicas[0][0], false)
 	testkit.Eventually(t, "all is up", func() bool { return f.nodes[0].Up() && f.nodes[1].Up() })
 	f.await(t)
+}
+
+// beside are topics of one partition that a primary of the beginning has.
+func beside(t *testing.T, c *redistest.Cluster, primary int) (slot int, topics []string) {
+	t.Helper()
+	slot = slotsOf(t, c, primary, spread(100))[0]
+	for _, topic := range spread(500) {
+		if c.Primaries[0].Do(t, "CLUSTER", "KEYSLOT", redisbroker.RecordKey("pc", topic)) == strconv.Itoa(slot) {
+			topics = append(topics, topic)
+		}
+	}
+	return slot, topics
+}
+
+// While a slot moves neither server executes what needs a key that is there and one that
+// is not. Such a push waits, and nobody else's; one that needs its id only is executed by
+// the server to come, and heard by those who listen at the other.
+func TestRedisCluster_PushesToASlotThatMovesWaitAndOthersDoNot(t *testing.T) {
+	t.Parallel()
+	c := redistest.NewCluster(t, 3, 0)
+	n := witnesses(t, c.Primaries[2].Addr)[0]
+	slot, topics := beside(t, c, 0)
+	kept, plain := topics[0], topics[1]
+	var others []string
+	for _, topic := range spread(100) {
+		if !slices.Contains(topics, topic) {
+			others = append(others, topic)
+		}
+	}
+	n.listen(t, append(others, kept, plain)...)
+	n.keep(t, kept, "a")
+	c.Primaries[1].Do(t, "CLUSTER", "SETSLOT", slot, "IMPORTING", c.Primaries[0].Do(t, "CLUSTER", "MYID"))
+	c.Primaries[0].Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", c.Primaries[1].Do(t, "CLUSTER", "MYID"))
+
+	waits := make(chan broker.Publication, 1)
+	go func() {
+		waits <- n.put(broker.Publication{Topic: kept, Payload: []byte("b"), ID: "b", Digest: 1, Keep: keptLong})
+	}()
+	if p := n.put(broker.Publication{Topic: plain, Payload: []byte("once"), ID: "once", Digest: 1}); p.Err != nil || p.Nodes != 1 {
+		t.Errorf("a push with an id: %d nodes, %v", p.Nodes, p.Err)
+	}
+	testkit.Eventually(t, "it is heard", func() bool { return n.count(plain, broker.Published) == 1 })
+	began := time.Now()
+	for i, topic := range others {
+		n.keep(t, topic, strconv.Itoa(i))
+	}
+	if d := time.Since(began); d > time.Second {
+		t.Errorf("%d pushes to others took %v", len(others), d)
+	}
+	select {
+	case p := <-waits:
+		t.Errorf("it did not wait: %v", p.Err)
+		waits <- p
+	default:
+	}
+	c.Move(t, c.Primaries[0], c.Primaries[1], slot, slot)
+	if p := <-waits; p.Err != nil {
+		t.Errorf("the push that waited: %v", p.Err)
+	}
+	n.await(t, kept, "a b", 0)
+	if p := n.put(broker.Publication{Topic: plain, Payload: []byte("once"), ID: "once", Digest: 1}); !p.Duplicate {
+		t.Errorf("the id was forgotten: %+v", p)
+	}
+}
+
+// A server comes and takes slots from one, and then hands them to another and is removed
+// for good, under pushes with and without history: nothing is lost, comes twice or out of
+// order, and nobody stays connected to a server without slots.
+func TestRedisCluster_AServerComesAndIsRemovedForGood(t *testing.T) {
+	t.Parallel()
+	c := redistest.NewCluster(t, 3, 0)
+	nodes := witnesses(t, c.Primaries[2].Addr, c.Primaries[1].Addr)
+	f := begin(t, nodes, spread(40))
+	ids := beginUnkept(t, nodes)
+	tags := tagSlots(t, c, 0)
+	fresh := c.AddShard(t)
+	for _, slot := range tags {
+		c.Move(t, c.Primaries[0], fresh, slot, slot)
+	}
+	abandoned(t, c.Primaries[0])
+	for _, slot := range tags {
+		c.Move(t, fresh, c.Primaries[1], slot, slot)
+	}
+	abandoned(t, fresh)
+	c.Remove(t, fresh)
+	testkit.Eventually(t, "all is up", func() bool { return nodes[0].Up() && nodes[1].Up() })
+	ids()
+	f.await(t)
+	abandoned(t, fresh)
+}
+
+// abandoned waits until nobody of ours is connected to a server, or subscribed there.
+func abandoned(t *testing.T, s *redistest.Server) {
+	t.Helper()
+	testkit.Eventually(t, "nobody is connected to a server without slots", func() bool {
+		return !strings.Contains(s.Try("CLIENT", "LIST"), "pushcart-") && len(s.Subscribers(t)) == 0
+	})
+}
+
+// tagSlots are the slots of the partitions that a primary of the beginning has.
+func tagSlots(t *testing.T, c *redistest.Cluster, primary int) (slots []int) {
+	t.Helper()
+	for p := range link.Partitions {
+		slot, err := strconv.Atoi(c.Primaries[0].Do(t, "CLUSTER", "KEYSLOT", link.NewKeys("pc", 0).In(p)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slot*len(c.Primaries)/16384 == primary {
+			slots = append(slots, slot)
+		}
+	}
+	return slots
+}
+
+// beginUnkept keeps pushes with an id and without history on topics, one after the other,
+// each until it is taken. The end waits until all came to both nodes, in order.
+func beginUnkept(t *testing.T, nodes []*witness) (end func()) {
+	t.Helper()
+	var topics []string
+	for i := range 20 {
+		topics = append(topics, fmt.Sprint("channel:unkept", i))
+	}
+	for _, n := range nodes {
+		n.listen(t, topics...)
+	}
+	var over atomic.Bool
+	var work sync.WaitGroup
+	taken := make([][]string, len(topics))
+	work.Go(func() {
+		for i := 0; !over.Load(); i++ {
+			for at, topic := range topics {
+				text := strconv.Itoa(i)
+				if p := nodes[i%2].put(broker.Publication{Topic: topic, Payload: []byte(text), ID: text, Digest: 1}); p.Err == nil && p.Nodes == len(nodes) {
+					taken[at] = append(taken[at], text)
+				}
+			}
+		}
+	})
+	stop := sync.OnceFunc(func() {
+		over.Store(true)
+		work.Wait()
+	})
+	t.Cleanup(stop)
+	return func() {
+		stop()
+		for at, topic := range topics {
+			for i, n := range nodes {
+				testkit.Eventually(t, fmt.Sprintf("node %d: all that was said to have gone to both came on %s", i, topic), func() bool {
+					got, _ := n.text(topic)
+					return within(taken[at], strings.Fields(got))
+				})
+				got, _ := n.text(topic)
+				if texts := strings.Fields(got); !slices.IsSortedFunc(texts, byNumber) || len(slices.Compact(slices.Clone(texts))) != len(texts) {
+					t.Errorf("node %d: %s: out of order, or twice: %s", i, topic, got)
+				}
+			}
+			if len(taken[at]) == 0 {
+				t.Errorf("%s: nothing went to both nodes", topic)
+			}
+		}
+	}
+}
+
+func byNumber(a, b string) int {
+	m, _ := strconv.Atoi(a)
+	n, _ := strconv.Atoi(b)
+	return m - n
+}
+
+// within says whether all of some are among others.
+func within(some, others []string) bool {
+	have := map[string]bool{}
+	for _, o := range others {
+		have[o] = true
+	}
+	for _, s := range some {
+		if !have[s] {
+			return false
+		}
+	}
+	return true
 }

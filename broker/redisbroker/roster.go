@@ -38,7 +38,8 @@ func (r rosterLink) Listen(p int, topic string, take func(payload string), confi
 // rosterLine is what package roster needs of a line.
 type rosterLine struct {
 	*link.Line
-	fits int // the last connection whose server has this version's layout
+	fits   int    // the last connection whose server has this version's layout
+	failed uint64 // see Failed
 }
 
 // Exchange implements roster.Line.
@@ -50,9 +51,13 @@ func (n *rosterLine) Exchange(ctx context.Context, fill func(redis.Pipeliner)) (
 	if err != nil {
 		return nil, err
 	}
+	n.failed = n.FailedIn()
 	_ = n.fit(ctx) // it may have connected again; what is wrong there the next one finds
 	return cmds, nil
 }
+
+// Failed implements roster.Line.
+func (n *rosterLine) Failed() uint64 { return n.failed }
 
 // fit has the layout checked when a server was connected to since.
 func (n *rosterLine) fit(ctx context.Context) error {

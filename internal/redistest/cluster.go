@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,15 @@ func (c *Cluster) replicate(t testing.TB, replica, primary *Server) {
 	testkit.Eventually(t, "the replica has a copy", func() bool {
 		return strings.Contains(replica.Do(t, "INFO", "replication"), "master_link_status:up")
 	})
+}
+
+// ServeInPart has servers go on with what is theirs while others are away, which they do
+// not by themselves (cluster-require-full-coverage).
+func (c *Cluster) ServeInPart(t testing.TB) {
+	t.Helper()
+	for _, s := range c.Servers() {
+		s.Do(t, "CONFIG", "SET", "cluster-require-full-coverage", "no")
+	}
 }
 
 // WaitOK waits until every server that runs knows an owner of every slot.
@@ -255,6 +265,19 @@ func (m mover) carry(slot int) {
 		}
 		m.must(m.from, args...)
 	}
+}
+
+// Remove takes a server without slots out of the cluster for good; it stays up, alone.
+func (c *Cluster) Remove(t testing.TB, gone *Server) {
+	t.Helper()
+	id := gone.Do(t, "CLUSTER", "MYID")
+	i := slices.Index(c.Primaries, gone)
+	c.Primaries, c.Replicas = slices.Delete(c.Primaries, i, i+1), slices.Delete(c.Replicas, i, i+1)
+	gone.Do(t, "CLUSTER", "RESET", "HARD")
+	for _, s := range c.Servers() {
+		s.Do(t, "CLUSTER", "FORGET", id)
+	}
+	c.WaitOK(t)
 }
 
 // WaitPrimary waits until a server says that it is one.

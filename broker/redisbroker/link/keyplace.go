@@ -41,6 +41,14 @@ func placeOfKey(key string) int {
 	return p
 }
 
+// PartitionsOf is the partition that a command is about, as a bit; 0: none, as the layout.
+func PartitionsOf(c redis.Cmder) uint64 {
+	if p := placeOf(c); p >= 0 && p < Partitions {
+		return 1 << p
+	}
+	return 0
+}
+
 // ChannelPartition is the partition of a pub/sub channel that one of Keys' methods named.
 func ChannelPartition(channel string) int {
 	if p := placeOfKey(channel); p >= 0 && p < Partitions {

@@ -119,6 +119,9 @@ func CanaryTopic(p int, node string) string { return "canary-" + node + ":" + pa
 // Leases are the names of nodes that count seats, by their last beat.
 func (k *Keys) Leases() string { return k.in[LeasePartition] + "seats:leases" }
 
+// LeasesClock says when any of them beat last, and when Redis was last seen to pause.
+func (k *Keys) LeasesClock() string { return k.in[LeasePartition] + "seats:clock" }
+
 // SeatKeys are a partition's names for seats.
 type SeatKeys struct {
 	// Nodes has the names of nodes whose seats count.

@@ -35,6 +35,10 @@ func (a *lane) connect(ctx context.Context) error {
 	if a.shard == nowhere {
 		return errUnserved
 	}
+	if away := a.shard.away.Load(); away != nil { // another line found out, and this one need not wait too
+		a.hangUp()
+		return *away
+	}
 	if a.conn != nil && a.conn.era != a.shard.era.Load() {
 		a.hangUp()
 	}
@@ -43,9 +47,6 @@ func (a *lane) connect(ctx context.Context) error {
 	}
 	if a.conn != nil {
 		return nil
-	}
-	if away := a.shard.away.Load(); away != nil {
-		return *away
 	}
 	conn, err := a.line.link.open(ctx, a.shard, a.line.sources(a.shard))
 	if err != nil {

@@ -28,6 +28,9 @@ type Line struct {
 	// scripts; nil: there is one lane for all.
 	at    *[places]*lane
 	words *words
+	// stuck is when a partition's commands were last repeated in vain.
+	stuck [places]time.Time
+	asked uint64 // see Asked
 }
 
 // Line returns a way to Redis for one goroutine, which has these scripts loaded on every
@@ -131,6 +134,23 @@ func (n *Line) Failed(partition int) error {
 		return a.wrong
 	}
 	return a.cut
+}
+
+// Asked says whether commands of a partition were executed in the last exchange by a server
+// that it only moves to: subscribers are still at the one before.
+func (n *Line) Asked(partition int) bool { return n.asked>>partition&1 == 1 }
+
+// FailedIn are the partitions that Failed has an error for, as bits.
+func (n *Line) FailedIn() (partitions uint64) {
+	if n.Sound() {
+		return 0
+	}
+	for p := range Partitions {
+		if n.Failed(p) != nil {
+			partitions |= 1 << p
+		}
+	}
+	return partitions
 }
 
 // Sound says whether all answers of the last exchange came and count.

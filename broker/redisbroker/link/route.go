@@ -15,9 +15,11 @@ import (
 const (
 	// repeats is how often commands are sent again that a cluster did not execute, and
 	// repeatPause how long before that where it may be able to in a moment; it doubles.
-	// Others' commands wait meanwhile.
+	// Others' commands wait meanwhile, so that this is not done again for a partition
+	// within stuckFor after it was in vain.
 	repeats     = 5
 	repeatPause = 5 * time.Millisecond
+	stuckFor    = time.Second
 )
 
 // exchangeRouted is Exchange where partitions have servers of their own.
@@ -56,6 +58,7 @@ func (n *Line) assign(t *Topology) {
 	if n.at == nil {
 		n.at, n.words = new([places]*lane), shardedWords(n.scripts)
 	}
+	n.asked = 0
 	for p, s := range t.of {
 		n.at[p] = n.lane(s)
 	}
@@ -124,7 +127,7 @@ func (a *lane) sendOwn(ctx context.Context) {
 // the first of them is sent.
 func (n *Line) repeat(ctx context.Context, cmds []redis.Cmder) {
 	for try := range repeats {
-		var redirected [places]bool
+		var redirected, left [places]bool
 		again, pause := false, false
 		for _, c := range cmds {
 			m, ok := redirectionOf(c.Err())
@@ -133,10 +136,15 @@ func (n *Line) repeat(ctx context.Context, cmds []redis.Cmder) {
 			}
 			p := placeOf(c)
 			if !redirected[p] {
-				redirected[p], again = true, true
-				pause = !n.redirect(ctx, p, m) || pause
+				redirected[p] = true
+				if left[p] = m.to == "" && time.Since(n.stuck[p]) < stuckFor; !left[p] {
+					again = true
+					pause = !n.redirect(ctx, p, m) || pause
+				}
 			}
-			n.at[p].add(c)
+			if !left[p] {
+				n.at[p].add(c)
+			}
 		}
 		if !again {
 			return
@@ -148,6 +156,11 @@ func (n *Line) repeat(ctx context.Context, cmds []redis.Cmder) {
 			return
 		}
 		n.sendAll(ctx)
+	}
+	for _, c := range cmds {
+		if m, ok := redirectionOf(c.Err()); ok && m.to == "" {
+			n.stuck[placeOf(c)] = time.Now()
+		}
 	}
 }
 
@@ -173,7 +186,10 @@ func (n *Line) redirect(ctx context.Context, p int, r redirection) bool {
 		t = n.link.renew(ctx, to)
 	}
 	n.at[p] = n.laneTo(t, to)
-	n.at[p].asking = n.at[p].asking || r.ask
+	if r.ask {
+		n.at[p].asking = true
+		n.asked |= 1 << p
+	}
 	return true
 }
 
@@ -208,12 +224,21 @@ func redirectionOf(err error) (r redirection, ok bool) {
 			r.to, r.ask = words[2], words[0] == "ASK"
 		}
 		return r, true
-	case redis.HasErrorPrefix(err, "TRYAGAIN"), redis.HasErrorPrefix(err, "CLUSTERDOWN"),
-		redis.HasErrorPrefix(err, "Script attempted to access a non local key"): // the rest of a name moves just now
+	case MovesNow(err), redis.HasErrorPrefix(err, "CLUSTERDOWN"):
 		return r, true
 	}
 	return r, false
 }
+
+// MovesNow says whether a server refused a command as the keys of its slot are on their way
+// to another one, so that it can be executed when all are there.
+func MovesNow(err error) bool {
+	return redis.HasErrorPrefix(err, "TRYAGAIN") || redis.HasErrorPrefix(err, scriptAway)
+}
+
+// scriptAway begins the answer, after ERR, to a script that came upon a key that is there
+// no more.
+const scriptAway = "Script attempted to access a non local key"
 
 // MovedPartition is the partition that an answer says is another server's.
 func MovedPartition(err error) (partition int, ok bool) {

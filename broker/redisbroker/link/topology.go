@@ -71,5 +71,11 @@ func (t *Topology) same(other *Topology) bool { return other != nil && t.of == o
 // alone: there is one shard for everything, for ever.
 func (t *Topology) alone() bool { return t.Shards != nil && t.Shards[0].alone }
 
+// Alone says whether one server has all partitions, as far as is known.
+func (l *Link) Alone() bool {
+	t := l.topology.Load()
+	return t == nil || t.alone()
+}
+
 // unserved: not everything has a server, as far as is known.
 func (t *Topology) unserved() bool { return slices.Contains(t.of[:], nil) }

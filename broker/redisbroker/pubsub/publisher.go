@@ -16,7 +16,10 @@ import (
 // sixth of a round trip each, and keeps every topic's order.
 type Publisher struct {
 	link *link.Link
-	line *link.Line // of the loop only
+
+	// Of the loop only.
+	line *link.Line
+	held held
 
 	mu     sync.Mutex // guards all below
 	queue  []*entry
@@ -50,7 +53,7 @@ func (p *Publisher) Start() { p.link.Run("publishing to Redis", p.run) }
 func (p *Publisher) Waiting() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.queue)
+	return len(p.queue) + int(p.held.size.Load())
 }
 
 // Close has what comes fail with ErrClosed. What waits fails when the link ends.
@@ -67,7 +70,7 @@ func (p *Publisher) add(entries []*entry) error {
 	switch {
 	case p.closed:
 		return broker.ErrClosed
-	case len(p.queue)+len(entries) > link.MaxPending:
+	case len(p.queue)+int(p.held.size.Load())+len(entries) > link.MaxPending:
 		return fmt.Errorf("%w: too many publications wait", broker.ErrUnavailable)
 	}
 	p.queue = append(p.queue, entries...)

@@ -27,15 +27,21 @@ func (p *Publisher) run() {
 			p.refuseRest()
 			return
 		case <-p.wake:
+		case <-p.held.again():
 		}
-		if buf = p.take(buf[:0]); len(buf) > 0 {
-			p.send(buf)
-			clear(buf)
+		buf = p.take(buf[:0])
+		if now := p.held.pass(buf); len(now) > 0 {
+			p.send(now)
 		}
+		clear(buf)
 	}
 }
 
 func (p *Publisher) refuseRest() {
+	for _, e := range p.held.all() {
+		e.Err = broker.ErrClosed
+		e.call.settle()
+	}
 	for buf := p.take(nil); len(buf) > 0; buf = p.take(nil) {
 		for _, e := range buf {
 			e.Err = broker.ErrClosed
@@ -75,9 +81,14 @@ func (p *Publisher) send(entries []*entry) {
 	sound := p.line.Sound()
 	if sound {
 		p.repeat(entries, cmds)
+		p.repeatAtHome(entries, cmds)
 		sound = p.line.Sound()
 	}
 	for i, e := range entries {
+		if link.MovesNow(cmds[i].Err()) && e.call.waits() {
+			p.held.put(e)
+			continue
+		}
 		if redis.HasErrorPrefix(cmds[i].Err(), "WRONGTYPE") {
 			p.link.WrongType(p.keysOf(e)...)
 		}
@@ -122,6 +133,25 @@ func (p *Publisher) repeat(entries []*entry, cmds []*redis.Cmd) {
 	_, _ = p.line.Exchange(p.link.Context(), func(pipe redis.Pipeliner) { // each command has its own error
 		for n, i := range again {
 			cmds[i] = p.command(pipe, entries[i], fork[n])
+		}
+	})
+}
+
+// repeatAtHome publishes what the server executed that a partition moves to, while all who
+// listen are still at the one before: what needs its id only goes there.
+func (p *Publisher) repeatAtHome(entries []*entry, cmds []*redis.Cmd) {
+	var at []int
+	for i, e := range entries {
+		if !e.Keep.Keeps() && e.ID != "" && p.line.Asked(link.TopicPartition(e.Topic)) && cmds[i].Err() == nil && code(cmds[i]) == 0 {
+			at = append(at, i)
+		}
+	}
+	if at == nil {
+		return
+	}
+	_, _ = p.line.Exchange(p.link.Context(), func(pipe redis.Pipeliner) { // each command has its own error
+		for _, i := range at {
+			cmds[i] = pipe.Do(p.link.Context(), "publish", p.link.Keys().Channel(entries[i].Topic), entries[i].Payload)
 		}
 	})
 }

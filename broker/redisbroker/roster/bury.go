@@ -136,6 +136,8 @@ func (b *burials) due(all []errand) []errand {
 	return append(all, next)
 }
 
+func (*burial) partition() int { return everywhere }
+
 func (b *burial) send(ctx context.Context, pipe redis.Pipeliner) {
 	r := b.keeper.roster
 	b.verdict, b.steps, b.strike = nil, nil, nil
@@ -208,8 +210,9 @@ func (b *burials) self(ctx context.Context) {
 	}
 	own := newBurial(b.keeper, name)
 	own.at = parting
-	for more := true; more && !own.done && own.err == nil; { // else others do it after a lease
-		more = b.keeper.carry(ctx, []errand{own})
+	for more := true; more && !own.done && ctx.Err() == nil; { // what is left others do after a lease
+		left := len(own.left)
+		more = b.keeper.carry(ctx, []errand{own}) && (own.err == nil || len(own.left) < left)
 	}
 }
 

@@ -81,6 +81,8 @@ func (k *keeper) refuseCalls() {
 	k.calls = nil
 }
 
+func (*call) partition() int { return everywhere }
+
 func (c *call) send(ctx context.Context, pipe redis.Pipeliner) { c.cmd = c.ask(ctx, pipe) }
 
 func (c *call) learn(err error) {

@@ -37,7 +37,7 @@ type declarations struct {
 	parts    [Partitions]*part
 	waiting  uint64          // parts that have something to do, as bits
 	readings int             // of all parts
-	away     bool            // Redis did not take the last beat
+	away     uint64          // parts that Redis had no answers for with the last beat, as bits
 	flushes  []chan struct{} // who waits until nothing waits
 	wake     chan struct{}
 
@@ -87,15 +87,15 @@ func say(holds []hold, stored bool) {
 	}
 }
 
-// beaten is called with each beat, of which Redis took the last or did not. Nobody waits
-// for a Redis that is away.
-func (d *declarations) beaten(taken bool) {
+// beaten is called with each beat, with the parts that Redis had no answers for. Nobody
+// waits for a Redis that is away.
+func (d *declarations) beaten(away uint64) {
 	d.mu.Lock()
-	d.away = !taken
+	d.away = away
 	var holds []hold
-	if d.away {
-		for _, p := range d.parts {
-			holds = append(holds, p.ripe(true)...)
+	for p, part := range d.parts {
+		if away>>p&1 == 1 {
+			holds = append(holds, part.ripe(true)...)
 		}
 	}
 	d.mu.Unlock()
@@ -108,7 +108,7 @@ func (r *Roster) HandOver(connection string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	part := d.parts[p]
-	told := !d.lostLocked(part) && part.handOver(connection)
+	told := !d.lostLocked(p) && part.handOver(connection)
 	if !told && !d.closed {
 		part.declare(&broker.Change{Kind: broker.ConnectionGone, Name: connection})
 	}
@@ -126,7 +126,7 @@ func (r *Roster) Declare(changes ...broker.Change) {
 		c := &changes[i]
 		p := r.link.Partition(c.Name)
 		part := d.parts[p]
-		lost := d.lostLocked(part)
+		lost := d.lostLocked(p)
 		if !d.closed {
 			part.declare(c)
 			d.touchLocked(p)
@@ -148,8 +148,9 @@ func (r *Roster) Declare(changes ...broker.Change) {
 
 // lostLocked says that Redis is known to take nothing of a part now. One with nothing to
 // say was not tried lately.
-func (d *declarations) lostLocked(p *part) bool {
-	return d.closed || d.away || p.away && !p.done()
+func (d *declarations) lostLocked(p int) bool {
+	part := d.parts[p]
+	return d.closed || d.away>>p&1 == 1 || part.away && !part.done()
 }
 
 // touchLocked has the loop look at a part that may have something to do.
@@ -205,17 +206,17 @@ func (d *declarations) settledLocked() {
 
 // read queues a reading.
 func (d *declarations) read(r *reading) error {
+	p := d.roster.link.Partition(r.channel)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case d.closed:
 		return broker.ErrClosed
-	case !d.roster.link.Up():
+	case !d.roster.link.UpFor(p):
 		return broker.ErrUnavailable
 	case d.readings >= maxReadings:
 		return fmt.Errorf("%w: too many wait for members", broker.ErrUnavailable)
 	}
-	p := d.roster.link.Partition(r.channel)
 	part := d.parts[p]
 	r.after = part.taken + len(part.queue)
 	part.readings = append(part.readings, r)

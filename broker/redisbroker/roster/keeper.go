@@ -33,8 +33,9 @@ type keeper struct {
 	// counted: this node has something to declare or to tell, and so beats.
 	counted atomic.Bool
 
-	// Of the loop only: nothing is sent until then.
-	pause time.Time
+	// Of the loop only.
+	pause  time.Time // nothing is sent until then
+	failed uint64    // the partitions of whose servers the last round trip had no answers, as bits
 }
 
 // pace is how fast a cluster lives: the same on all nodes.
@@ -60,11 +61,18 @@ const (
 
 // errand is something that goes to Redis.
 type errand interface {
+	// partition is where all of it is; everywhere: it looks at each of its answers itself.
+	partition() int
 	// send adds its commands. It may be called again.
 	send(ctx context.Context, pipe redis.Pipeliner)
 	// learn takes the answers; err says that none counts.
 	learn(err error)
 }
+
+const everywhere = -1
+
+// errNoAnswer: the server of a partition did not answer, or must not be used.
+var errNoAnswer = errors.New("no answer that counts")
 
 func newKeeper(r *Roster) *keeper {
 	k := &keeper{roster: r, pace: usualPace, wake: make(chan struct{}, 1)}
@@ -140,7 +148,8 @@ func (k *keeper) due() (all []errand) {
 	return k.asked(all)
 }
 
-// carry has errands done in one round trip; false: there were none, or it failed.
+// carry has errands done in one round trip; false: there were none, or none went. Those of
+// partitions whose server is away fail, and each tries again in its own time.
 func (k *keeper) carry(ctx context.Context, all []errand) bool {
 	if len(all) == 0 {
 		return false
@@ -152,23 +161,29 @@ func (k *keeper) carry(ctx context.Context, all []errand) bool {
 			e.send(ctx, pipe)
 		}
 	})
+	another := err != nil
 	for _, c := range cmds {
-		failed := c.Err()
-		switch {
-		case failed == nil || errors.Is(failed, redis.Nil) || isDead(failed):
-		case needsAnother(failed):
-			err = failed
-		default:
+		if failed := c.Err(); failed != nil && !errors.Is(failed, redis.Nil) && !isDead(failed) {
 			k.complain(failed)
+			another = another || needsAnother(failed)
 		}
 	}
-	if err != nil {
-		k.complain(err)
+	if another {
 		k.line.HangUp()
+	}
+	k.failed = everyPart
+	if err == nil {
+		k.failed = k.line.Failed()
+	} else {
+		k.complain(err)
 		k.pause = k.later()
 	}
 	for _, e := range all {
-		e.learn(err)
+		failed := err
+		if p := e.partition(); failed == nil && p != everywhere && k.failed>>p&1 == 1 {
+			failed = errNoAnswer
+		}
+		e.learn(failed)
 	}
 	return err == nil
 }

@@ -111,6 +111,8 @@ type beat struct {
 	cmd    *redis.Cmd
 }
 
+func (*beat) partition() int { return link.LeasePartition }
+
 func (b *beat) send(ctx context.Context, pipe redis.Pipeliner) {
 	k := b.lease.keeper
 	b.sent = time.Now()
@@ -125,14 +127,16 @@ func (b *beat) learn(err error) {
 	}
 	if k.refused(b.name, err) {
 		l.next = time.Time{}
-		if !isDead(err) {
+		if isDead(err) {
+			k.owned.forget()
+		} else {
 			l.pause = k.later()
-			k.roster.declared.beaten(false)
+			k.roster.declared.beaten(k.failed | 1<<link.LeasePartition)
 		}
 		return
 	}
 	a, err := parseBeat(b.cmd.Val())
-	k.roster.declared.beaten(err == nil)
+	k.roster.declared.beaten(k.failed)
 	if err != nil {
 		k.unreadable(k.roster.nodesKey(), err)
 		return

@@ -171,6 +171,8 @@ type posting struct {
 	cmd     *redis.Cmd
 }
 
+func (*posting) partition() int { return link.LeasePartition }
+
 func (p *posting) send(ctx context.Context, pipe redis.Pipeliner) {
 	args := limitArgs(p.limits)
 	for _, l := range p.queue {

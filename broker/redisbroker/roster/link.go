@@ -18,8 +18,8 @@ type Link interface {
 	Node() string
 	// Context ends when the node does.
 	Context() context.Context
-	// Up says whether Redis delivers, as far as is known.
-	Up() bool
+	// UpFor says whether Redis delivers what is of a partition, as far as is known.
+	UpFor(partition int) bool
 	// Partition is where a name belongs.
 	Partition(name string) int
 	// Keys begins the keys of a partition, Channels its pub/sub channels.
@@ -45,6 +45,9 @@ type Line interface {
 	// may be called again. After an answer of a server that must not be used the next
 	// commands go out on a new connection.
 	Exchange(ctx context.Context, fill func(redis.Pipeliner)) (cmds []redis.Cmder, err error)
+	// Failed are the partitions, as bits, to whose commands in the last exchange no answers
+	// came, or none that count. Call it after an Exchange without an error.
+	Failed() uint64
 	// HangUp has the next commands go out on a new connection.
 	HangUp()
 }

@@ -179,7 +179,7 @@ func (n *testNode) pass() error {
 
 func (n *testNode) Node() string                { return n.id }
 func (n *testNode) Context() context.Context    { return n.ctx }
-func (n *testNode) Up() bool                    { return true }
+func (n *testNode) UpFor(int) bool              { return true }
 func (n *testNode) Log() *ratelog.Logger        { return n.rate }
 func (n *testNode) Run(_ string, loop func())   { n.work.Go(loop) }
 func (n *testNode) Keys(p int) string           { return fmt.Sprintf("pc:{%d}:", p) }
@@ -278,6 +278,8 @@ func (n *testNode) count() {
 		}
 	}
 }
+
+func (l *testLine) Failed() uint64 { return 0 }
 
 func (l *testLine) HangUp() {
 	if l.client != nil {

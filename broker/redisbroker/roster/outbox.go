@@ -31,8 +31,6 @@ type outbox struct {
 
 	mu      sync.Mutex // guards all below
 	streams [Partitions]stream
-	// pause is until when nothing is settled, after a failure.
-	pause time.Time
 }
 
 // stream is what is known of a partition's stream.
@@ -41,6 +39,7 @@ type stream struct {
 	read    bool                 // there may be more
 	out     map[string]time.Time // ids of facts that were handed out, and when
 	settled map[string]bool      // ids that are to be removed
+	pause   time.Time            // until when none are, after a failure
 }
 
 // listen has this node woken when there are facts.
@@ -141,12 +140,10 @@ func (o *outbox) due(all []errand) []errand {
 func (o *outbox) settling(all []errand) []errand {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if time.Now().Before(o.pause) {
-		return all
-	}
+	now := time.Now()
 	for p := range o.streams {
 		s := &o.streams[p]
-		if len(s.settled) == 0 {
+		if len(s.settled) == 0 || now.Before(s.pause) {
 			continue
 		}
 		e := &settling{outbox: o, p: p}
@@ -179,6 +176,8 @@ type settling struct {
 	cmd    *redis.IntCmd
 }
 
+func (s *settling) partition() int { return s.p }
+
 func (s *settling) send(ctx context.Context, pipe redis.Pipeliner) {
 	s.cmd = pipe.XDel(ctx, s.outbox.keeper.roster.outboxKey(s.p), s.ids...)
 }
@@ -188,7 +187,7 @@ func (s *settling) learn(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err != nil || s.cmd.Err() != nil {
-		o.pause = o.keeper.later()
+		o.streams[s.p].pause = o.keeper.later()
 		return
 	}
 	for _, id := range s.ids {
@@ -205,6 +204,8 @@ type fetch struct {
 	cmd    *redis.XMessageSliceCmd
 }
 
+func (r *fetch) partition() int { return r.p }
+
 func (r *fetch) send(ctx context.Context, pipe redis.Pipeliner) {
 	from := "-"
 	if r.after != "" {
@@ -218,7 +219,7 @@ func (r *fetch) learn(err error) {
 	if err != nil || r.cmd.Err() != nil {
 		return // with the next beat
 	}
-	if !k.owned.have[r.p] || k.owned.fenced() {
+	if !k.owned.have[r.p] || k.owned.fenced(r.p) {
 		return // read again by whoever owns it next
 	}
 	for _, f := range o.take(r) {

@@ -64,6 +64,9 @@ type owned struct {
 	wanted [Partitions]bool
 	have   [Partitions]bool
 	ask    [Partitions]bool // is to be claimed, or claimed again
+	// claimed is when the last claim that was taken was sent: it holds for a lease.
+	claimed [Partitions]time.Time
+	next    time.Time // when all is claimed again, if no beat was taken
 	// leave is when a partition is to be given up in Redis, if it is: where something is on
 	// its way to the backend, a beat later, so that the next owner does not tell it again.
 	leave [Partitions]time.Time
@@ -73,8 +76,8 @@ type owned struct {
 // share is called with each beat that was taken: the names of living nodes are known.
 func (o *owned) share(name string, living []string) {
 	if name != o.name { // buried since
-		o.withdraw(func(int) bool { return true })
-		o.name, o.names, o.leave = name, nil, [Partitions]time.Time{}
+		o.forget()
+		o.name = name
 	}
 	slices.Sort(living)
 	if !slices.Equal(o.names, living) {
@@ -84,7 +87,7 @@ func (o *owned) share(name string, living []string) {
 		}
 		o.withdraw(func(p int) bool { return !o.wanted[p] })
 	}
-	o.ask = o.wanted
+	o.ask, o.next = o.wanted, time.Now().Add(2*o.keeper.pace.beat)
 }
 
 // winner is the name that a partition is due to.
@@ -122,29 +125,49 @@ func (o *owned) withdraw(which func(p int) bool) {
 	}
 }
 
-// guard gives up all partitions where this node was not counted for almost a lease: another
-// may own them soon. Its own clock decides, as it may have been stopped.
+// guard gives up partitions that this node did not claim for almost a lease: another may
+// own them soon. Its own clock decides, as it may have been stopped.
 func (o *owned) guard() {
-	k := o.keeper
-	if !o.fenced() {
+	lapsed := false
+	for p := range o.have {
+		lapsed = lapsed || o.have[p] && o.fenced(p)
+	}
+	if !lapsed {
 		return
 	}
-	if o.have != [Partitions]bool{} {
-		k.roster.log.Warn("fenced", "this node reached redis too long ago: it leaves it to others to tell what is in the outbox", "key", "redis")
+	o.keeper.roster.log.Warn("fenced", "this node reached redis too long ago: it leaves it to others to tell what is in the outbox", "key", "redis")
+	o.withdraw(o.fenced)
+	for p := range o.leave {
+		if o.fenced(p) {
+			o.leave[p] = time.Time{} // the lease ends
+		}
 	}
-	o.withdraw(func(int) bool { return true })
-	o.leave = [Partitions]time.Time{} // the leases end
 }
 
-// fenced says whether this node may tell nothing of Redis, as others may be about to.
-func (o *owned) fenced() bool {
-	k := o.keeper
-	return time.Since(k.lease.beaten) >= k.pace.lease-k.pace.fence
+// fenced says whether this node may tell nothing of a partition, as others may be about to.
+func (o *owned) fenced(p int) bool {
+	return time.Since(o.claimed[p]) >= o.keeper.pace.lease-o.keeper.pace.fence
+}
+
+// renew has claims made while nobody's lease can be read, as partitions on other servers go
+// on being told. A node that was taken for dead learns it from the mark in each partition.
+func (o *owned) renew(now time.Time) {
+	if o.names == nil || now.Before(o.next) {
+		return
+	}
+	o.ask, o.next = o.wanted, now.Add(o.keeper.pace.beat)
+}
+
+// forget is for a node that was taken for dead: others tell what it told.
+func (o *owned) forget() {
+	o.withdraw(func(int) bool { return true })
+	o.name, o.names, o.wanted, o.ask, o.leave = "", nil, [Partitions]bool{}, [Partitions]bool{}, [Partitions]time.Time{}
 }
 
 // due adds a claim, or its end, for each partition where there is one to make.
 func (o *owned) due(all []errand) []errand {
 	now := time.Now()
+	o.renew(now)
 	for p := range Partitions {
 		switch leave := o.leave[p]; {
 		case o.ask[p]:
@@ -163,11 +186,15 @@ type own struct {
 	owned *owned
 	p     int
 	name  string
+	sent  time.Time
 	cmd   *redis.Cmd
 }
 
+func (c *own) partition() int { return c.p }
+
 func (c *own) send(ctx context.Context, pipe redis.Pipeliner) {
 	r := c.owned.keeper.roster
+	c.sent = time.Now()
 	c.cmd = ownScript.EvalSha(ctx, pipe, []string{r.ownerKey(c.p), r.deadKey(c.p, c.name)},
 		append(r.preludeArgs(c.p, c.name), c.owned.keeper.pace.lease.Milliseconds(), dueAtOnce)...)
 }
@@ -177,6 +204,9 @@ func (c *own) learn(err error) {
 	var answer []any
 	if err == nil {
 		answer, err = c.cmd.Slice()
+	}
+	if isDead(err) && c.name == o.name {
+		o.forget()
 	}
 	if k.refused(c.name, err) || c.name != o.name {
 		return // tried again with the next beat
@@ -195,7 +225,7 @@ func (c *own) learn(err error) {
 	case is == newOwner || !o.have[c.p]:
 		k.outbox.restart(c.p)
 	}
-	o.have[c.p] = true
+	o.have[c.p], o.claimed[c.p] = true, c.sent
 	k.outbox.holds(c.p, count(answer, 1))
 	o.ask[c.p] = count(answer, 3) == 1
 	k.foreign(answer[min(4, len(answer)):])
@@ -208,6 +238,8 @@ type disown struct {
 	name  string
 	cmd   *redis.Cmd
 }
+
+func (c *disown) partition() int { return c.p }
 
 func (c *disown) send(ctx context.Context, pipe redis.Pipeliner) {
 	c.cmd = disownScript.EvalSha(ctx, pipe, []string{c.owned.keeper.roster.ownerKey(c.p)}, c.name)

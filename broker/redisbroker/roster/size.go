@@ -17,8 +17,9 @@ type size struct {
 	waiting, dead atomic.Int64
 
 	// Of the loop only.
-	next time.Time
-	cmds []*redis.IntCmd
+	next    time.Time
+	cmds    []*redis.IntCmd       // of the dead letters, and of each partition
+	counted [1 + Partitions]int64 // what they were answered last
 }
 
 // OutboxSize implements broker.Outbox.
@@ -36,6 +37,8 @@ func (s *size) due(all []errand) []errand {
 	return append(all, s)
 }
 
+func (*size) partition() int { return everywhere }
+
 func (s *size) send(ctx context.Context, pipe redis.Pipeliner) {
 	r := s.keeper.roster
 	s.cmds = append(s.cmds[:0], pipe.ZCard(ctx, r.lettersKeys()[1]))
@@ -44,17 +47,20 @@ func (s *size) send(ctx context.Context, pipe redis.Pipeliner) {
 	}
 }
 
+// learn takes the answers. Of a server that is away the last ones stand.
 func (s *size) learn(err error) {
+	if err != nil {
+		return
+	}
 	waiting := int64(0)
-	for _, c := range s.cmds {
-		if err == nil {
-			err = c.Err()
+	for i, c := range s.cmds {
+		if n, err := c.Result(); err == nil {
+			s.counted[i] = n
 		}
-		waiting += c.Val()
+		if i > 0 {
+			waiting += s.counted[i]
+		}
 	}
-	if err == nil {
-		dead := s.cmds[0].Val()
-		s.waiting.Store(waiting - dead)
-		s.dead.Store(dead)
-	}
+	s.waiting.Store(waiting)
+	s.dead.Store(s.counted[0])
 }

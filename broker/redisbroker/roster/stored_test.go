@@ -188,7 +188,7 @@ func TestHandOver_OnlyOfAnEndWhileRedisIsThere(t *testing.T) {
 	testkit.Eventually(t, "redis is away", func() bool {
 		n.declared.mu.Lock()
 		defer n.declared.mu.Unlock()
-		return n.declared.away
+		return n.declared.away != 0
 	})
 	if n.HandOver("ended") {
 		t.Error("handed over to a redis that is away")

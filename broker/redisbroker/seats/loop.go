@@ -39,9 +39,6 @@ func (s *Seats) run() {
 	}
 }
 
-// failed is lost after a command of the loop.
-func (s *Seats) failed(err error) { s.lost(err) }
-
 // renewSome has a part of the seats written again.
 func (s *Seats) renewSome() {
 	if len(s.renew) == 0 {
@@ -50,7 +47,11 @@ func (s *Seats) renewSome() {
 	}
 	n := min(len(s.renew), s.atOnce)
 	s.mu.Lock()
-	s.unsure = append(s.unsure, s.renew[:n]...)
+	for _, user := range s.renew[:n] {
+		if s.live&bit(user) != 0 {
+			s.unsure = append(s.unsure, user)
+		}
+	}
 	s.mu.Unlock()
 	s.renew = s.renew[n:]
 }
@@ -61,7 +62,7 @@ func (s *Seats) flush() bool {
 	if len(calls)+len(users) == 0 {
 		return false
 	}
-	cmds, err := s.exchange(s.link.Context(), func(pipe redis.Pipeliner) {
+	cmds, failed, err := s.exchange(s.link.Context(), func(pipe redis.Pipeliner) {
 		for _, c := range calls {
 			s.send(pipe, c, more || len(users) > 0)
 		}
@@ -70,34 +71,40 @@ func (s *Seats) flush() bool {
 		}
 	})
 	for i, c := range calls {
-		if err != nil {
+		if failed&bit(c.user) != 0 {
 			c.settle(givenUp)
 			continue
 		}
 		s.answer(c, cmds[i])
 	}
-	if err != nil {
-		s.failed(err)
+	if failed != 0 {
+		s.lost(failed, err)
 	}
-	return err == nil && more
+	return more && s.counted() != 0
 }
 
-// exchange is one round trip, in which no command may fail. An absent key is no failure.
-func (s *Seats) exchange(ctx context.Context, fill func(redis.Pipeliner)) ([]redis.Cmder, error) {
-	cmds, err := s.line.Exchange(ctx, fill)
+// exchange is one round trip, in which no command may fail: partitions where one did are
+// returned, and why. An absent key is no failure.
+func (s *Seats) exchange(ctx context.Context, fill func(redis.Pipeliner)) (cmds []redis.Cmder, failed uint64, err error) {
+	cmds, err = s.line.Exchange(ctx, fill)
+	if err != nil {
+		return nil, all, err
+	}
+	failed = s.line.FailedIn()
 	for _, c := range cmds {
-		if failed := c.Err(); err == nil && !errors.Is(failed, redis.Nil) {
-			err = failed
+		if wrong := c.Err(); wrong != nil && !errors.Is(wrong, redis.Nil) {
+			failed |= link.PartitionsOf(c)
+			err = wrong
 		}
 	}
-	return cmds, err
+	return cmds, failed, err
 }
 
 // send adds a call to a pipeline. The seats of its user may not be written yet where
 // others wait to be.
 func (s *Seats) send(pipe redis.Pipeliner, c *call, othersWait bool) {
 	if c.done == nil {
-		pipe.ZRem(s.link.Context(), s.keys[link.PartitionOf(c.user)].Users+c.user, s.name(s.epoch)+"/"+c.connection)
+		pipe.ZRem(s.link.Context(), s.keys[link.PartitionOf(c.user)].Users+c.user, s.names.at(link.PartitionOf(c.user))+"/"+c.connection)
 		return
 	}
 	var held []seattable.Seat
@@ -127,7 +134,7 @@ func (s *Seats) ask(to redis.Scripter, user, connection string, held []seattable
 		rules.Most = rules.Known
 	}
 	k := &s.keys[link.PartitionOf(user)]
-	args := append(make([]any, 0, 6+2*len(held)), s.name(s.epoch), connection, rules.Most, policy, k.Lost, k.Told)
+	args := append(make([]any, 0, 6+2*len(held)), s.names.at(link.PartitionOf(user)), connection, rules.Most, policy, k.Lost, k.Told)
 	for _, h := range held {
 		args = append(args, h.Connection, h.Joined)
 	}

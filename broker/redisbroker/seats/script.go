@@ -11,6 +11,9 @@ const (
 	// silentAfter is when a node that does not beat is not counted any more (SPEC
 	// §11 Handshake). Redis' clock decides, for all nodes alike.
 	silentAfter = 5 * time.Second
+	// pauseAfter is how long nobody beats where it is Redis that was away: then nobody is
+	// silent until all had time to beat again.
+	pauseAfter = 3 * time.Second
 	// seatsKept is how long a user's seats outlive their last write, so that a
 	// cluster that died leaves nothing for ever.
 	seatsKept = 30 * time.Minute
@@ -22,27 +25,34 @@ const (
 
 // The shebang makes Redis refuse whatever is in another slot than the KEYS.
 var seatsPrelude = fmt.Sprintf(`#!lua
-local silent, namekept, kept, name = %d, %d, %d, ARGV[1]
+local silent, pause, namekept, kept, name = %d, %d, %d, %d, ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local function number(n) return string.format('%%.0f', n) end
 local function silence() return redis.error_reply('SILENT the node was silent too long') end
-`, silentAfter.Microseconds(), nameKept.Microseconds(), seatsKept.Milliseconds())
+`, silentAfter.Microseconds(), pauseAfter.Microseconds(), nameKept.Microseconds(), seatsKept.Milliseconds())
 
 // leaseSource renews the lease of the name ARGV[1], or begins it if ARGV[2] is 'new'.
-// KEYS[1] has the names by their last beat, in µs. It returns in how many µs the
-// next lease runs out, and the names whose lease has. Nobody is made alive again
-// under such a name, as its seats may be gone (see Seats).
+// KEYS[1] has the names by their last beat, in µs, KEYS[2] when anybody beat last, and when
+// Redis was last seen to have been away. It returns in how many µs the next lease runs out,
+// and the names whose lease has: none while all come back who could not beat. Nobody is made
+// alive again under such a name, as its seats may be gone (see Seats).
 var leaseSource = seatsPrelude + `
-local leases = KEYS[1]
+local leases, times = KEYS[1], KEYS[2]
+local had = redis.call('HMGET', times, 'last', 'thaw')
+local last, thaw = tonumber(had[1] or now), tonumber(had[2] or 0)
+if now < last or now - last > pause then thaw = now end
+local thawing = now - thaw < silent
+redis.call('HSET', times, 'last', number(now), 'thaw', number(thaw))
+redis.call('PEXPIRE', times, kept)
 if ARGV[2] ~= 'new' then
   local beat = redis.call('ZSCORE', leases, name)
-  if not beat or now - beat > silent then return silence() end
+  if not beat or now - beat > silent and not thawing then return silence() end
 end
 redis.call('ZADD', leases, number(now), name)
 redis.call('PEXPIRE', leases, kept)
 local next = redis.call('ZRANGEBYSCORE', leases, number(now - silent), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-local out = redis.call('ZRANGEBYSCORE', leases, '-inf', '(' .. number(now - silent), 'LIMIT', 0, 500)
+local out = thawing and {} or redis.call('ZRANGEBYSCORE', leases, '-inf', '(' .. number(now - silent), 'LIMIT', 0, 500)
 table.insert(out, 1, number(next[2] + silent - now))
 return out`
 
@@ -112,3 +122,6 @@ var (
 	nodeScript  = redis.NewScript(nodeSource)
 	seatScript  = redis.NewScript(seatSource)
 )
+
+// isSilence: a node's name has no lease any more, or does not stand in a partition.
+func isSilence(err error) bool { return redis.HasErrorPrefix(err, "SILENT") }

@@ -2,7 +2,8 @@ package seats
 
 import (
 	"errors"
-	"strconv"
+	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,10 +26,11 @@ const answerWait = time.Second
 // removes the name from all partitions, and its seats are void. So a step never
 // concerns more than one slot, and each may be repeated.
 //
-// When a node cannot be sure of what Redis holds (a command failed, it was silent
-// too long, Redis is empty), it starts over under a new name and writes the seats of
+// When a node cannot be sure of what a partition holds (a command failed, it was silent
+// too long, Redis is empty), it starts over there under a new name and writes the seats of
 // its table: with the old name everything written under it is void, so nothing has
-// to be remembered of what could not be given back meanwhile.
+// to be remembered of what could not be given back meanwhile. Until then the partition's
+// users are counted on this node alone; those of others are not concerned (names.go).
 //
 // One goroutine talks to Redis (loop.go), so that what it writes of the
 // table cannot overtake a connection's leaving.
@@ -41,7 +43,7 @@ type Seats struct {
 	begun      sync.Once // the loop
 
 	mu     sync.Mutex // guards all below
-	live   bool       // Redis counts this node, as far as is known, or is about to
+	live   uint64     // partitions where Redis counts this node, as far as is known, or is about to, as bits
 	nudged uint64     // partitions where connections may have lost their seats, as bits
 	queue  []*call
 	unsure []string // users whose seats are to be written
@@ -49,8 +51,9 @@ type Seats struct {
 
 	// Of the loop only.
 	line    *link.Line
-	epoch   uint64 // of the name
+	names   names
 	beaten  time.Time
+	tried   time.Time // when partitions were last begun, or were to be
 	beats   int
 	expires time.Time // when the lease of another node may have run out
 	renew   []string  // users whose seats were not written again yet in this round
@@ -71,6 +74,12 @@ const (
 	givenUp // the caller waits no longer, or Redis did not answer
 )
 
+// all are all partitions, as bits.
+const all = 1<<link.Partitions - 1
+
+// bit is that of a user's partition.
+func bit(user string) uint64 { return 1 << link.PartitionOf(user) }
+
 // Why what Redis holds is not known any more.
 var (
 	errNoSeat    = errors.New("no answer in time")
@@ -79,7 +88,8 @@ var (
 
 // New returns seats that are counted through a link, under these limits.
 func New(l *link.Link, sub *pubsub.Subscriber, limits config.Limits) *Seats {
-	s := &Seats{link: l, subscriber: sub, table: seattable.New(limits), live: true, wake: make(chan struct{}, 1)}
+	s := &Seats{link: l, subscriber: sub, table: seattable.New(limits), live: all, wake: make(chan struct{}, 1)}
+	s.names = names{node: l.Node(), former: map[uint64]bool{}}
 	s.line = l.Line(leaseSource, nodeSource, seatSource)
 	for p := range s.keys {
 		s.keys[p] = l.Keys().Seats(p)
@@ -113,7 +123,7 @@ func (s *Seats) Take(user, connection string) bool {
 		case <-c.done:
 		case <-t.C:
 			if c.settle(givenUp) {
-				s.lost(errNoSeat)
+				s.lost(s.concerned(user), errNoSeat)
 			}
 			<-c.done // about to be closed
 		}
@@ -127,10 +137,19 @@ func (s *Seats) Take(user, connection string) bool {
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.live { // again: the table was written before this came into it
+	if s.live&bit(user) != 0 { // again: the table was written before this came into it
 		s.unsure = append(s.unsure, user)
 	}
 	return in
+}
+
+// concerned are the partitions that are in doubt where a user's is: the loop may wait for
+// another server than the user's, if there are several.
+func (s *Seats) concerned(user string) uint64 {
+	if s.link.Alone() {
+		return all
+	}
+	return bit(user)
 }
 
 // settle says whether it was the first to.
@@ -150,7 +169,7 @@ func (s *Seats) Adopt(user, connection string) {
 	s.table.Add(user, seattable.Seat{Connection: connection, Joined: time.Now().UnixMicro()})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.live { // else all of the table is written when it is
+	if s.live&bit(user) != 0 { // else all of the partition is written when it is
 		s.unsure = append(s.unsure, user)
 		s.wakeLocked()
 	}
@@ -175,16 +194,16 @@ func (s *Seats) leave(user, connection string) bool {
 // giveBack is called for a seat that is not in the table any more.
 func (s *Seats) giveBack(user, connection string) {
 	if !s.add(&call{user: user, connection: connection}) {
-		s.lost(errTooManyGo) // unless it is lost already
+		s.lost(bit(user), errTooManyGo) // unless it is lost already
 	}
 }
 
-// add queues a call; false: Redis is away, or too much waits for it. What is left
-// while it is away needs no command: the node will be known by another name.
+// add queues a call; false: the partition's server is away, or too much waits for it. What
+// is left while it is away needs no command: the node will be known by another name there.
 func (s *Seats) add(c *call) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.live || len(s.queue) >= link.MaxPending {
+	if s.live&bit(c.user) == 0 || len(s.queue) >= link.MaxPending {
 		return false
 	}
 	s.queue = append(s.queue, c)
@@ -208,21 +227,25 @@ func (s *Seats) nudge(partition int) {
 	s.wakeLocked()
 }
 
-// lost notes that what Redis holds is not known any more.
-func (s *Seats) lost(why error) {
+// lost notes that what Redis holds of some partitions is not known any more.
+func (s *Seats) lost(partitions uint64, why error) {
 	s.mu.Lock()
-	was, queue := s.live, s.queue
-	s.live, s.queue, s.unsure = false, nil, nil
+	was := s.live & partitions
+	s.live &^= partitions
+	var queue []*call
+	s.queue = slices.DeleteFunc(s.queue, func(c *call) bool {
+		gone := partitions&bit(c.user) != 0
+		if gone {
+			queue = append(queue, c)
+		}
+		return gone
+	})
+	s.unsure = slices.DeleteFunc(s.unsure, func(user string) bool { return partitions&bit(user) != 0 })
 	s.mu.Unlock()
 	for _, c := range queue {
 		c.settle(givenUp)
 	}
-	if was && s.link.Context().Err() == nil {
-		s.link.Slog().Info("connections of users are counted on this node alone", "err", why)
+	if was != 0 && s.link.Context().Err() == nil {
+		s.link.Slog().Info("connections of users are counted on this node alone", "partitions", bits.OnesCount64(was), "err", why)
 	}
-}
-
-// name is the node's in Redis; a colon ends its id.
-func (s *Seats) name(epoch uint64) string {
-	return s.link.Node() + ":" + strconv.FormatUint(epoch, 10)
 }
