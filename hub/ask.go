@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/internal/glob"
+	"github.com/pushcart/pushcart/internal/ids"
 )
 
 // What nodes are asked. Each call waits for the nodes concerned for at most a
@@ -107,7 +108,7 @@ func (h *Hub) ListChannels(ctx context.Context, match glob.Pattern, after string
 
 // askOne puts a request to the node of its connection and returns what it says.
 func (h *Hub) askOne(ctx context.Context, q request) (Info, error) {
-	node, _, ok := parseConnectionID(q.Connection)
+	node, _, ok := ids.ParseConnection(q.Connection)
 	if !ok || node == h.node && h.Connection(q.Connection) == nil {
 		return Info{}, ErrNoConnection
 	}

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pushcart/pushcart/internal/apierror"
-
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -27,11 +27,11 @@ func quoted(prefix string, n int) string {
 func TestPlan_IsLinear(t *testing.T) {
 	h, _, _ := pair(t)
 	far := func(n int) string { // connections of another node
-		ids := make([]string, n)
-		for i := range ids {
-			ids[i] = `"` + connectionID("0000000000000", uint64(i)) + `"`
+		list := make([]string, n)
+		for i := range list {
+			list[i] = `"` + ids.Connection("0000000000000", uint64(i)) + `"`
 		}
-		return strings.Join(ids, ",")
+		return strings.Join(list, ",")
 	}
 	f := func(name, body string, destinations int) {
 		t.Helper()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/internal/ids"
 )
 
 const (
@@ -381,7 +382,7 @@ func (h *Hub) appendConns(dst []Conn, topic string) []Conn {
 
 // Connection finds a connection of this node, nil if there is none.
 func (h *Hub) Connection(id string) Conn {
-	node, n, ok := parseConnectionID(id)
+	node, n, ok := ids.ParseConnection(id)
 	if !ok || node != h.node {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
 
@@ -109,7 +110,7 @@ func FuzzHub_ReceivesAnything(f *testing.F) {
 
 func TestHub_SaysWhenItCannotRead(t *testing.T) {
 	var log testkit.Log
-	h := NewHub(memory.New(), NewNodeID(), metrics.New("", ""), slog.New(slog.NewTextHandler(&log, nil)))
+	h := NewHub(memory.New(), ids.NewNode(), metrics.New("", ""), slog.New(slog.NewTextHandler(&log, nil)))
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

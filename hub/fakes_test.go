@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/broker/brokertest"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/metrics"
 
 	"github.com/pushcart/pushcart/broker/memory"
@@ -97,7 +98,7 @@ func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, ni
 // newHub starts a hub over b and closes it with the test.
 func newHub(t testing.TB, b Broker) *Hub {
 	t.Helper()
-	h := NewHub(b, NewNodeID(), metrics.New("test", "test"), discard())
+	h := NewHub(b, ids.NewNode(), metrics.New("test", "test"), discard())
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

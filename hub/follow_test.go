@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
 
@@ -308,7 +309,7 @@ func TestFollow_NoMessageIsLostOrRepeatedWithRedis(t *testing.T) {
 	server := redistest.Start(t)
 	var hubs []*Hub
 	for range 2 {
-		b, err := redisbroker.New(config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"}, NewNodeID(), metrics.New("", ""), discard())
+		b, err := redisbroker.New(config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"}, ids.NewNode(), metrics.New("", ""), discard())
 		if err != nil {
 			t.Fatal(err)
 		}

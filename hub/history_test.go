@@ -13,6 +13,7 @@ import (
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -124,7 +125,7 @@ func TestHistory_OfWhatIsNotKept(t *testing.T) {
 func TestHistory_LeavesOutWhatItCannotRead(t *testing.T) {
 	n := brokertest.NewNetwork()
 	var log testkit.Log
-	h := NewHub(n.Node(), NewNodeID(), metrics.New("", ""), slog.New(slog.NewTextHandler(&log, nil)))
+	h := NewHub(n.Node(), ids.NewNode(), metrics.New("", ""), slog.New(slog.NewTextHandler(&log, nil)))
 	h.Apply(keeping(t, "**", true))
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
@@ -168,7 +169,7 @@ func TestHistory_StandsAlone(t *testing.T) {
 			mustPublish(t, b, `{"to":{"all":true},"text":"end"}`)
 			wantFrames(t, c2, "end")
 			wantFrames(t, c3, "end")
-			c := NewHub(net.Node(), NewNodeID(), metrics.New("", ""), discard()) // knows no bulk
+			c := NewHub(net.Node(), ids.NewNode(), metrics.New("", ""), discard()) // knows no bulk
 			c.Apply(keeping(t, "k*", true))
 			f := func(topic string, want []string, except ...string) {
 				t.Helper()

@@ -11,6 +11,7 @@ import (
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/internal/guard"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -39,7 +40,7 @@ type Hub struct {
 	rate     *ratelog.Logger
 	guard    *guard.Guard
 
-	numbers  *numbers
+	numbers  *ids.Numbers
 	table    *table
 	users    *users
 	channels *channels
@@ -78,7 +79,7 @@ func NewHub(b Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub 
 	h := &Hub{
 		node: nodeID, about: about{started: time.Now()}, broker: b, alone: alone,
 		metrics: m, pushes: newPushCounters(m), log: log, rate: ratelog.New(log), guard: guard.New(log, m.Panics.Inc), bulkFrom: defaultBulkFrom,
-		numbers: newNumbers(), table: newTable(), waiters: newWaiters(),
+		numbers: ids.NewNumbers(), table: newTable(), waiters: newWaiters(),
 	}
 	h.roster, _ = b.(broker.Roster)
 	d := declared{rules: &Rules{}, to: h.roster, moves: &memberMoves{}}
@@ -136,7 +137,7 @@ func (h *Hub) NodeID() string { return h.node }
 
 // NewMember returns the record of a connection to come, with its id.
 func (h *Hub) NewMember() Member {
-	return Member{hub: h, id: h.numbers.next(), since: time.Now().UnixMilli() << 1}
+	return Member{hub: h, id: h.numbers.Next(), since: time.Now().UnixMilli() << 1}
 }
 
 // Join registers c, whose Member came from NewMember, so that pushes to user and

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/metrics"
 
 	"github.com/pushcart/pushcart/broker/memory"
@@ -201,7 +202,7 @@ func TestLanes_AreBounded(t *testing.T) {
 	var log testkit.Log
 	m := metrics.New("", "")
 	net := brokertest.NewNetwork()
-	h := NewHub(net.Node(), NewNodeID(), m, testkit.Logger(&log))
+	h := NewHub(net.Node(), ids.NewNode(), m, testkit.Logger(&log))
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +240,7 @@ func TestLanes_AreBounded(t *testing.T) {
 // Close delivers what was received, and reports to publishers that wait.
 func TestHub_CloseDelivers(t *testing.T) {
 	net := brokertest.NewNetwork()
-	h := NewHub(net.Node(), NewNodeID(), metrics.New("", ""), discard())
+	h := NewHub(net.Node(), ids.NewNode(), metrics.New("", ""), discard())
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

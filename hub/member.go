@@ -1,6 +1,10 @@
 package hub
 
-import "time"
+import (
+	"time"
+
+	"github.com/pushcart/pushcart/internal/ids"
+)
 
 // Member is the hub's record of one connection, embedded by value in the
 // connection itself so that membership costs no extra allocation. It comes
@@ -20,7 +24,7 @@ type place struct {
 }
 
 // ID is the connection_id.
-func (m *Member) ID() string { return connectionID(m.hub.node, m.id) }
+func (m *Member) ID() string { return ids.Connection(m.hub.node, m.id) }
 
 // User is the user_id, "" for anonymous.
 func (m *Member) User() string { return m.user }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/internal/ids"
 )
 
 // defaultBulkFrom is from how many bytes on, over all destinations, a push is made a
@@ -51,7 +52,7 @@ func (h *Hub) plan(p *Push, now time.Time, pubs []broker.Publication) (plan, []b
 	if out.id == "" {
 		// It names the message for clients and is not an idempotency key: a push that
 		// brings none is published without a record (SPEC §6.3).
-		out.id = newID()
+		out.id = ids.NewUUID()
 	}
 	count, remote := h.reach(&p.To)
 	if p.Wait > 0 || !h.alone && (count > 1 || remote) {
@@ -84,7 +85,7 @@ func (h *Hub) reach(t *Targets) (count int, remote bool) {
 		count++
 	}
 	for _, id := range t.Connections {
-		node, _, ok := parseConnectionID(id)
+		node, _, ok := ids.ParseConnection(id)
 		remote = remote || ok && node != h.node
 	}
 	return count, remote
@@ -186,7 +187,7 @@ func (g *planning) to(topic string) {
 // toConnection sends to the inbox of a connection's node. One of this node that
 // is gone is nobody: not an error, and nobody has to be asked.
 func (g *planning) toConnection(id string) {
-	node, n, ok := parseConnectionID(id)
+	node, n, ok := ids.ParseConnection(id)
 	if !ok || node == g.hub.node && g.hub.table.get(n) == nil {
 		return
 	}
