@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/receipt"
 	"github.com/pushcart/pushcart/internal/ids"
 )
 
@@ -204,18 +205,32 @@ func (h *Hub) deliverApart(d *delivery, t *task, e *envelope) {
 		h.receipt(to, note)
 	default:
 		wait := answerBy(to.wait)
-		m.receipt = h.receipts.begin(len(d.conns), wait, func(r *receipt) {
+		m.receipt = h.receipts.Begin(len(d.conns), wait, func(r *receipt.Receipt) {
 			defer h.guard.Recover("receipt of a push", nil)
-			note.delivered, note.slow, note.acked = r.delivered.Load(), r.slow.Load(), r.acked.Load()
+			note.delivered, note.slow, note.acked = r.Counts()
 			h.receipt(to, note)
 		})
 		if m.Ack {
-			m.receipt.pending.Add(h.acks.expect(m.ID, d.conns, m.receipt, wait))
+			h.acks.Expect(m.ID, followersOf(d.conns), m.receipt, wait)
 		}
 		h.send(d)
-		m.receipt.begun()
+		m.receipt.Begun()
 	}
 }
+
+// followersOf are the numbers of those that confirm messages.
+func followersOf(conns []Conn) (numbers []uint64) {
+	for _, c := range conns {
+		if m := c.Member(); m.Follows() {
+			numbers = append(numbers, m.id)
+		}
+	}
+	return numbers
+}
+
+// Acknowledge takes a client's word that it has the message with this id. It counts once,
+// and only where the client was sent the message and asked to confirm it.
+func (h *Hub) Acknowledge(m *Member, id string) { h.acks.Confirm(id, m.id) }
 
 // answerBy is how long a node waits for its connections when the publisher waits
 // for so many milliseconds: the answer needs some time for its way back.

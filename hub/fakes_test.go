@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/broker/brokertest"
+	"github.com/pushcart/pushcart/hub/internal/receipt"
 	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/metrics"
 
@@ -22,7 +23,7 @@ type fakeConn struct {
 
 	mu      sync.Mutex // guards all below
 	got     []string
-	outcome Outcome
+	outcome receipt.Outcome
 	hold    bool // Done is not called
 	held    []*Message
 	code    int

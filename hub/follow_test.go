@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/receipt"
 	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
@@ -73,7 +74,7 @@ func (f *fan) Send(batch []*Message) {
 		if f.room > 0 {
 			f.room--
 		}
-		m.Done(Written)
+		m.Done(receipt.Written)
 	}
 }
 

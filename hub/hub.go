@@ -10,6 +10,7 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/memory"
+	"github.com/pushcart/pushcart/hub/internal/receipt"
 	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/ratelog"
@@ -52,8 +53,8 @@ type Hub struct {
 	catchUp  *catchUp
 	lasting  *lasting
 	outbox   Outbox // nil: the backend is told nothing
-	receipts receipts
-	acks     acks
+	receipts receipt.Receipts
+	acks     receipt.Acks
 	// encodings is how many were given out.
 	encodings Encoding
 	bulks     bulks
@@ -243,7 +244,7 @@ func (h *Hub) Close() error {
 	h.lasting.close()
 	h.lanes.work.Wait()
 	h.catchUp.close()
-	h.receipts.close()
+	h.receipts.Close()
 	h.outgoing.work.Wait()
 	if err != nil {
 		return fmt.Errorf("close broker: %w", err)

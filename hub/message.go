@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/receipt"
 )
 
 // Message is what one push delivers on this node. It is shared by all
@@ -35,7 +36,7 @@ type Message struct {
 
 	first   encoded // most messages are wanted in one encoding
 	others  atomic.Pointer[encoded]
-	receipt *receipt
+	receipt *receipt.Receipt
 }
 
 // Channel is the channel that the message was published to, "" if it was pushed to a
@@ -103,8 +104,8 @@ func (m *Message) Encoded(as Encoding, encode func(*Message) []byte) []byte {
 
 // Done reports what became of one Send; a no-op unless the publisher waits for
 // it.
-func (m *Message) Done(o Outcome) {
+func (m *Message) Done(o receipt.Outcome) {
 	if m.receipt != nil {
-		m.receipt.done(o)
+		m.receipt.Done(o)
 	}
 }
