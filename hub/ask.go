@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/glob"
 	"github.com/pushcart/pushcart/internal/ids"
 )
@@ -81,7 +82,7 @@ func (h *Hub) DisconnectChannel(ctx context.Context, channel string, code int, r
 
 // Nodes describes all nodes, oldest first.
 func (h *Hub) Nodes(ctx context.Context) (nodes []NodeInfo, complete bool, err error) {
-	replies, complete, err := h.gather(ctx, topicAll, request{Op: opNode})
+	replies, complete, err := h.gather(ctx, registry.AllTopic, request{Op: opNode})
 	if err != nil {
 		return nil, false, err
 	}
@@ -98,7 +99,7 @@ func (h *Hub) Nodes(ctx context.Context) (nodes []NodeInfo, complete bool, err e
 // ListChannels is a page of the channels that match a pattern, in the order of
 // their names, after a name; next is the name to go on after, "" at the end.
 func (h *Hub) ListChannels(ctx context.Context, match glob.Pattern, after string, limit int) (page []ChannelCount, next string, complete bool, err error) {
-	replies, complete, err := h.gather(ctx, topicAll, request{Op: opChannels, Channel: match.String(), After: after, Most: limit})
+	replies, complete, err := h.gather(ctx, registry.AllTopic, request{Op: opChannels, Channel: match.String(), After: after, Most: limit})
 	if err != nil {
 		return nil, "", false, err
 	}
@@ -112,7 +113,7 @@ func (h *Hub) askOne(ctx context.Context, q request) (Info, error) {
 	if !ok || node == h.node && h.Connection(q.Connection) == nil {
 		return Info{}, ErrNoConnection
 	}
-	replies, complete, err := h.gather(ctx, nodeTopic+node, q)
+	replies, complete, err := h.gather(ctx, registry.NodeTopic+node, q)
 	switch {
 	case err != nil:
 		return Info{}, err

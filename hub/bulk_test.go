@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/testkit"
@@ -116,7 +117,7 @@ func TestPublish_ABulkThatFails(t *testing.T) {
 	a, b, net := pair(t)
 	c := join(t, b, "u1", "c1")
 	body := `{"to":{"users":[` + quoted("u", 3000) + `],"channels":[` + quoted("c", 3000) + `]},"text":"x","id":"k"}`
-	net.Set(func() { net.Fail = func(topic string) bool { return topic == topicAll } })
+	net.Set(func() { net.Fail = func(topic string) bool { return topic == registry.AllTopic } })
 	if out := publishBody(t, a, body); out.Err == nil || out.Err.Code != apierror.Unavailable {
 		t.Errorf("got %+v, want unavailable", out)
 	}

@@ -8,7 +8,7 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/hub/internal/receipt"
-	"github.com/pushcart/pushcart/internal/ids"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 )
 
 const (
@@ -66,7 +66,7 @@ func (h *Hub) receive(m broker.Message) {
 
 // unreadable: the node that sent it is of another version, or no node at all.
 func (h *Hub) unreadable(topic string, err error) {
-	kind, _ := splitTopic(topic)
+	kind, _ := registry.SplitTopic(topic)
 	h.rate.Warn("unreadable "+kind, "unreadable message between nodes; is another version running?", "topic", topic, "err", err)
 }
 
@@ -125,7 +125,7 @@ func (h *Hub) flush(d *delivery, topic string) {
 		h.sendFollowed(d, s)
 		return
 	}
-	d.conns = h.appendConns(d.conns, topic)
+	d.conns = h.here.AppendConns(d.conns, topic)
 	h.send(d)
 }
 
@@ -155,7 +155,7 @@ func (h *Hub) moved(d *delivery, t *task) {
 func (h *Hub) sendFollowed(d *delivery, s *stream) {
 	s.mu.Lock()
 	h.pass(s, d.batch)
-	d.conns = h.appendConns(d.conns, s.topic)
+	d.conns = h.here.AppendConns(d.conns, s.topic)
 	late := s.late(d.batch)
 	s.mu.Unlock()
 	for _, l := range late {
@@ -170,7 +170,7 @@ func (h *Hub) sendFollowed(d *delivery, s *stream) {
 // something is missing, who follows reads it, and the batch, from what is kept.
 func (h *Hub) pass(s *stream, batch []*Message) {
 	if s.holed(batch) {
-		if keep := h.rules.Load().retention(s.topic); keep.Keeps() {
+		if keep := h.rules.Load().Retention(s.topic); keep.Keeps() {
 			for _, c := range s.bringAlong(keep) {
 				h.catchUp.push(c)
 			}
@@ -205,16 +205,16 @@ func (h *Hub) deliverApart(d *delivery, t *task, e *envelope) {
 		h.receipt(to, note)
 	default:
 		wait := answerBy(to.wait)
-		m.receipt = h.receipts.Begin(len(d.conns), wait, func(r *receipt.Receipt) {
+		m.Receipt = h.receipts.Begin(len(d.conns), wait, func(r *receipt.Receipt) {
 			defer h.guard.Recover("receipt of a push", nil)
 			note.delivered, note.slow, note.acked = r.Counts()
 			h.receipt(to, note)
 		})
 		if m.Ack {
-			h.acks.Expect(m.ID, followersOf(d.conns), m.receipt, wait)
+			h.acks.Expect(m.ID, followersOf(d.conns), m.Receipt, wait)
 		}
 		h.send(d)
-		m.receipt.Begun()
+		m.Receipt.Begun()
 	}
 }
 
@@ -222,7 +222,7 @@ func (h *Hub) deliverApart(d *delivery, t *task, e *envelope) {
 func followersOf(conns []Conn) (numbers []uint64) {
 	for _, c := range conns {
 		if m := c.Member(); m.Follows() {
-			numbers = append(numbers, m.id)
+			numbers = append(numbers, m.Number())
 		}
 	}
 	return numbers
@@ -230,7 +230,7 @@ func followersOf(conns []Conn) (numbers []uint64) {
 
 // Acknowledge takes a client's word that it has the message with this id. It counts once,
 // and only where the client was sent the message and asked to confirm it.
-func (h *Hub) Acknowledge(m *Member, id string) { h.acks.Confirm(id, m.id) }
+func (h *Hub) Acknowledge(m *Member, id string) { h.acks.Confirm(id, m.Number()) }
 
 // answerBy is how long a node waits for its connections when the publisher waits
 // for so many milliseconds: the answer needs some time for its way back.
@@ -246,15 +246,15 @@ func (h *Hub) collect(d *delivery, e *envelope, m *Message, names *listed) (matc
 	s := h.followed.get(m.Topic)
 	switch {
 	case e.one:
-		if c := h.table.get(e.connection); c != nil {
+		if c := h.here.Table.Get(e.connection); c != nil {
 			d.conns = append(d.conns, c)
 		}
 	case s != nil:
 		whole = h.collectFollowed(d, s, m)
 	default:
-		d.conns = h.appendConns(d.conns, m.Topic)
+		d.conns = h.here.AppendConns(d.conns, m.Topic)
 	}
-	matched = len(d.conns) > 0 || m.Topic == topicAll
+	matched = len(d.conns) > 0 || m.Topic == registry.AllTopic
 	if out := names.by(m.Topic); !out.empty() {
 		d.conns = slices.DeleteFunc(d.conns, func(c Conn) bool { return out.has(h, c.Member(), whole[c]) })
 	}
@@ -268,7 +268,7 @@ func (h *Hub) collectFollowed(d *delivery, s *stream, m *Message) (whole map[Con
 	defer s.mu.Unlock()
 	batch := []*Message{m}
 	h.pass(s, batch)
-	d.conns = h.appendConns(d.conns, s.topic)
+	d.conns = h.here.AppendConns(d.conns, s.topic)
 	for _, l := range s.late(batch) {
 		if l.from > 0 {
 			d.without(l.conn)
@@ -306,7 +306,7 @@ func (h *Hub) listed(topic string, e *envelope) (names listed, ok bool) {
 	}
 	names = b.listed
 	if e.bulk.whole {
-		names.exceptUsers, names.exceptConnections = newNameSet(e.except.users), newNameSet(e.except.connections)
+		names.exceptUsers, names.exceptConnections = registry.NewNameSet(e.except.users), registry.NewNameSet(e.except.connections)
 	} else {
 		e.payload = b.payload
 	}
@@ -382,34 +382,15 @@ func (h *Hub) sendEach(conns []Conn, batch []*Message) {
 	})
 }
 
-// appendConns appends the connections that a topic is for.
-func (h *Hub) appendConns(dst []Conn, topic string) []Conn {
-	switch kind, name := splitTopic(topic); kind {
-	case UserTopic:
-		return h.users.appendTo(dst, name)
-	case ChannelTopic:
-		return h.channels.appendTo(dst, name)
-	case topicAll:
-		return h.table.appendTo(dst)
-	}
-	return dst
-}
-
 // Connection finds a connection of this node, nil if there is none.
-func (h *Hub) Connection(id string) Conn {
-	node, n, ok := ids.ParseConnection(id)
-	if !ok || node != h.node {
-		return nil
-	}
-	return h.table.get(n)
-}
+func (h *Hub) Connection(id string) Conn { return h.here.Connection(id) }
 
 // Has says whether the connection of a member is in this node's table.
-func (h *Hub) Has(m *Member) bool { return h.table.get(m.id) != nil }
+func (h *Hub) Has(m *Member) bool { return h.here.Table.Get(m.Number()) != nil }
 
 // Each calls f for every connection of this node.
 func (h *Hub) Each(f func(Conn)) {
-	for _, c := range h.table.appendTo(nil) {
+	for _, c := range h.here.Table.AppendTo(nil) {
 		f(c)
 	}
 }

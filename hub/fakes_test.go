@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -61,7 +62,7 @@ func (c *fakeConn) Info() Info {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Info{
-		ConnectionID: c.member.ID(), UserID: c.member.User(), NodeID: c.member.hub.NodeID(), Since: c.member.Since(),
+		ConnectionID: c.member.ID(), UserID: c.member.User(), NodeID: nodeOf(c.member.ID()), Since: c.member.Since(),
 		RemoteIP: "192.0.2.1", Channels: c.member.Channels(), MessagesOut: uint64(len(c.got)), State: c.state,
 	}
 }
@@ -146,4 +147,10 @@ func publishBody(t testing.TB, h *Hub, body string) Published {
 	var out [1]Published
 	h.Publish(t.Context(), pushes, out[:])
 	return out[0]
+}
+
+// nodeOf is the node in a connection's id.
+func nodeOf(connection string) string {
+	node, _, _ := strings.Cut(connection, "-")
+	return node
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/hub/internal/receipt"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
@@ -55,10 +56,10 @@ func (f *fan) Send(batch []*Message) {
 		case Gap:
 			f.log = append(f.log, fmt.Sprint("gap@", m.Offset))
 		case Subscribed:
-			_, name := splitTopic(m.Topic)
+			_, name := registry.SplitTopic(m.Topic)
 			f.log = append(f.log, fmt.Sprint("subscribed:", name, "@", m.Offset))
 		case Unsubscribed:
-			_, name := splitTopic(m.Topic)
+			_, name := registry.SplitTopic(m.Topic)
 			f.log = append(f.log, "unsubscribed:"+name)
 		case Joined:
 			f.log = append(f.log, "+"+m.Presence.User)

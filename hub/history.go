@@ -94,7 +94,7 @@ func (h *Hub) Forget(ctx context.Context, topic string) error {
 
 // kept is what the rules keep of a topic.
 func (h *Hub) kept(topic string) (broker.Retention, error) {
-	keep := h.rules.Load().retention(topic)
+	keep := h.rules.Load().Retention(topic)
 	if !keep.Keeps() {
 		return keep, ErrNoHistory
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 )
 
 const (
@@ -115,8 +116,8 @@ func (l *lanes) to(topic string, kind byte) *lane {
 		return &l.endings.lanes[0]
 	}
 	n := maphash.String(l.seed, topic)
-	switch kind, _ := splitTopic(topic); kind {
-	case topicAll:
+	switch kind, _ := registry.SplitTopic(topic); kind {
+	case registry.AllTopic:
 		return &l.broadcast.lanes[0]
 	case ChannelTopic:
 		return &l.broadcast.lanes[1+n%(broadcastLanes-1)]

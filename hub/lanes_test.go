@@ -11,6 +11,7 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/metrics"
 
@@ -76,7 +77,7 @@ func TestLanes_OrdersThatEndComeLast(t *testing.T) {
 				c := join(t, h, "42", "news", "other")
 				mustPublish(t, from, `{"to":{"channels":["news"]},"text":"before"}`)
 				<-stuck.entered
-				q, topic := request{Op: opDisconnect, Code: 4100, Connection: c.Member().ID()}, nodeTopic+h.node
+				q, topic := request{Op: opDisconnect, Code: 4100, Connection: c.Member().ID()}, registry.NodeTopic+h.node
 				switch order {
 				case "user":
 					q.Connection, topic = "", "user:42"

@@ -1,15 +1,17 @@
 package hub
 
+import "github.com/pushcart/pushcart/hub/internal/registry"
+
 // listed are the names that come with a push, as sets to look up: who is excepted, and
 // the push's targets.
 type listed struct {
-	exceptUsers, exceptConnections nameSet
-	users, channels, connections   nameSet
+	exceptUsers, exceptConnections registry.NameSet
+	users, channels, connections   registry.NameSet
 }
 
 func newListed(x *except, s *skip) listed {
 	return listed{
-		newNameSet(x.users), newNameSet(x.connections), newNameSet(s.users), newNameSet(s.channels), newNameSet(s.connections),
+		registry.NewNameSet(x.users), registry.NewNameSet(x.connections), registry.NewNameSet(s.users), registry.NewNameSet(s.channels), registry.NewNameSet(s.connections),
 	}
 }
 
@@ -25,15 +27,15 @@ type leftOut struct {
 // by says who is left out of what came by a topic. Targets come in the order of users,
 // channels, connections, all.
 func (l *listed) by(topic string) leftOut {
-	out := leftOut{listed: l, byUsers: true, byChannels: l.channels.size()}
-	switch kind, name := splitTopic(topic); kind {
+	out := leftOut{listed: l, byUsers: true, byChannels: l.channels.Size()}
+	switch kind, name := registry.SplitTopic(topic); kind {
 	case UserTopic:
 		out.byUsers, out.byChannels = false, 0
 	case ChannelTopic:
-		if i := l.channels.index(name); i >= 0 {
+		if i := l.channels.Index(name); i >= 0 {
 			out.byChannels = i
 		}
-	case topicAll:
+	case registry.AllTopic:
 		out.byConnections = true
 	}
 	return out
@@ -41,25 +43,25 @@ func (l *listed) by(topic string) leftOut {
 
 // empty: nobody is left out.
 func (o *leftOut) empty() bool {
-	return o.exceptUsers.empty() && o.exceptConnections.empty() && o.byChannels == 0 &&
-		(!o.byUsers || o.users.empty()) && (!o.byConnections || o.connections.empty())
+	return o.exceptUsers.Empty() && o.exceptConnections.Empty() && o.byChannels == 0 &&
+		(!o.byUsers || o.users.Empty()) && (!o.byConnections || o.connections.Empty())
 }
 
 // has says whether m does not get it. whole: m gets all of the stream but for what
 // excepts it.
 func (o *leftOut) has(h *Hub, m *Member, whole bool) bool {
 	if whole {
-		return m.user != "" && o.exceptUsers.has(m.user) || !o.exceptConnections.empty() && o.exceptConnections.has(m.ID())
+		return m.User() != "" && o.exceptUsers.Has(m.User()) || !o.exceptConnections.Empty() && o.exceptConnections.Has(m.ID())
 	}
-	if m.user != "" && (o.exceptUsers.has(m.user) || o.byUsers && o.users.has(m.user)) {
+	if m.User() != "" && (o.exceptUsers.Has(m.User()) || o.byUsers && o.users.Has(m.User())) {
 		return true
 	}
-	if o.byChannels > 0 && h.channels.anyOf(m, &o.channels, o.byChannels) {
+	if o.byChannels > 0 && h.here.Channels.AnyOf(m, &o.channels, o.byChannels) {
 		return true
 	}
-	if o.exceptConnections.empty() && (!o.byConnections || o.connections.empty()) {
+	if o.exceptConnections.Empty() && (!o.byConnections || o.connections.Empty()) {
 		return false
 	}
 	id := m.ID()
-	return o.exceptConnections.has(id) || o.byConnections && o.connections.has(id)
+	return o.exceptConnections.Has(id) || o.byConnections && o.connections.Has(id)
 }

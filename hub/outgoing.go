@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 )
 
 // outgoing carries receipts and replies to the nodes that wait for them, in
@@ -110,7 +111,7 @@ func (o *outgoing) publish(ctx context.Context, batch []report) {
 		if payload == nil {
 			payload = batch[i].note.append(nil)
 		}
-		pubs[i] = broker.Publication{Topic: nodeTopic + batch[i].to, Payload: payload}
+		pubs[i] = broker.Publication{Topic: registry.NodeTopic + batch[i].to, Payload: payload}
 	}
 	o.hub.broker.Publish(ctx, pubs)
 	for i := range pubs {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/ids"
 )
 
@@ -100,7 +101,7 @@ func (g *planning) prepare() {
 	}
 	targets := sizeOf(g.users) + sizeOf(g.channels)
 	exceptUsers, exceptConnections := sizeOf(t.ExceptUsers), sizeOf(t.ExceptConnections)
-	keptUsers, keptChannels := g.rules.countKept(t.Users), g.rules.countKept(t.Channels)
+	keptUsers, keptChannels := g.rules.CountKept(t.Users), g.rules.CountKept(t.Channels)
 	// What a bulk saves.
 	payload := len(g.env.payload)
 	total := (len(t.Users)-keptUsers)*(payload+exceptConnections) +
@@ -115,7 +116,7 @@ func (g *planning) prepare() {
 	s := skip{g.users, g.channels, t.Connections}
 	b := make([]byte, 0, 64+x.size()+s.size()+payload)
 	b = appendBulk(b, g.bulk, &x, &s, g.env.payload)
-	g.pubs = append(g.pubs, broker.Publication{Topic: topicAll, Payload: b})
+	g.pubs = append(g.pubs, broker.Publication{Topic: registry.AllTopic, Payload: b})
 }
 
 // targets adds the destinations in their order. Each kind leaves out what comes before
@@ -142,23 +143,23 @@ func (g *planning) targets() {
 	}
 	if t.All {
 		g.leaveOut(except{t.ExceptUsers, t.ExceptConnections}, skip{g.users, g.channels, t.Connections})
-		g.to(topicAll)
+		g.to(registry.AllTopic)
 	}
 }
 
 func (g *planning) toUsers() {
-	not := newNameSet(g.push.To.ExceptUsers)
+	not := registry.NewNameSet(g.push.To.ExceptUsers)
 	for _, topic := range g.push.To.Users {
-		if not.empty() || !not.has(topic[len(UserTopic):]) {
+		if not.Empty() || !not.Has(topic[len(UserTopic):]) {
 			g.to(topic)
 		}
 	}
 }
 
 func (g *planning) toConnections() {
-	not := newNameSet(g.push.To.ExceptConnections)
+	not := registry.NewNameSet(g.push.To.ExceptConnections)
 	for _, id := range g.push.To.Connections {
-		if !not.has(id) {
+		if !not.Has(id) {
 			g.toConnection(id)
 		}
 	}
@@ -171,7 +172,7 @@ func (g *planning) leaveOut(x except, s skip) {
 
 func (g *planning) to(topic string) {
 	g.env.one = false
-	keep := g.rules.retention(topic)
+	keep := g.rules.Retention(topic)
 	form := &g.encoded[0]
 	if g.bulk != nil && keep.Keeps() {
 		form = &g.encoded[1]
@@ -188,7 +189,7 @@ func (g *planning) to(topic string) {
 // is gone is nobody: not an error, and nobody has to be asked.
 func (g *planning) toConnection(id string) {
 	node, n, ok := ids.ParseConnection(id)
-	if !ok || node == g.hub.node && g.hub.table.get(n) == nil {
+	if !ok || node == g.hub.node && g.hub.here.Table.Get(n) == nil {
 		return
 	}
 	g.env.one, g.env.connection = true, n
@@ -196,7 +197,7 @@ func (g *planning) toConnection(id string) {
 	if key != "" {
 		key = id + " " + key // the inbox is the topic of many destinations
 	}
-	g.pubs = append(g.pubs, broker.Publication{Topic: nodeTopic + node, Payload: g.encode(false), ID: key, Digest: g.digest})
+	g.pubs = append(g.pubs, broker.Publication{Topic: registry.NodeTopic + node, Payload: g.encode(false), ID: key, Digest: g.digest})
 }
 
 func (g *planning) encode(kept bool) []byte {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/apierror"
 )
 
@@ -145,8 +146,8 @@ func (h *Hub) outcome(ctx context.Context, p *plan, pubs []broker.Publication) P
 // exact: there is one destination, to which exactly those nodes are subscribed
 // that the push is for, so that the broker's count is the number of nodes.
 func exact(pubs []broker.Publication) bool {
-	kind, _ := splitTopic(pubs[0].Topic)
-	return len(pubs) == 1 && kind != nodeTopic
+	kind, _ := registry.SplitTopic(pubs[0].Topic)
+	return len(pubs) == 1 && kind != registry.NodeTopic
 }
 
 // failure is the worst that happened to a push's publications; id is the push's own.

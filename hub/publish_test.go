@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/hub/internal/receipt"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/race"
 
@@ -184,7 +185,7 @@ func TestPublish_NodeThatDoesNotAnswer(t *testing.T) {
 	join(t, b, "43")
 	net.Set(func() {
 		net.Lose = func(_ *brokertest.NetworkNode, topic string, payload []byte) bool {
-			return topic == nodeTopic+a.node && envelopeKind(payload) == envelopeReceipt
+			return topic == registry.NodeTopic+a.node && envelopeKind(payload) == envelopeReceipt
 		}
 	})
 	f := func(body string, nodes, delivered int) {

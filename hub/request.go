@@ -114,7 +114,7 @@ func (h *Hub) serve(topic string, b []byte) {
 // asked are the connections that a request is about.
 func (h *Hub) asked(topic string, q *request) []Conn {
 	if q.Connection == "" {
-		return h.appendConns(nil, topic)
+		return h.here.AppendConns(nil, topic)
 	}
 	if c := h.Connection(q.Connection); c != nil {
 		return []Conn{c}
@@ -149,7 +149,7 @@ func (h *Hub) serveSubscribe(q *request, out reply) {
 		return
 	}
 	topic := ChannelTopic + q.Channel
-	if _, out.Full = h.channels.add(topic[len(ChannelTopic):], c, q.Most); out.Full {
+	if _, out.Full = h.here.Channels.Add(topic[len(ChannelTopic):], c, q.Most); out.Full {
 		out.Connections = []Info{c.Info()}
 		h.replyTo(q, &out)
 		return
@@ -161,7 +161,7 @@ func (h *Hub) serveSubscribe(q *request, out reply) {
 		if err := h.subscribe(ctx, topic); err != nil {
 			h.log.Debug("channel subscribed without the broker", "channel", q.Channel, "err", err)
 		}
-		if h.table.get(c.Member().id) == nil { // it left meanwhile
+		if h.here.Table.Get(c.Member().Number()) == nil { // it left meanwhile
 			h.withdraw(c)
 			h.giveUp([]string{topic})
 		} else {
@@ -173,7 +173,7 @@ func (h *Hub) serveSubscribe(q *request, out reply) {
 
 // serveFollow is serveSubscribe for a connection that hears of it.
 func (h *Hub) serveFollow(q *request, c Follower, out reply) {
-	if h.channels.has(c.Member(), q.Channel) {
+	if h.here.Channels.Has(c.Member(), q.Channel) {
 		out.Connections = []Info{c.Info()}
 		h.replyTo(q, &out)
 		return

@@ -36,6 +36,8 @@ var allowed = map[string][]string{
 	"proxy":                      {"config", "metrics"},
 	"webhook":                    {"broker", "config", "metrics"},
 	"hub":                        {"broker", "broker/memory", "config", "metrics"},
+	"hub/internal/receipt":       {},
+	"hub/internal/registry":      {"broker", "config", "hub/internal/receipt"},
 	"push":                       {"config", "hub", "metrics"},
 	"session":                    {"auth", "broker", "config", "hub", "metrics", "webhook"},
 	"protocol":                   {"hub", "session"},
