@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/ids"
@@ -136,25 +137,12 @@ func TestPublish_ABulkThatFails(t *testing.T) {
 func TestHub_DropsWhatRefersToNoBulk(t *testing.T) {
 	h := alone(t)
 	c := join(t, h, "42")
-	e := envelope{bulk: &bulkRef{node: "nobody", number: 1}}
-	h.receive(broker.Message{Topic: "user:42", Payload: e.append(nil)})
-	h.lanes.published(t.Context(), h.lanes.to("user:42", envelopePush))
+	e := envelope.Envelope{Bulk: &envelope.BulkRef{Node: "nobody", Number: 1}}
+	h.receive(broker.Message{Topic: "user:42", Payload: e.Append(nil)})
+	h.lanes.published(t.Context(), h.lanes.to("user:42", envelope.PushKind))
 	if got := testkit.Metric(t, h.metrics.Handler(), "pushcart_fanout_dropped_total"); got != 1 {
 		t.Errorf("dropped: %v, want 1", got)
 	}
 	mustPublish(t, h, `{"to":{"users":["42"]},"text":"after"}`)
 	wantFrames(t, c, "after")
-}
-
-func TestBulks_AreBounded(t *testing.T) {
-	var s bulks
-	b := appendBulk(nil, &bulkRef{node: "n", number: 1}, &except{}, &skip{}, make([]byte, maxBulks/4))
-	for i := range 6 {
-		if ok, err := s.add(b); ok != (i < 3) || err != nil {
-			t.Errorf("bulk %d: %v, %v", i, ok, err)
-		}
-	}
-	if _, err := s.add([]byte{envelopeVersion, envelopeBulk, 9}); err == nil {
-		t.Error("nonsense was taken")
-	}
 }

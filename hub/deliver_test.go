@@ -4,11 +4,12 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 )
 
 func TestMessage_CarriesWhatClientsSee(t *testing.T) {
-	e := envelope{kind: JSON, accepted: 7, id: "the id", event: "order.paid", payload: []byte(`{"a":1}`)}
-	got, err := parseEnvelope(e.append(nil))
+	e := envelope.Envelope{Kind: JSON, Accepted: 7, ID: "the id", Event: "order.paid", Payload: []byte(`{"a":1}`)}
+	got, err := envelope.Parse(e.Append(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

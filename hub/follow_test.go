@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/hub/internal/receipt"
 	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/ids"
@@ -399,7 +400,7 @@ func TestFollow_WhatALaneDropsIsRead(t *testing.T) {
 	testkit.Eventually(t, "it is answered", f.has("ok@0"))
 	say(t, h, "kept.a", "1")
 	testkit.Eventually(t, "it is live", f.has("1"))
-	group := h.lanes.to("channel:kept.a", envelopePush).group
+	group := h.lanes.to("channel:kept.a", envelope.PushKind).group
 	group.waiting.Add(maxWaiting)
 	say(t, h, "kept.a", "2")
 	say(t, h, "kept.a", "3")
@@ -423,8 +424,8 @@ func TestLasting_AFollowerListensBeforeItsListIsRead(t *testing.T) {
 	h.FollowUser(f, Start{}, f.answer)
 	_, settled := h.Lasting(t.Context(), f)
 	settled()
-	e := envelope{payload: []byte("x")}
-	p := []broker.Publication{{Topic: UserTopic + "ann", Payload: e.encode()}}
+	e := envelope.Envelope{Payload: []byte("x")}
+	p := []broker.Publication{{Topic: UserTopic + "ann", Payload: e.Encode()}}
 	if h.broker.Publish(t.Context(), p); p[0].Nodes != 1 {
 		t.Errorf("%d nodes hear of a change, want this one", p[0].Nodes)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/testkit"
@@ -132,8 +133,8 @@ func TestHistory_LeavesOutWhatItCannotRead(t *testing.T) {
 	}
 	defer h.Close()
 	foreign := [][]byte{
-		{envelopeVersion + 1, envelopePush}, {}, {envelopeVersion, envelopeOrder, '{', '}'}, {envelopeVersion, envelopePush, 3},
-		(&envelope{bulk: &bulkRef{node: "n", number: 1}}).append(nil),
+		{envelope.Version + 1, envelope.PushKind}, {}, {envelope.Version, envelope.OrderKind, '{', '}'}, {envelope.Version, envelope.PushKind, 3},
+		(&envelope.Envelope{Bulk: &envelope.BulkRef{Node: "n", Number: 1}}).Append(nil),
 	}
 	mustPublish(t, h, `{"to":{"channels":["news"]},"text":"first"}`)
 	for _, b := range foreign {
@@ -195,8 +196,8 @@ func TestHistory_StandsAlone(t *testing.T) {
 func TestHub_DeliversAKeptMessageWithoutItsBulk(t *testing.T) {
 	h := newHub(t, brokertest.NewNetwork().Node())
 	c, x := join(t, h, "42", "news"), join(t, h, "43", "news")
-	e := envelope{bulk: &bulkRef{node: "nobody", number: 1, whole: true}, except: except{users: []string{"43"}}, payload: []byte("x")}
-	h.receive(broker.Message{Topic: "channel:news", Payload: e.append(nil), Position: Position{Offset: 1, Epoch: "e"}})
+	e := envelope.Envelope{Bulk: &envelope.BulkRef{Node: "nobody", Number: 1, Whole: true}, Except: envelope.Except{Users: []string{"43"}}, Payload: []byte("x")}
+	h.receive(broker.Message{Topic: "channel:news", Payload: e.Append(nil), Position: Position{Offset: 1, Epoch: "e"}})
 	mustPublish(t, h, `{"to":{"channels":["news"]},"text":"after"}`)
 	wantFrames(t, c, "x", "after")
 	wantFrames(t, x, "after")

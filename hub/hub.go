@@ -10,6 +10,7 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/memory"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/hub/internal/receipt"
 	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/guard"
@@ -54,7 +55,7 @@ type Hub struct {
 	acks     receipt.Acks
 	// encodings is how many were given out.
 	encodings Encoding
-	bulks     bulks
+	bulks     envelope.Bulks
 	bulk      atomic.Uint64 // number of the last of this node
 	bulkFrom  int           // tests lower it
 	// fullLasting counts lasting subscriptions that a connection had no room for.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/metrics"
@@ -89,7 +90,7 @@ func TestLanes_OrdersThatEndComeLast(t *testing.T) {
 				if _, err := from.order(t.Context(), topic, &q); err != nil {
 					t.Fatal(err)
 				}
-				ln := h.lanes.to("channel:news", envelopePush)
+				ln := h.lanes.to("channel:news", envelope.PushKind)
 				testkit.Eventually(t, "the order waits for the push", func() bool {
 					ln.mu.Lock()
 					defer ln.mu.Unlock()
@@ -185,7 +186,7 @@ func TestLanes_SlowPublishersDown(t *testing.T) {
 		}
 	}()
 	testkit.Eventually(t, "a crowd", func() bool { return published.Load() == crowded })
-	ln := h.lanes.to("channel:news", envelopePush)
+	ln := h.lanes.to("channel:news", envelope.PushKind)
 	testkit.Eventually(t, "a publisher that waits", func() bool {
 		ln.mu.Lock()
 		defer ln.mu.Unlock()
@@ -208,8 +209,8 @@ func TestLanes_AreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	stuck := joinStuck(t, h, "", "news")
-	e := envelope{payload: make([]byte, 1<<20)}
-	b := e.append(nil)
+	e := envelope.Envelope{Payload: make([]byte, 1<<20)}
+	b := e.Append(nil)
 	h.receive(broker.Message{Topic: "channel:news", Payload: b})
 	<-stuck.entered
 	const most = maxWaiting >> 20

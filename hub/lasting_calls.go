@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/plainjson"
 )
@@ -32,7 +33,7 @@ func (h *Hub) changeLasting(ctx context.Context, user string, q request) error {
 	defer w.end()
 	deadline := time.Now().Add(gatherTimeout)
 	q.Number, q.From = w.number, h.node
-	payload, err := plainjson.Append([]byte{envelopeVersion, q.kind()}, &q)
+	payload, err := plainjson.Append(envelope.Begin(q.kind()), &q)
 	if err != nil {
 		return err
 	}

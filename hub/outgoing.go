@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/hub/internal/registry"
 )
 
@@ -24,7 +25,7 @@ type outgoing struct {
 // report is one receipt, or a reply that is written already, for a node.
 type report struct {
 	to    string
-	note  receiptNote
+	note  envelope.Receipt
 	reply []byte
 }
 
@@ -86,14 +87,14 @@ func merge(batch []report) []report {
 	first := map[key]int{}
 	out := batch[:0]
 	for _, a := range batch {
-		k := key{a.to, a.note.request}
+		k := key{a.to, a.note.Request}
 		if i, ok := first[k]; ok && a.reply == nil {
 			n := &out[i].note
-			n.messages += a.note.messages
-			n.matched = n.matched || a.note.matched
-			n.delivered += a.note.delivered
-			n.slow += a.note.slow
-			n.acked += a.note.acked
+			n.Messages += a.note.Messages
+			n.Matched = n.Matched || a.note.Matched
+			n.Delivered += a.note.Delivered
+			n.Slow += a.note.Slow
+			n.Acked += a.note.Acked
 			continue
 		}
 		if a.reply == nil {
@@ -109,7 +110,7 @@ func (o *outgoing) publish(ctx context.Context, batch []report) {
 	for i := range batch {
 		payload := batch[i].reply
 		if payload == nil {
-			payload = batch[i].note.append(nil)
+			payload = batch[i].note.Append(nil)
 		}
 		pubs[i] = broker.Publication{Topic: registry.NodeTopic + batch[i].to, Payload: payload}
 	}
@@ -122,11 +123,11 @@ func (o *outgoing) publish(ctx context.Context, batch []report) {
 }
 
 // receipt reports to whoever waits for it.
-func (h *Hub) receipt(to returnAddress, n receiptNote) {
-	n.request, n.node, n.messages = to.request, h.node, 1
-	if to.node == h.node {
+func (h *Hub) receipt(to envelope.ReturnAddress, n envelope.Receipt) {
+	n.Request, n.Node, n.Messages = to.Request, h.node, 1
+	if to.Node == h.node {
 		h.waiters.receipt(n)
 		return
 	}
-	h.outgoing.add(report{to: to.node, note: n})
+	h.outgoing.add(report{to: to.Node, note: n})
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/ids"
 )
@@ -35,8 +36,8 @@ type planning struct {
 	rules *Rules
 	push  *Push
 	// env is complete; encode leaves out what is in the bulk, if one is set.
-	env    envelope
-	bulk   *bulkRef
+	env    envelope.Envelope
+	bulk   *envelope.BulkRef
 	digest uint64
 	pubs   []broker.Publication
 	// users and channels are the push's names, where it has several destinations.
@@ -59,11 +60,11 @@ func (h *Hub) plan(p *Push, now time.Time, pubs []broker.Publication) (plan, []b
 	if p.Wait > 0 || !h.alone && (count > 1 || remote) {
 		out.waiter = h.waiters.begin()
 	}
-	g := planning{hub: h, rules: h.rules.Load(), push: p, pubs: pubs, env: envelope{
-		kind: p.Kind, accepted: now.UnixNano(), id: out.id, event: p.Event, from: p.From, ack: p.Ack, payload: p.Data,
+	g := planning{hub: h, rules: h.rules.Load(), push: p, pubs: pubs, env: envelope.Envelope{
+		Kind: p.Kind, Accepted: now.UnixNano(), ID: out.id, Event: p.Event, From: p.From, Ack: p.Ack, Payload: p.Data,
 	}}
 	if w := out.waiter; w != nil {
-		g.env.receipt = returnAddress{node: h.node, request: w.number, wait: uint64(p.Wait / time.Millisecond)}
+		g.env.Receipt = envelope.ReturnAddress{Node: h.node, Request: w.number, Wait: uint64(p.Wait / time.Millisecond)}
 		out.deadline = now.Add(p.Wait)
 	}
 	if p.ID != "" {
@@ -99,11 +100,11 @@ func (g *planning) prepare() {
 	if len(t.Channels)+len(t.Connections) > 0 || t.All {
 		g.users, g.channels = namesOf(t.Users, UserTopic), namesOf(t.Channels, ChannelTopic)
 	}
-	targets := sizeOf(g.users) + sizeOf(g.channels)
-	exceptUsers, exceptConnections := sizeOf(t.ExceptUsers), sizeOf(t.ExceptConnections)
+	targets := envelope.SizeOf(g.users) + envelope.SizeOf(g.channels)
+	exceptUsers, exceptConnections := envelope.SizeOf(t.ExceptUsers), envelope.SizeOf(t.ExceptConnections)
 	keptUsers, keptChannels := g.rules.CountKept(t.Users), g.rules.CountKept(t.Channels)
 	// What a bulk saves.
-	payload := len(g.env.payload)
+	payload := len(g.env.Payload)
 	total := (len(t.Users)-keptUsers)*(payload+exceptConnections) +
 		(len(t.Channels)-keptChannels)*(payload+targets+exceptUsers+exceptConnections) +
 		keptChannels*targets +
@@ -111,11 +112,11 @@ func (g *planning) prepare() {
 	if total < g.hub.bulkFrom && (keptChannels == 0 || targets <= maxKeptTargets) {
 		return
 	}
-	g.bulk = &bulkRef{node: g.hub.node, number: g.hub.bulk.Add(1)}
-	x := except{t.ExceptUsers, t.ExceptConnections}
-	s := skip{g.users, g.channels, t.Connections}
-	b := make([]byte, 0, 64+x.size()+s.size()+payload)
-	b = appendBulk(b, g.bulk, &x, &s, g.env.payload)
+	g.bulk = &envelope.BulkRef{Node: g.hub.node, Number: g.hub.bulk.Add(1)}
+	x := envelope.Except{Users: t.ExceptUsers, Connections: t.ExceptConnections}
+	s := envelope.Skip{Users: g.users, Channels: g.channels, Connections: t.Connections}
+	b := make([]byte, 0, 64+x.Size()+s.Size()+payload)
+	b = envelope.AppendBulk(b, g.bulk, &x, &s, g.env.Payload)
 	g.pubs = append(g.pubs, broker.Publication{Topic: registry.AllTopic, Payload: b})
 }
 
@@ -124,25 +125,25 @@ func (g *planning) prepare() {
 func (g *planning) targets() {
 	t := &g.push.To
 	if len(t.Users) > 0 {
-		g.leaveOut(except{connections: t.ExceptConnections}, skip{})
+		g.leaveOut(envelope.Except{Connections: t.ExceptConnections}, envelope.Skip{})
 		g.toUsers()
 	}
 	if len(t.Channels) > 0 {
-		s := skip{users: g.users}
+		s := envelope.Skip{Users: g.users}
 		if len(t.Channels) > 1 {
-			s.channels = g.channels
+			s.Channels = g.channels
 		}
-		g.leaveOut(except{t.ExceptUsers, t.ExceptConnections}, s)
+		g.leaveOut(envelope.Except{Users: t.ExceptUsers, Connections: t.ExceptConnections}, s)
 	}
 	for _, topic := range t.Channels {
 		g.to(topic)
 	}
 	if len(t.Connections) > 0 {
-		g.leaveOut(except{users: t.ExceptUsers}, skip{users: g.users, channels: g.channels})
+		g.leaveOut(envelope.Except{Users: t.ExceptUsers}, envelope.Skip{Users: g.users, Channels: g.channels})
 		g.toConnections()
 	}
 	if t.All {
-		g.leaveOut(except{t.ExceptUsers, t.ExceptConnections}, skip{g.users, g.channels, t.Connections})
+		g.leaveOut(envelope.Except{Users: t.ExceptUsers, Connections: t.ExceptConnections}, envelope.Skip{Users: g.users, Channels: g.channels, Connections: t.Connections})
 		g.to(registry.AllTopic)
 	}
 }
@@ -166,12 +167,12 @@ func (g *planning) toConnections() {
 }
 
 // leaveOut says whom the destinations from here on leave out.
-func (g *planning) leaveOut(x except, s skip) {
-	g.env.except, g.env.skip, g.encoded = x, s, [2][]byte{}
+func (g *planning) leaveOut(x envelope.Except, s envelope.Skip) {
+	g.env.Except, g.env.Skip, g.encoded = x, s, [2][]byte{}
 }
 
 func (g *planning) to(topic string) {
-	g.env.one = false
+	g.env.One = false
 	keep := g.rules.Retention(topic)
 	form := &g.encoded[0]
 	if g.bulk != nil && keep.Keeps() {
@@ -192,7 +193,7 @@ func (g *planning) toConnection(id string) {
 	if !ok || node == g.hub.node && g.hub.here.Table.Get(n) == nil {
 		return
 	}
-	g.env.one, g.env.connection = true, n
+	g.env.One, g.env.Connection = true, n
 	key := g.push.ID
 	if key != "" {
 		key = id + " " + key // the inbox is the topic of many destinations
@@ -202,14 +203,14 @@ func (g *planning) toConnection(id string) {
 
 func (g *planning) encode(kept bool) []byte {
 	if g.bulk == nil {
-		return g.env.encode()
+		return g.env.Encode()
 	}
 	e := g.env
 	switch {
 	case !kept:
-		e.bulk, e.except, e.skip, e.payload = g.bulk, except{}, skip{}, nil
-	case !e.skip.empty():
-		e.bulk, e.skip = &bulkRef{g.bulk.node, g.bulk.number, true}, skip{}
+		e.Bulk, e.Except, e.Skip, e.Payload = g.bulk, envelope.Except{}, envelope.Skip{}, nil
+	case !e.Skip.Empty():
+		e.Bulk, e.Skip = &envelope.BulkRef{Node: g.bulk.Node, Number: g.bulk.Number, Whole: true}, envelope.Skip{}
 	}
-	return e.encode()
+	return e.Encode()
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/apierror"
 )
@@ -78,7 +79,7 @@ func (h *Hub) handOver(ctx context.Context, pubs []broker.Publication) (confirme
 			if err := part[i].Err; err != nil && !errors.Is(err, broker.ErrConflict) {
 				confirmed = false
 			} else if part[i].Nodes > 0 && !isBulk(&part[i]) {
-				h.lanes.published(ctx, h.lanes.to(part[i].Topic, envelopePush))
+				h.lanes.published(ctx, h.lanes.to(part[i].Topic, envelope.PushKind))
 			}
 		}
 		if !confirmed {
@@ -104,7 +105,7 @@ func nextPart(pubs []broker.Publication) []broker.Publication {
 	return pubs[:max(n, 1)]
 }
 
-func isBulk(p *broker.Publication) bool { return envelopeKind(p.Payload) == envelopeBulk }
+func isBulk(p *broker.Publication) bool { return envelope.KindOf(p.Payload) == envelope.BulkKind }
 
 // outcome waits for the receipts of a push, where it needs them.
 func (h *Hub) outcome(ctx context.Context, p *plan, pubs []broker.Publication) Published {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/hub/internal/receipt"
 	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/apierror"
@@ -185,7 +186,7 @@ func TestPublish_NodeThatDoesNotAnswer(t *testing.T) {
 	join(t, b, "43")
 	net.Set(func() {
 		net.Lose = func(_ *brokertest.NetworkNode, topic string, payload []byte) bool {
-			return topic == registry.NodeTopic+a.node && envelopeKind(payload) == envelopeReceipt
+			return topic == registry.NodeTopic+a.node && envelope.KindOf(payload) == envelope.ReceiptKind
 		}
 	})
 	f := func(body string, nodes, delivered int) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/internal/plainjson"
 )
 
@@ -54,11 +55,11 @@ type request struct {
 func (q *request) kind() byte {
 	switch q.Op {
 	case opDescribe, opChannels, opNode, opWaiting, opFindWaiting, opHurryWaiting, opDropWaiting:
-		return envelopeQuery
+		return envelope.QueryKind
 	case opDisconnect, opUnsubscribe, opSubscribeUser, opUnsubscribeUser:
-		return envelopeEnding
+		return envelope.EndingKind
 	}
-	return envelopeOrder
+	return envelope.OrderKind
 }
 
 // reply is one node's answer.
@@ -195,7 +196,7 @@ func (h *Hub) replyTo(q *request, out *reply) {
 	if q.Number == 0 {
 		return
 	}
-	b, err := plainjson.Append([]byte{envelopeVersion, envelopeReply}, out)
+	b, err := plainjson.Append(envelope.Begin(envelope.ReplyKind), out)
 	if err != nil { // a state that is not JSON cannot come in
 		h.log.Error("reply to a node could not be written", "other_node", q.From, "err", err)
 		return
@@ -209,7 +210,7 @@ func (h *Hub) replyTo(q *request, out *reply) {
 
 // order tells all nodes of a topic and returns how many there are.
 func (h *Hub) order(ctx context.Context, topic string, q *request) (nodes int, err error) {
-	b, err := plainjson.Append([]byte{envelopeVersion, q.kind()}, q)
+	b, err := plainjson.Append(envelope.Begin(q.kind()), q)
 	if err != nil {
 		return 0, err
 	}

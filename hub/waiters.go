@@ -6,6 +6,8 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 )
 
 // waiters are for what this node waits to hear from others.
@@ -89,22 +91,22 @@ func (w *waiter) wait(ctx context.Context, deadline time.Time) bool {
 	return false
 }
 
-func (a *waiters) receipt(n receiptNote) {
+func (a *waiters) receipt(n envelope.Receipt) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	w := a.open[n.request]
+	w := a.open[n.Request]
 	if w == nil {
 		return // the publisher waits no longer
 	}
-	w.got += int64(n.messages)
-	w.sums.delivered += n.delivered
-	w.sums.slow += n.slow
-	w.sums.acked += n.acked
-	if n.matched {
+	w.got += int64(n.Messages)
+	w.sums.delivered += n.Delivered
+	w.sums.slow += n.Slow
+	w.sums.acked += n.Acked
+	if n.Matched {
 		if w.sums.nodes == nil {
 			w.sums.nodes = map[string]struct{}{}
 		}
-		w.sums.nodes[n.node] = struct{}{}
+		w.sums.nodes[n.Node] = struct{}{}
 	}
 	w.checkLocked()
 }
