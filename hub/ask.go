@@ -130,15 +130,15 @@ func (h *Hub) askOne(ctx context.Context, q request) (Info, error) {
 // gather asks all nodes of a topic and returns what they say within the timeout;
 // complete: all of them did.
 func (h *Hub) gather(ctx context.Context, topic string, q request) (replies []reply, complete bool, err error) {
-	w := h.waiters.begin()
-	defer w.end()
+	w := h.waiters.Begin()
+	defer w.End()
 	deadline := time.Now().Add(gatherTimeout)
-	q.Number, q.From = w.number, h.node
+	q.Number, q.From = w.Number, h.node
 	nodes, err := h.order(ctx, topic, &q)
 	if err != nil {
 		return nil, false, fmt.Errorf("ask nodes: %w", err)
 	}
-	w.expect(nodes)
-	complete = w.wait(ctx, deadline)
-	return w.replies(), complete, nil
+	w.Expect(nodes)
+	complete = w.Wait(ctx, deadline)
+	return w.Replies(), complete, nil
 }

@@ -42,7 +42,7 @@ func TestPlan_IsLinear(t *testing.T) {
 		p, pubs := h.plan(pushes[0], begin, nil)
 		took := time.Since(begin)
 		if p.waiter != nil {
-			p.waiter.end()
+			p.waiter.End()
 		}
 		if got := p.end - p.first; got != destinations {
 			t.Errorf("%s: %d destinations, want %d", name, got, destinations)

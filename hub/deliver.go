@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/answers"
 	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/hub/internal/receipt"
 	"github.com/pushcart/pushcart/hub/internal/registry"
@@ -55,9 +56,9 @@ func (h *Hub) receive(m broker.Message) {
 			h.unreadable(topic, err)
 			return
 		}
-		h.waiters.receipt(n)
+		h.waiters.Receipt(n)
 	case envelope.ReplyKind:
-		if !h.waiters.reply(payload[2:]) {
+		if !h.replied(payload[2:]) {
 			h.unreadable(topic, envelope.ErrUnreadable)
 		}
 	default:
@@ -217,6 +218,16 @@ func (h *Hub) deliverApart(d *delivery, t *task, e *envelope.Envelope) {
 		h.send(d)
 		m.Receipt.Begun()
 	}
+}
+
+// receipt reports to whoever waits for it.
+func (h *Hub) receipt(to envelope.ReturnAddress, n envelope.Receipt) {
+	n.Request, n.Node, n.Messages = to.Request, h.node, 1
+	if to.Node == h.node {
+		h.waiters.Receipt(n)
+		return
+	}
+	h.outgoing.Add(answers.Report{To: to.Node, Note: n})
 }
 
 // followersOf are the numbers of those that confirm messages.
@@ -381,17 +392,4 @@ func (h *Hub) sendEach(conns []Conn, batch []*Message) {
 			}
 		}
 	})
-}
-
-// Connection finds a connection of this node, nil if there is none.
-func (h *Hub) Connection(id string) Conn { return h.here.Connection(id) }
-
-// Has says whether the connection of a member is in this node's table.
-func (h *Hub) Has(m *Member) bool { return h.here.Table.Get(m.Number()) != nil }
-
-// Each calls f for every connection of this node.
-func (h *Hub) Each(f func(Conn)) {
-	for _, c := range h.here.Table.AppendTo(nil) {
-		f(c)
-	}
 }

@@ -297,7 +297,7 @@ func TestPlan_KeptIsLinear(t *testing.T) {
 		t.Helper()
 		p, pubs := h.plan(pushesOf(t, body)[0], time.Now(), nil)
 		if p.waiter != nil {
-			p.waiter.end()
+			p.waiter.End()
 		}
 		if got := p.end - p.first; got != destinations {
 			t.Errorf("%s: %d destinations, want %d", name, got, destinations)

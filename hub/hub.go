@@ -10,6 +10,7 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/memory"
+	"github.com/pushcart/pushcart/hub/internal/answers"
 	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/hub/internal/receipt"
 	"github.com/pushcart/pushcart/hub/internal/registry"
@@ -45,8 +46,8 @@ type Hub struct {
 	here *registry.Registry
 
 	lanes    *lanes
-	waiters  *waiters
-	outgoing *outgoing
+	waiters  *answers.Waiters[reply]
+	outgoing *answers.Outgoing
 	followed *followed
 	catchUp  *catchUp
 	lasting  *lasting
@@ -78,11 +79,11 @@ func NewHub(b Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub 
 	h := &Hub{
 		node: nodeID, about: about{started: time.Now()}, broker: b, alone: alone,
 		metrics: m, pushes: newPushCounters(m), log: log, rate: ratelog.New(log), guard: guard.New(log, m.Panics.Inc), bulkFrom: defaultBulkFrom,
-		waiters: newWaiters(),
+		waiters: answers.NewWaiters[reply](),
 	}
 	h.roster, _ = b.(broker.Roster)
 	h.here = registry.NewRegistry(nodeID, h.roster)
-	h.lanes, h.outgoing = newLanes(h), newOutgoing(h)
+	h.lanes, h.outgoing = newLanes(h), answers.NewOutgoing(b, h.guard, log, m.FanoutDropped)
 	h.followed, h.catchUp, h.lasting = newFollowed(), newCatchUp(h), newLasting(h)
 	b.WatchLasting(h.lasting.missed)
 	h.Apply(&Rules{})
@@ -238,6 +239,19 @@ func (h *Hub) giveUp(topics []string) {
 	}
 }
 
+// Connection finds a connection of this node, nil if there is none.
+func (h *Hub) Connection(id string) Conn { return h.here.Connection(id) }
+
+// Has says whether the connection of a member is in this node's table.
+func (h *Hub) Has(m *Member) bool { return h.here.Table.Get(m.Number()) != nil }
+
+// Each calls f for every connection of this node.
+func (h *Hub) Each(f func(Conn)) {
+	for _, c := range h.here.Table.AppendTo(nil) {
+		f(c)
+	}
+}
+
 // Connections counts the connections of this node.
 func (h *Hub) Connections() int { return h.here.Table.Size() }
 
@@ -255,7 +269,7 @@ func (h *Hub) Close() error {
 	h.lanes.work.Wait()
 	h.catchUp.close()
 	h.receipts.Close()
-	h.outgoing.work.Wait()
+	h.outgoing.Wait()
 	if err != nil {
 		return fmt.Errorf("close broker: %w", err)
 	}

@@ -29,10 +29,10 @@ func (h *Hub) UnsubscribeUser(ctx context.Context, user, channel string) error {
 }
 
 func (h *Hub) changeLasting(ctx context.Context, user string, q request) error {
-	w := h.waiters.begin()
-	defer w.end()
+	w := h.waiters.Begin()
+	defer w.End()
 	deadline := time.Now().Add(gatherTimeout)
-	q.Number, q.From = w.number, h.node
+	q.Number, q.From = w.Number, h.node
 	payload, err := plainjson.Append(envelope.Begin(q.kind()), &q)
 	if err != nil {
 		return err
@@ -49,8 +49,8 @@ func (h *Hub) changeLasting(ctx context.Context, user string, q request) error {
 	case nodes > 0:
 		h.lanes.published(ctx, h.lanes.to(topic, q.kind()))
 	}
-	w.expect(nodes)
-	w.wait(ctx, deadline)
+	w.Expect(nodes)
+	w.Wait(ctx, deadline)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/answers"
 	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/ids"
@@ -26,7 +27,7 @@ type plan struct {
 	first, end int
 	// waiter is set where receipts are needed: to count connections, or nodes
 	// where the broker's count does not tell.
-	waiter   *waiter
+	waiter   *answers.Waiter[reply]
 	deadline time.Time
 }
 
@@ -58,13 +59,13 @@ func (h *Hub) plan(p *Push, now time.Time, pubs []broker.Publication) (plan, []b
 	}
 	count, remote := h.reach(&p.To)
 	if p.Wait > 0 || !h.alone && (count > 1 || remote) {
-		out.waiter = h.waiters.begin()
+		out.waiter = h.waiters.Begin()
 	}
 	g := planning{hub: h, rules: h.rules.Load(), push: p, pubs: pubs, env: envelope.Envelope{
 		Kind: p.Kind, Accepted: now.UnixNano(), ID: out.id, Event: p.Event, From: p.From, Ack: p.Ack, Payload: p.Data,
 	}}
 	if w := out.waiter; w != nil {
-		g.env.Receipt = envelope.ReturnAddress{Node: h.node, Request: w.number, Wait: uint64(p.Wait / time.Millisecond)}
+		g.env.Receipt = envelope.ReturnAddress{Node: h.node, Request: w.Number, Wait: uint64(p.Wait / time.Millisecond)}
 		out.deadline = now.Add(p.Wait)
 	}
 	if p.ID != "" {

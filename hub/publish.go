@@ -111,7 +111,7 @@ func isBulk(p *broker.Publication) bool { return envelope.KindOf(p.Payload) == e
 func (h *Hub) outcome(ctx context.Context, p *plan, pubs []broker.Publication) Published {
 	out := Published{Result: Result{ID: p.id, Waited: p.push.Wait > 0, Asked: p.push.Ack}}
 	if p.waiter != nil {
-		defer p.waiter.end()
+		defer p.waiter.End()
 	}
 	if out.Err = failure(pubs, p.push.ID); out.Err != nil {
 		return out
@@ -132,14 +132,14 @@ func (h *Hub) outcome(ctx context.Context, p *plan, pubs []broker.Publication) P
 	if p.waiter == nil || sum == 0 {
 		return out
 	}
-	p.waiter.expect(sum)
-	p.waiter.wait(ctx, p.deadline)
-	t := p.waiter.collected()
-	out.Delivered, out.Slow, out.Acked = t.delivered, t.slow, t.acked
+	p.waiter.Expect(sum)
+	p.waiter.Wait(ctx, p.deadline)
+	t := p.waiter.Collected()
+	out.Delivered, out.Slow, out.Acked = t.Delivered, t.Slow, t.Acked
 	if !h.alone && !exact(pubs) {
 		// A node that is silent was sent each destination once at most.
-		missing := sum - int(t.messages)
-		out.Nodes = len(t.nodes) + (missing+len(pubs)-1)/len(pubs)
+		missing := sum - int(t.Messages)
+		out.Nodes = len(t.Nodes) + (missing+len(pubs)-1)/len(pubs)
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/answers"
 	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/internal/plainjson"
 )
@@ -202,10 +203,20 @@ func (h *Hub) replyTo(q *request, out *reply) {
 		return
 	}
 	if q.From == h.node {
-		h.waiters.reply(b[2:])
+		h.replied(b[2:])
 		return
 	}
-	h.outgoing.add(report{to: q.From, reply: b})
+	h.outgoing.Add(answers.Report{To: q.From, Reply: b})
+}
+
+// replied takes the JSON of a node's answer; false: it is not readable.
+func (h *Hub) replied(b []byte) bool {
+	var r reply
+	if json.Unmarshal(b, &r) != nil {
+		return false // of another version; who asked says that it is incomplete
+	}
+	h.waiters.Reply(r.Request, r)
+	return true
 }
 
 // order tells all nodes of a topic and returns how many there are.

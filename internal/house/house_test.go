@@ -36,6 +36,7 @@ var allowed = map[string][]string{
 	"proxy":                      {"config", "metrics"},
 	"webhook":                    {"broker", "config", "metrics"},
 	"hub":                        {"broker", "broker/memory", "config", "metrics"},
+	"hub/internal/answers":       {"broker", "hub/internal/envelope", "hub/internal/registry"},
 	"hub/internal/envelope":      {"hub/internal/registry"},
 	"hub/internal/receipt":       {},
 	"hub/internal/registry":      {"broker", "config", "hub/internal/receipt"},
