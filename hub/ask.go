@@ -9,7 +9,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/glob"
+	"github.com/pushcart/pushcart/internal/ids"
 )
 
 // What nodes are asked. Each call waits for the nodes concerned for at most a
@@ -80,7 +82,7 @@ func (h *Hub) DisconnectChannel(ctx context.Context, channel string, code int, r
 
 // Nodes describes all nodes, oldest first.
 func (h *Hub) Nodes(ctx context.Context) (nodes []NodeInfo, complete bool, err error) {
-	replies, complete, err := h.gather(ctx, topicAll, request{Op: opNode})
+	replies, complete, err := h.gather(ctx, registry.AllTopic, request{Op: opNode})
 	if err != nil {
 		return nil, false, err
 	}
@@ -97,7 +99,7 @@ func (h *Hub) Nodes(ctx context.Context) (nodes []NodeInfo, complete bool, err e
 // ListChannels is a page of the channels that match a pattern, in the order of
 // their names, after a name; next is the name to go on after, "" at the end.
 func (h *Hub) ListChannels(ctx context.Context, match glob.Pattern, after string, limit int) (page []ChannelCount, next string, complete bool, err error) {
-	replies, complete, err := h.gather(ctx, topicAll, request{Op: opChannels, Channel: match.String(), After: after, Most: limit})
+	replies, complete, err := h.gather(ctx, registry.AllTopic, request{Op: opChannels, Channel: match.String(), After: after, Most: limit})
 	if err != nil {
 		return nil, "", false, err
 	}
@@ -107,11 +109,11 @@ func (h *Hub) ListChannels(ctx context.Context, match glob.Pattern, after string
 
 // askOne puts a request to the node of its connection and returns what it says.
 func (h *Hub) askOne(ctx context.Context, q request) (Info, error) {
-	node, _, ok := parseConnectionID(q.Connection)
+	node, _, ok := ids.ParseConnection(q.Connection)
 	if !ok || node == h.node && h.Connection(q.Connection) == nil {
 		return Info{}, ErrNoConnection
 	}
-	replies, complete, err := h.gather(ctx, nodeTopic+node, q)
+	replies, complete, err := h.gather(ctx, registry.NodeTopic+node, q)
 	switch {
 	case err != nil:
 		return Info{}, err
@@ -128,15 +130,15 @@ func (h *Hub) askOne(ctx context.Context, q request) (Info, error) {
 // gather asks all nodes of a topic and returns what they say within the timeout;
 // complete: all of them did.
 func (h *Hub) gather(ctx context.Context, topic string, q request) (replies []reply, complete bool, err error) {
-	w := h.waiters.begin()
-	defer w.end()
+	w := h.waiters.Begin()
+	defer w.End()
 	deadline := time.Now().Add(gatherTimeout)
-	q.Number, q.From = w.number, h.node
+	q.Number, q.From = w.Number, h.node
 	nodes, err := h.order(ctx, topic, &q)
 	if err != nil {
 		return nil, false, fmt.Errorf("ask nodes: %w", err)
 	}
-	w.expect(nodes)
-	complete = w.wait(ctx, deadline)
-	return w.replies(), complete, nil
+	w.Expect(nodes)
+	complete = w.Wait(ctx, deadline)
+	return w.Replies(), complete, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/pushcart/pushcart/hub/internal/receipt"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -15,7 +16,7 @@ type sink struct{ member Member }
 func (s *sink) Member() *Member { return &s.member }
 func (s *sink) Send(messages []*Message) {
 	for _, m := range messages {
-		m.Done(Written)
+		m.Done(receipt.Written)
 	}
 }
 func (s *sink) End(*Cause)               {}

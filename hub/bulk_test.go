@@ -7,9 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pushcart/pushcart/internal/apierror"
-
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
+	"github.com/pushcart/pushcart/hub/internal/registry"
+	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -27,11 +29,11 @@ func quoted(prefix string, n int) string {
 func TestPlan_IsLinear(t *testing.T) {
 	h, _, _ := pair(t)
 	far := func(n int) string { // connections of another node
-		ids := make([]string, n)
-		for i := range ids {
-			ids[i] = `"` + connectionID("0000000000000", uint64(i)) + `"`
+		list := make([]string, n)
+		for i := range list {
+			list[i] = `"` + ids.Connection("0000000000000", uint64(i)) + `"`
 		}
-		return strings.Join(ids, ",")
+		return strings.Join(list, ",")
 	}
 	f := func(name, body string, destinations int) {
 		t.Helper()
@@ -40,7 +42,7 @@ func TestPlan_IsLinear(t *testing.T) {
 		p, pubs := h.plan(pushes[0], begin, nil)
 		took := time.Since(begin)
 		if p.waiter != nil {
-			p.waiter.end()
+			p.waiter.End()
 		}
 		if got := p.end - p.first; got != destinations {
 			t.Errorf("%s: %d destinations, want %d", name, got, destinations)
@@ -116,7 +118,7 @@ func TestPublish_ABulkThatFails(t *testing.T) {
 	a, b, net := pair(t)
 	c := join(t, b, "u1", "c1")
 	body := `{"to":{"users":[` + quoted("u", 3000) + `],"channels":[` + quoted("c", 3000) + `]},"text":"x","id":"k"}`
-	net.Set(func() { net.Fail = func(topic string) bool { return topic == topicAll } })
+	net.Set(func() { net.Fail = func(topic string) bool { return topic == registry.AllTopic } })
 	if out := publishBody(t, a, body); out.Err == nil || out.Err.Code != apierror.Unavailable {
 		t.Errorf("got %+v, want unavailable", out)
 	}
@@ -135,25 +137,12 @@ func TestPublish_ABulkThatFails(t *testing.T) {
 func TestHub_DropsWhatRefersToNoBulk(t *testing.T) {
 	h := alone(t)
 	c := join(t, h, "42")
-	e := envelope{bulk: &bulkRef{node: "nobody", number: 1}}
-	h.receive(broker.Message{Topic: "user:42", Payload: e.append(nil)})
-	h.lanes.published(t.Context(), h.lanes.to("user:42", envelopePush))
+	e := envelope.Envelope{Bulk: &envelope.BulkRef{Node: "nobody", Number: 1}}
+	h.receive(broker.Message{Topic: "user:42", Payload: e.Append(nil)})
+	h.lanes.published(t.Context(), h.lanes.to("user:42", envelope.PushKind))
 	if got := testkit.Metric(t, h.metrics.Handler(), "pushcart_fanout_dropped_total"); got != 1 {
 		t.Errorf("dropped: %v, want 1", got)
 	}
 	mustPublish(t, h, `{"to":{"users":["42"]},"text":"after"}`)
 	wantFrames(t, c, "after")
-}
-
-func TestBulks_AreBounded(t *testing.T) {
-	var s bulks
-	b := appendBulk(nil, &bulkRef{node: "n", number: 1}, &except{}, &skip{}, make([]byte, maxBulks/4))
-	for i := range 6 {
-		if ok, err := s.add(b); ok != (i < 3) || err != nil {
-			t.Errorf("bulk %d: %v, %v", i, ok, err)
-		}
-	}
-	if _, err := s.add([]byte{envelopeVersion, envelopeBulk, 9}); err == nil {
-		t.Error("nonsense was taken")
-	}
 }

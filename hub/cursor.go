@@ -229,7 +229,7 @@ func (h *Hub) recovered(c *cursor, m *broker.Message) *Message {
 		h.unreadable(c.topic, err)
 		return nil
 	}
-	if user := c.conn.Member().user; user != "" && slices.Contains(e.except.users, user) {
+	if user := c.conn.Member().User(); user != "" && slices.Contains(e.Except.Users, user) {
 		return nil
 	}
 	return newMessage(&task{topic: c.topic, position: m.Position}, &e)

@@ -7,6 +7,10 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/answers"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
+	"github.com/pushcart/pushcart/hub/internal/receipt"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 )
 
 const (
@@ -32,39 +36,39 @@ var deliveries = sync.Pool{New: func() any { return new(delivery) }}
 func (h *Hub) receive(m broker.Message) {
 	topic, payload := m.Topic, m.Payload
 	if m.Kind != broker.Published {
-		h.lanes.push(h.lanes.to(topic, envelopePush), task{topic: topic, kind: m.Kind, position: m.Position, presence: m.Presence})
+		h.lanes.push(h.lanes.to(topic, envelope.PushKind), task{topic: topic, kind: m.Kind, position: m.Position, presence: m.Presence})
 		return
 	}
-	switch kind := envelopeKind(payload); kind {
-	case envelopePush, envelopeOrder, envelopeQuery:
+	switch kind := envelope.KindOf(payload); kind {
+	case envelope.PushKind, envelope.OrderKind, envelope.QueryKind:
 		h.lanes.push(h.lanes.to(topic, kind), task{topic: topic, payload: payload, position: m.Position})
-	case envelopeEnding:
+	case envelope.EndingKind:
 		h.lanes.pushLast(task{topic: topic, payload: payload})
-	case envelopeBulk:
-		if ok, err := h.bulks.add(payload); err != nil {
+	case envelope.BulkKind:
+		if ok, err := h.bulks.Add(payload); err != nil {
 			h.unreadable(topic, err)
 		} else if !ok {
 			h.lanes.dropped()
 		}
-	case envelopeReceipt:
-		n, err := parseReceipt(payload)
+	case envelope.ReceiptKind:
+		n, err := envelope.ParseReceipt(payload)
 		if err != nil {
 			h.unreadable(topic, err)
 			return
 		}
-		h.waiters.receipt(n)
-	case envelopeReply:
-		if !h.waiters.reply(payload[2:]) {
-			h.unreadable(topic, errEnvelope)
+		h.waiters.Receipt(n)
+	case envelope.ReplyKind:
+		if !h.replied(payload[2:]) {
+			h.unreadable(topic, envelope.ErrUnreadable)
 		}
 	default:
-		h.unreadable(topic, errEnvelope)
+		h.unreadable(topic, envelope.ErrUnreadable)
 	}
 }
 
 // unreadable: the node that sent it is of another version, or no node at all.
 func (h *Hub) unreadable(topic string, err error) {
-	kind, _ := splitTopic(topic)
+	kind, _ := registry.SplitTopic(topic)
 	h.rate.Warn("unreadable "+kind, "unreadable message between nodes; is another version running?", "topic", topic, "err", err)
 }
 
@@ -88,16 +92,16 @@ func (h *Hub) deliver(d *delivery, tasks []task) {
 			continue
 		}
 		payload := t.payload
-		if envelopeKind(payload) != envelopePush {
+		if envelope.KindOf(payload) != envelope.PushKind {
 			h.flush(d, topic)
 			h.serve(topic, payload[2:])
 			continue
 		}
-		e, err := parseEnvelope(payload)
+		e, err := envelope.Parse(payload)
 		switch {
 		case err != nil:
 			h.unreadable(topic, err)
-		case e.apart():
+		case e.Apart():
 			h.flush(d, topic)
 			h.deliverApart(d, t, &e)
 		default:
@@ -107,9 +111,9 @@ func (h *Hub) deliver(d *delivery, tasks []task) {
 	h.flush(d, topic)
 }
 
-func newMessage(t *task, e *envelope) *Message {
+func newMessage(t *task, e *envelope.Envelope) *Message {
 	return &Message{
-		Kind: e.kind, Data: e.payload, ID: e.id, Event: e.event, From: e.from, Ack: e.ack, Topic: t.topic, Accepted: e.accepted,
+		Kind: e.Kind, Data: e.Payload, ID: e.ID, Event: e.Event, From: e.From, Ack: e.Ack, Topic: t.topic, Accepted: e.Accepted,
 		Offset: t.position.Offset, Epoch: t.position.Epoch,
 	}
 }
@@ -123,7 +127,7 @@ func (h *Hub) flush(d *delivery, topic string) {
 		h.sendFollowed(d, s)
 		return
 	}
-	d.conns = h.appendConns(d.conns, topic)
+	d.conns = h.here.AppendConns(d.conns, topic)
 	h.send(d)
 }
 
@@ -153,7 +157,7 @@ func (h *Hub) moved(d *delivery, t *task) {
 func (h *Hub) sendFollowed(d *delivery, s *stream) {
 	s.mu.Lock()
 	h.pass(s, d.batch)
-	d.conns = h.appendConns(d.conns, s.topic)
+	d.conns = h.here.AppendConns(d.conns, s.topic)
 	late := s.late(d.batch)
 	s.mu.Unlock()
 	for _, l := range late {
@@ -168,7 +172,7 @@ func (h *Hub) sendFollowed(d *delivery, s *stream) {
 // something is missing, who follows reads it, and the batch, from what is kept.
 func (h *Hub) pass(s *stream, batch []*Message) {
 	if s.holed(batch) {
-		if keep := h.rules.Load().retention(s.topic); keep.Keeps() {
+		if keep := h.rules.Load().Retention(s.topic); keep.Keeps() {
 			for _, c := range s.bringAlong(keep) {
 				h.catchUp.push(c)
 			}
@@ -186,35 +190,59 @@ func (d *delivery) without(c Conn) bool {
 
 // deliverApart delivers a push that not all connections of the topic get, or that
 // wants a receipt.
-func (h *Hub) deliverApart(d *delivery, t *task, e *envelope) {
+func (h *Hub) deliverApart(d *delivery, t *task, e *envelope.Envelope) {
 	names, ok := h.listed(t.topic, e)
 	if !ok {
 		return
 	}
 	m := newMessage(t, e)
-	note := receiptNote{matched: h.collect(d, e, m, &names)}
+	note := envelope.Receipt{Matched: h.collect(d, e, m, &names)}
 	d.batch = append(d.batch, m)
-	to := e.receipt
+	to := e.Receipt
 	switch {
-	case to.node == "":
+	case to.Node == "":
 		h.send(d)
-	case to.wait == 0:
+	case to.Wait == 0:
 		h.send(d)
 		h.receipt(to, note)
 	default:
-		wait := answerBy(to.wait)
-		m.receipt = h.receipts.begin(len(d.conns), wait, func(r *receipt) {
+		wait := answerBy(to.Wait)
+		m.Receipt = h.receipts.Begin(len(d.conns), wait, func(r *receipt.Receipt) {
 			defer h.guard.Recover("receipt of a push", nil)
-			note.delivered, note.slow, note.acked = r.delivered.Load(), r.slow.Load(), r.acked.Load()
+			note.Delivered, note.Slow, note.Acked = r.Counts()
 			h.receipt(to, note)
 		})
 		if m.Ack {
-			m.receipt.pending.Add(h.acks.expect(m.ID, d.conns, m.receipt, wait))
+			h.acks.Expect(m.ID, followersOf(d.conns), m.Receipt, wait)
 		}
 		h.send(d)
-		m.receipt.begun()
+		m.Receipt.Begun()
 	}
 }
+
+// receipt reports to whoever waits for it.
+func (h *Hub) receipt(to envelope.ReturnAddress, n envelope.Receipt) {
+	n.Request, n.Node, n.Messages = to.Request, h.node, 1
+	if to.Node == h.node {
+		h.waiters.Receipt(n)
+		return
+	}
+	h.outgoing.Add(answers.Report{To: to.Node, Note: n})
+}
+
+// followersOf are the numbers of those that confirm messages.
+func followersOf(conns []Conn) (numbers []uint64) {
+	for _, c := range conns {
+		if m := c.Member(); m.Follows() {
+			numbers = append(numbers, m.Number())
+		}
+	}
+	return numbers
+}
+
+// Acknowledge takes a client's word that it has the message with this id. It counts once,
+// and only where the client was sent the message and asked to confirm it.
+func (h *Hub) Acknowledge(m *Member, id string) { h.acks.Confirm(id, m.Number()) }
 
 // answerBy is how long a node waits for its connections when the publisher waits
 // for so many milliseconds: the answer needs some time for its way back.
@@ -225,21 +253,21 @@ func answerBy(wait uint64) time.Duration {
 
 // collect finds the connections that get a message. matched: there are some that its
 // topic is for, whoever is left out.
-func (h *Hub) collect(d *delivery, e *envelope, m *Message, names *listed) (matched bool) {
+func (h *Hub) collect(d *delivery, e *envelope.Envelope, m *Message, names *envelope.Listed) (matched bool) {
 	var whole map[Conn]bool // who gets what is kept, also if it comes by other targets
 	s := h.followed.get(m.Topic)
 	switch {
-	case e.one:
-		if c := h.table.get(e.connection); c != nil {
+	case e.One:
+		if c := h.here.Table.Get(e.Connection); c != nil {
 			d.conns = append(d.conns, c)
 		}
 	case s != nil:
 		whole = h.collectFollowed(d, s, m)
 	default:
-		d.conns = h.appendConns(d.conns, m.Topic)
+		d.conns = h.here.AppendConns(d.conns, m.Topic)
 	}
-	matched = len(d.conns) > 0 || m.Topic == topicAll
-	if out := names.by(m.Topic); !out.empty() {
+	matched = len(d.conns) > 0 || m.Topic == registry.AllTopic
+	if out := leftOutBy(names, m.Topic); !out.empty() {
 		d.conns = slices.DeleteFunc(d.conns, func(c Conn) bool { return out.has(h, c.Member(), whole[c]) })
 	}
 	return matched
@@ -252,7 +280,7 @@ func (h *Hub) collectFollowed(d *delivery, s *stream, m *Message) (whole map[Con
 	defer s.mu.Unlock()
 	batch := []*Message{m}
 	h.pass(s, batch)
-	d.conns = h.appendConns(d.conns, s.topic)
+	d.conns = h.here.AppendConns(d.conns, s.topic)
 	for _, l := range s.late(batch) {
 		if l.from > 0 {
 			d.without(l.conn)
@@ -269,30 +297,30 @@ func (h *Hub) collectFollowed(d *delivery, s *stream, m *Message) (whole map[Con
 }
 
 // listed are the names that come with e, in a bulk or with itself.
-func (h *Hub) listed(topic string, e *envelope) (names listed, ok bool) {
-	if e.bulk == nil {
-		return newListed(&e.except, &e.skip), true
+func (h *Hub) listed(topic string, e *envelope.Envelope) (names envelope.Listed, ok bool) {
+	if e.Bulk == nil {
+		return envelope.NewListed(&e.Except, &e.Skip), true
 	}
-	b, err := h.bulks.get(e.bulk)
+	b, err := h.bulks.Get(e.Bulk)
 	switch {
 	case err != nil:
 		h.unreadable(topic, err)
-		return listed{}, false
-	case b == nil && e.bulk.whole:
+		return envelope.Listed{}, false
+	case b == nil && e.Bulk.Whole:
 		// The node fetches later what it did not hear, but for bulks. A client that gets
 		// the push twice is better off than one that does not get it.
 		h.rate.Warn("no bulk of a stream", "a push may come twice to connections that several of its targets match: its list of them did not come to this node")
-		return newListed(&e.except, &e.skip), true
+		return envelope.NewListed(&e.Except, &e.Skip), true
 	case b == nil: // it found no room, or came while the subscription was broken
 		h.metrics.FanoutDropped.Inc()
 		h.rate.Warn("no bulk", "messages dropped: the push that they are part of did not come to this node")
-		return listed{}, false
+		return envelope.Listed{}, false
 	}
-	names = b.listed
-	if e.bulk.whole {
-		names.exceptUsers, names.exceptConnections = newNameSet(e.except.users), newNameSet(e.except.connections)
+	names = b.Listed
+	if e.Bulk.Whole {
+		names.ExceptUsers, names.ExceptConnections = registry.NewNameSet(e.Except.Users), registry.NewNameSet(e.Except.Connections)
 	} else {
-		e.payload = b.payload
+		e.Payload = b.Payload
 	}
 	return names, true
 }
@@ -364,36 +392,4 @@ func (h *Hub) sendEach(conns []Conn, batch []*Message) {
 			}
 		}
 	})
-}
-
-// appendConns appends the connections that a topic is for.
-func (h *Hub) appendConns(dst []Conn, topic string) []Conn {
-	switch kind, name := splitTopic(topic); kind {
-	case UserTopic:
-		return h.users.appendTo(dst, name)
-	case ChannelTopic:
-		return h.channels.appendTo(dst, name)
-	case topicAll:
-		return h.table.appendTo(dst)
-	}
-	return dst
-}
-
-// Connection finds a connection of this node, nil if there is none.
-func (h *Hub) Connection(id string) Conn {
-	node, n, ok := parseConnectionID(id)
-	if !ok || node != h.node {
-		return nil
-	}
-	return h.table.get(n)
-}
-
-// Has says whether the connection of a member is in this node's table.
-func (h *Hub) Has(m *Member) bool { return h.table.get(m.id) != nil }
-
-// Each calls f for every connection of this node.
-func (h *Hub) Each(f func(Conn)) {
-	for _, c := range h.table.appendTo(nil) {
-		f(c)
-	}
 }

@@ -5,10 +5,13 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/pushcart/pushcart/broker/brokertest"
+	"github.com/pushcart/pushcart/hub/internal/receipt"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/metrics"
 
 	"github.com/pushcart/pushcart/broker/memory"
@@ -21,7 +24,7 @@ type fakeConn struct {
 
 	mu      sync.Mutex // guards all below
 	got     []string
-	outcome Outcome
+	outcome receipt.Outcome
 	hold    bool // Done is not called
 	held    []*Message
 	code    int
@@ -59,7 +62,7 @@ func (c *fakeConn) Info() Info {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Info{
-		ConnectionID: c.member.ID(), UserID: c.member.User(), NodeID: c.member.hub.NodeID(), Since: c.member.Since(),
+		ConnectionID: c.member.ID(), UserID: c.member.User(), NodeID: nodeOf(c.member.ID()), Since: c.member.Since(),
 		RemoteIP: "192.0.2.1", Channels: c.member.Channels(), MessagesOut: uint64(len(c.got)), State: c.state,
 	}
 }
@@ -97,7 +100,7 @@ func discard() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, ni
 // newHub starts a hub over b and closes it with the test.
 func newHub(t testing.TB, b Broker) *Hub {
 	t.Helper()
-	h := NewHub(b, NewNodeID(), metrics.New("test", "test"), discard())
+	h := NewHub(b, ids.NewNode(), metrics.New("test", "test"), discard())
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -144,4 +147,10 @@ func publishBody(t testing.TB, h *Hub, body string) Published {
 	var out [1]Published
 	h.Publish(t.Context(), pushes, out[:])
 	return out[0]
+}
+
+// nodeOf is the node in a connection's id.
+func nodeOf(connection string) string {
+	node, _, _ := strings.Cut(connection, "-")
+	return node
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 )
 
 // Follower is a connection whose protocol knows positions: what it gets of a stream is
@@ -41,10 +42,7 @@ type Followed struct {
 // Enter registers a follower, whose Member came from NewMember; Follow and FollowUser
 // subscribe it. Call it once, before both.
 func (h *Hub) Enter(c Follower, user string) {
-	m := c.Member()
-	m.user = user
-	m.since |= 1
-	h.table.add(m.id, c)
+	h.here.EnterFollower(c, user)
 }
 
 // Follow subscribes c to a channel, unless it has most of them already (ErrFull). answer
@@ -55,7 +53,7 @@ func (h *Hub) Enter(c Follower, user string) {
 func (h *Hub) Follow(c Follower, channel string, from Start, most int, answer func(Followed, error)) {
 	topic := ChannelTopic + channel
 	h.follow(&cursor{conn: c, topic: topic, start: from, answer: answer}, func() error {
-		if _, full := h.channels.add(topic[len(ChannelTopic):], c, most); full {
+		if _, full := h.here.Channels.Add(topic[len(ChannelTopic):], c, most); full {
 			return ErrFull
 		}
 		return nil
@@ -64,10 +62,10 @@ func (h *Hub) Follow(c Follower, channel string, from Start, most int, answer fu
 
 // FollowUser is Follow for the stream of the connection's own user.
 func (h *Hub) FollowUser(c Follower, from Start, answer func(Followed, error)) {
-	user := c.Member().user
+	user := c.Member().User()
 	from.Anyway = true
 	h.follow(&cursor{conn: c, topic: UserTopic + user, start: from, answer: answer}, func() error {
-		h.users.add(user, c)
+		h.here.Users.Add(user, c)
 		return nil
 	})
 }
@@ -80,7 +78,7 @@ func (h *Hub) Unfollow(c Conn, channel string) bool {
 // follow begins what a cursor is for. add puts the connection into its table, where it
 // is passed over until the cursor ends.
 func (h *Hub) follow(c *cursor, add func() error) {
-	c.keep = h.rules.Load().retention(c.topic)
+	c.keep = h.rules.Load().Retention(c.topic)
 	var err error
 	known := false
 	h.followed.with(c.topic, func(s *stream) {
@@ -110,7 +108,7 @@ func (h *Hub) follow(c *cursor, add func() error) {
 	default:
 		h.catchUp.push(c)
 	}
-	if h.table.get(c.conn.Member().id) == nil { // it left meanwhile
+	if h.here.Table.Get(c.conn.Member().Number()) == nil { // it left meanwhile
 		h.unfollow(c.conn, c.topic)
 	}
 }
@@ -121,10 +119,10 @@ var errBeginning = errors.New("hub: a subscription to this channel is under way"
 // subscribed says whether the connection is in its table already.
 func (h *Hub) subscribed(c *cursor) bool {
 	m := c.conn.Member()
-	if kind, name := splitTopic(c.topic); kind == ChannelTopic {
-		return h.channels.has(m, name)
+	if kind, name := registry.SplitTopic(c.topic); kind == ChannelTopic {
+		return h.here.Channels.Has(m, name)
 	}
-	return h.users.has(m.user, c.conn)
+	return h.here.Users.Has(m.User(), c.conn)
 }
 
 // stopFollowing ends the cursors of a connection that leaves.
@@ -133,8 +131,8 @@ func (h *Hub) stopFollowing(c Conn) {
 		return
 	}
 	m := c.Member()
-	topics := []string{UserTopic + m.user}
-	for _, name := range h.channels.of(m) {
+	topics := []string{UserTopic + m.User()}
+	for _, name := range h.here.Channels.Of(m) {
 		topics = append(topics, ChannelTopic+name)
 	}
 	for _, topic := range topics {
@@ -150,11 +148,11 @@ func (h *Hub) stopFollowing(c Conn) {
 func (h *Hub) unfollow(c Conn, topic string) (was bool) {
 	var cut *cursor
 	h.followed.with(topic, func(s *stream) { cut = s.remove(c) })
-	switch kind, name := splitTopic(topic); kind {
+	switch kind, name := registry.SplitTopic(topic); kind {
 	case ChannelTopic:
-		was = h.channels.remove(name, c, h.vacate)
+		was = h.here.Channels.Remove(name, c, h.vacate)
 	case UserTopic:
-		h.users.remove(name, c, func() { h.broker.Unsubscribe(topic) })
+		h.here.Users.Remove(name, c, func() { h.broker.Unsubscribe(topic) })
 	}
 	if cut != nil {
 		h.catchUp.push(cut) // it finds that it is not wanted, and says so

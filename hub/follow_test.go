@@ -11,6 +11,10 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
+	"github.com/pushcart/pushcart/hub/internal/receipt"
+	"github.com/pushcart/pushcart/hub/internal/registry"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
 
@@ -53,10 +57,10 @@ func (f *fan) Send(batch []*Message) {
 		case Gap:
 			f.log = append(f.log, fmt.Sprint("gap@", m.Offset))
 		case Subscribed:
-			_, name := splitTopic(m.Topic)
+			_, name := registry.SplitTopic(m.Topic)
 			f.log = append(f.log, fmt.Sprint("subscribed:", name, "@", m.Offset))
 		case Unsubscribed:
-			_, name := splitTopic(m.Topic)
+			_, name := registry.SplitTopic(m.Topic)
 			f.log = append(f.log, "unsubscribed:"+name)
 		case Joined:
 			f.log = append(f.log, "+"+m.Presence.User)
@@ -72,7 +76,7 @@ func (f *fan) Send(batch []*Message) {
 		if f.room > 0 {
 			f.room--
 		}
-		m.Done(Written)
+		m.Done(receipt.Written)
 	}
 }
 
@@ -308,7 +312,7 @@ func TestFollow_NoMessageIsLostOrRepeatedWithRedis(t *testing.T) {
 	server := redistest.Start(t)
 	var hubs []*Hub
 	for range 2 {
-		b, err := redisbroker.New(config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"}, NewNodeID(), metrics.New("", ""), discard())
+		b, err := redisbroker.New(config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"}, ids.NewNode(), metrics.New("", ""), discard())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -396,7 +400,7 @@ func TestFollow_WhatALaneDropsIsRead(t *testing.T) {
 	testkit.Eventually(t, "it is answered", f.has("ok@0"))
 	say(t, h, "kept.a", "1")
 	testkit.Eventually(t, "it is live", f.has("1"))
-	group := h.lanes.to("channel:kept.a", envelopePush).group
+	group := h.lanes.to("channel:kept.a", envelope.PushKind).group
 	group.waiting.Add(maxWaiting)
 	say(t, h, "kept.a", "2")
 	say(t, h, "kept.a", "3")
@@ -420,8 +424,8 @@ func TestLasting_AFollowerListensBeforeItsListIsRead(t *testing.T) {
 	h.FollowUser(f, Start{}, f.answer)
 	_, settled := h.Lasting(t.Context(), f)
 	settled()
-	e := envelope{payload: []byte("x")}
-	p := []broker.Publication{{Topic: UserTopic + "ann", Payload: e.encode()}}
+	e := envelope.Envelope{Payload: []byte("x")}
+	p := []broker.Publication{{Topic: UserTopic + "ann", Payload: e.Encode()}}
 	if h.broker.Publish(t.Context(), p); p[0].Nodes != 1 {
 		t.Errorf("%d nodes hear of a change, want this one", p[0].Nodes)
 	}

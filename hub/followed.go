@@ -15,11 +15,14 @@ import (
 type followed struct {
 	count  atomic.Int64
 	seed   maphash.Seed
-	shards [shards]struct {
+	shards [streamShards]struct {
 		mu sync.Mutex // guards m
 		m  map[string]*stream
 	}
 }
+
+// streamShards is the number of independently locked parts of followed.
+const streamShards = 64
 
 // stream is a topic as its followers get it. Its lock comes before those of the tables,
 // and is held while the lane takes the connections for a message: who joins is either
@@ -60,7 +63,7 @@ func (t *followed) get(topic string) *stream {
 	if t.count.Load() == 0 {
 		return nil
 	}
-	s := &t.shards[maphash.String(t.seed, topic)%shards]
+	s := &t.shards[maphash.String(t.seed, topic)%streamShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.m[topic]
@@ -69,7 +72,7 @@ func (t *followed) get(topic string) *stream {
 // with calls do with the stream of a topic, which is a new one if there is none, and
 // locked. A stream that nobody follows then is forgotten.
 func (t *followed) with(topic string, do func(*stream)) {
-	s := &t.shards[maphash.String(t.seed, topic)%shards]
+	s := &t.shards[maphash.String(t.seed, topic)%streamShards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.m[topic]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 )
 
 // ErrNoHistory: the rules keep nothing of the topic.
@@ -94,7 +95,7 @@ func (h *Hub) Forget(ctx context.Context, topic string) error {
 
 // kept is what the rules keep of a topic.
 func (h *Hub) kept(topic string) (broker.Retention, error) {
-	keep := h.rules.Load().retention(topic)
+	keep := h.rules.Load().Retention(topic)
 	if !keep.Keeps() {
 		return keep, ErrNoHistory
 	}
@@ -112,20 +113,20 @@ func (h *Hub) readable(topic string, messages []broker.Message) []Kept {
 			continue
 		}
 		out = append(out, Kept{
-			Position: m.Position, Kind: e.kind, Data: e.payload, ID: e.id, Event: e.event, From: e.from, Except: e.except.users, Accepted: e.accepted,
+			Position: m.Position, Kind: e.Kind, Data: e.Payload, ID: e.ID, Event: e.Event, From: e.From, Except: e.Except.Users, Accepted: e.Accepted,
 		})
 	}
 	return out
 }
 
 // parseKept reads an envelope that was kept: a push that stands alone.
-func parseKept(b []byte) (envelope, error) {
-	if envelopeKind(b) != envelopePush {
-		return envelope{}, errEnvelope
+func parseKept(b []byte) (envelope.Envelope, error) {
+	if envelope.KindOf(b) != envelope.PushKind {
+		return envelope.Envelope{}, envelope.ErrUnreadable
 	}
-	e, err := parseEnvelope(b)
-	if err == nil && e.bulk != nil && !e.bulk.whole {
-		err = errEnvelope
+	e, err := envelope.Parse(b)
+	if err == nil && e.Bulk != nil && !e.Bulk.Whole {
+		err = envelope.ErrUnreadable
 	}
 	return e, err
 }

@@ -12,7 +12,9 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/internal/apierror"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -124,15 +126,15 @@ func TestHistory_OfWhatIsNotKept(t *testing.T) {
 func TestHistory_LeavesOutWhatItCannotRead(t *testing.T) {
 	n := brokertest.NewNetwork()
 	var log testkit.Log
-	h := NewHub(n.Node(), NewNodeID(), metrics.New("", ""), slog.New(slog.NewTextHandler(&log, nil)))
+	h := NewHub(n.Node(), ids.NewNode(), metrics.New("", ""), slog.New(slog.NewTextHandler(&log, nil)))
 	h.Apply(keeping(t, "**", true))
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	defer h.Close()
 	foreign := [][]byte{
-		{envelopeVersion + 1, envelopePush}, {}, {envelopeVersion, envelopeOrder, '{', '}'}, {envelopeVersion, envelopePush, 3},
-		(&envelope{bulk: &bulkRef{node: "n", number: 1}}).append(nil),
+		{envelope.Version + 1, envelope.PushKind}, {}, {envelope.Version, envelope.OrderKind, '{', '}'}, {envelope.Version, envelope.PushKind, 3},
+		(&envelope.Envelope{Bulk: &envelope.BulkRef{Node: "n", Number: 1}}).Append(nil),
 	}
 	mustPublish(t, h, `{"to":{"channels":["news"]},"text":"first"}`)
 	for _, b := range foreign {
@@ -168,7 +170,7 @@ func TestHistory_StandsAlone(t *testing.T) {
 			mustPublish(t, b, `{"to":{"all":true},"text":"end"}`)
 			wantFrames(t, c2, "end")
 			wantFrames(t, c3, "end")
-			c := NewHub(net.Node(), NewNodeID(), metrics.New("", ""), discard()) // knows no bulk
+			c := NewHub(net.Node(), ids.NewNode(), metrics.New("", ""), discard()) // knows no bulk
 			c.Apply(keeping(t, "k*", true))
 			f := func(topic string, want []string, except ...string) {
 				t.Helper()
@@ -194,8 +196,8 @@ func TestHistory_StandsAlone(t *testing.T) {
 func TestHub_DeliversAKeptMessageWithoutItsBulk(t *testing.T) {
 	h := newHub(t, brokertest.NewNetwork().Node())
 	c, x := join(t, h, "42", "news"), join(t, h, "43", "news")
-	e := envelope{bulk: &bulkRef{node: "nobody", number: 1, whole: true}, except: except{users: []string{"43"}}, payload: []byte("x")}
-	h.receive(broker.Message{Topic: "channel:news", Payload: e.append(nil), Position: Position{Offset: 1, Epoch: "e"}})
+	e := envelope.Envelope{Bulk: &envelope.BulkRef{Node: "nobody", Number: 1, Whole: true}, Except: envelope.Except{Users: []string{"43"}}, Payload: []byte("x")}
+	h.receive(broker.Message{Topic: "channel:news", Payload: e.Append(nil), Position: Position{Offset: 1, Epoch: "e"}})
 	mustPublish(t, h, `{"to":{"channels":["news"]},"text":"after"}`)
 	wantFrames(t, c, "x", "after")
 	wantFrames(t, x, "after")
@@ -295,7 +297,7 @@ func TestPlan_KeptIsLinear(t *testing.T) {
 		t.Helper()
 		p, pubs := h.plan(pushesOf(t, body)[0], time.Now(), nil)
 		if p.waiter != nil {
-			p.waiter.end()
+			p.waiter.End()
 		}
 		if got := p.end - p.first; got != destinations {
 			t.Errorf("%s: %d destinations, want %d", name, got, destinations)

@@ -10,6 +10,10 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/memory"
+	"github.com/pushcart/pushcart/hub/internal/answers"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
+	"github.com/pushcart/pushcart/hub/internal/receipt"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/guard"
 	"github.com/pushcart/pushcart/internal/ratelog"
 	"github.com/pushcart/pushcart/metrics"
@@ -39,23 +43,20 @@ type Hub struct {
 	rate     *ratelog.Logger
 	guard    *guard.Guard
 
-	numbers  *numbers
-	table    *table
-	users    *users
-	channels *channels
+	here *registry.Registry
 
 	lanes    *lanes
-	waiters  *waiters
-	outgoing *outgoing
+	waiters  *answers.Waiters[reply]
+	outgoing *answers.Outgoing
 	followed *followed
 	catchUp  *catchUp
 	lasting  *lasting
 	outbox   Outbox // nil: the backend is told nothing
-	receipts receipts
-	acks     acks
+	receipts receipt.Receipts
+	acks     receipt.Acks
 	// encodings is how many were given out.
 	encodings Encoding
-	bulks     bulks
+	bulks     envelope.Bulks
 	bulk      atomic.Uint64 // number of the last of this node
 	bulkFrom  int           // tests lower it
 	// fullLasting counts lasting subscriptions that a connection had no room for.
@@ -78,12 +79,11 @@ func NewHub(b Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub 
 	h := &Hub{
 		node: nodeID, about: about{started: time.Now()}, broker: b, alone: alone,
 		metrics: m, pushes: newPushCounters(m), log: log, rate: ratelog.New(log), guard: guard.New(log, m.Panics.Inc), bulkFrom: defaultBulkFrom,
-		numbers: newNumbers(), table: newTable(), waiters: newWaiters(),
+		waiters: answers.NewWaiters[reply](),
 	}
 	h.roster, _ = b.(broker.Roster)
-	d := declared{rules: &Rules{}, to: h.roster, moves: &memberMoves{}}
-	h.users, h.channels = newUsers(d), newChannels(d)
-	h.lanes, h.outgoing = newLanes(h), newOutgoing(h)
+	h.here = registry.NewRegistry(nodeID, h.roster)
+	h.lanes, h.outgoing = newLanes(h), answers.NewOutgoing(b, h.guard, log, m.FanoutDropped)
 	h.followed, h.catchUp, h.lasting = newFollowed(), newCatchUp(h), newLasting(h)
 	b.WatchLasting(h.lasting.missed)
 	h.Apply(&Rules{})
@@ -93,9 +93,9 @@ func NewHub(b Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub 
 	m.Counter("pushcart_lasting_full_total", "Lasting subscriptions that a connection had no room for.",
 		func() float64 { return float64(h.fullLasting.Load()) })
 	m.Counter("pushcart_presence_joins_total", "Users whose first connection on this node was subscribed to a channel with presence.",
-		func() float64 { return float64(d.moves.joins.Load()) })
+		func() float64 { return float64(h.here.Joins()) })
 	m.Counter("pushcart_presence_leaves_total", "Users whose last connection on this node left a channel with presence.",
-		func() float64 { return float64(d.moves.leaves.Load()) })
+		func() float64 { return float64(h.here.Leaves()) })
 	m.Gauge("pushcart_fanout_bytes", "Bytes of messages that wait for their fan-out.",
 		func() float64 { return float64(h.lanes.waiting()) })
 	return h
@@ -120,7 +120,7 @@ func (h *Hub) Start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
-	if err := h.broker.Subscribe(ctx, broker.Topics(topicAll, nodeTopic+h.node)...); err != nil {
+	if err := h.broker.Subscribe(ctx, broker.Topics(registry.AllTopic, registry.NodeTopic+h.node)...); err != nil {
 		h.log.Debug("broker not ready yet", "err", err) // it says so itself when it is away
 	}
 	t := time.NewTicker(startWait / 200)
@@ -131,41 +131,54 @@ func (h *Hub) Start(ctx context.Context) error {
 	return nil
 }
 
+// NewEncoding returns an encoding that nobody else has. Call it before Start.
+func (h *Hub) NewEncoding() Encoding {
+	h.encodings++
+	return h.encodings
+}
+
+// Apply changes the rules, for pushes and subscriptions to come. What of those here is to
+// be known to other nodes, or to be told, by these rules and was not by the old ones is
+// declared, and the other way round.
+func (h *Hub) Apply(r *Rules) {
+	h.applying.Lock()
+	defer h.applying.Unlock()
+	h.rules.Store(r)
+	h.here.Declare(r, false)
+}
+
 // NodeID is this node's id.
 func (h *Hub) NodeID() string { return h.node }
 
 // NewMember returns the record of a connection to come, with its id.
-func (h *Hub) NewMember() Member {
-	return Member{hub: h, id: h.numbers.next(), since: time.Now().UnixMilli() << 1}
-}
+func (h *Hub) NewMember() Member { return h.here.NewMember() }
 
 // Join registers c, whose Member came from NewMember, so that pushes to user and
 // channels reach it from now on. It waits for the broker's confirmation until ctx
 // ends; with an error the connection is registered all the same and the
 // subscription follows. Names are checked by the caller.
 func (h *Hub) Join(ctx context.Context, c Conn, user string, channels []string) error {
-	m := c.Member()
 	topics := make([]string, 0, 4)
 	if user != "" {
 		// The name shares the memory of the topic, which the broker keeps.
 		topic := UserTopic + user
-		m.user = topic[len(UserTopic):]
+		user = topic[len(UserTopic):]
 		topics = append(topics, topic)
 	}
-	h.table.add(m.id, c)
+	h.here.Enter(c, user)
 	if user != "" {
-		h.users.add(m.user, c)
+		h.here.Users.Add(user, c)
 	}
 	for _, name := range channels {
 		topic := ChannelTopic + name
-		h.channels.add(topic[len(ChannelTopic):], c, len(channels))
+		h.here.Channels.Add(topic[len(ChannelTopic):], c, len(channels))
 		topics = append(topics, topic)
 	}
 	if len(topics) == 0 {
 		return nil
 	}
 	err := h.subscribe(ctx, topics...)
-	if h.table.get(m.id) == nil { // it left meanwhile, perhaps before all of this was done
+	if !h.Has(c.Member()) { // it left meanwhile, perhaps before all of this was done
 		h.withdraw(c)
 		h.giveUp(topics)
 	}
@@ -179,7 +192,7 @@ func (h *Hub) subscribe(ctx context.Context, topics ...string) error {
 	}
 	wanted, rules := broker.Topics(topics...), h.rules.Load()
 	for i := range wanted {
-		wanted[i].Keep = rules.retention(wanted[i].Topic)
+		wanted[i].Keep = rules.Retention(wanted[i].Topic)
 	}
 	return h.broker.Subscribe(ctx, wanted...)
 }
@@ -194,7 +207,7 @@ var ended = func() context.Context {
 // Leave takes c out. No delivery that begins afterwards sends to it; one under
 // way may still. Calling it again does nothing.
 func (h *Hub) Leave(c Conn) {
-	if h.table.remove(c.Member().id) {
+	if h.here.Table.Remove(c.Member().Number()) {
 		h.withdraw(c)
 	}
 }
@@ -204,10 +217,10 @@ func (h *Hub) Leave(c Conn) {
 // somebody who comes.
 func (h *Hub) withdraw(c Conn) {
 	h.stopFollowing(c)
-	if m := c.Member(); m.user != "" {
-		h.users.remove(m.user, c, func() { h.broker.Unsubscribe(UserTopic + m.user) })
+	if m := c.Member(); m.User() != "" {
+		h.here.Users.Remove(m.User(), c, func() { h.broker.Unsubscribe(UserTopic + m.User()) })
 	}
-	h.channels.removeAll(c, h.vacate)
+	h.here.Channels.RemoveAll(c, h.vacate)
 	h.lasting.left(c)
 }
 
@@ -218,22 +231,35 @@ func (h *Hub) vacate(channel string) { h.broker.Unsubscribe(ChannelTopic + chann
 func (h *Hub) giveUp(topics []string) {
 	for _, t := range topics {
 		unsubscribe := func() { h.broker.Unsubscribe(t) }
-		if kind, name := splitTopic(t); kind == UserTopic {
-			h.users.ifVacant(name, unsubscribe)
+		if kind, name := registry.SplitTopic(t); kind == UserTopic {
+			h.here.Users.IfVacant(name, unsubscribe)
 		} else {
-			h.channels.ifVacant(name, unsubscribe)
+			h.here.Channels.IfVacant(name, unsubscribe)
 		}
 	}
 }
 
+// Connection finds a connection of this node, nil if there is none.
+func (h *Hub) Connection(id string) Conn { return h.here.Connection(id) }
+
+// Has says whether the connection of a member is in this node's table.
+func (h *Hub) Has(m *Member) bool { return h.here.Table.Get(m.Number()) != nil }
+
+// Each calls f for every connection of this node.
+func (h *Hub) Each(f func(Conn)) {
+	for _, c := range h.here.Table.AppendTo(nil) {
+		f(c)
+	}
+}
+
 // Connections counts the connections of this node.
-func (h *Hub) Connections() int { return h.table.size() }
+func (h *Hub) Connections() int { return h.here.Table.Size() }
 
 // Users counts the users that have a connection on this node.
-func (h *Hub) Users() int { return h.users.size() }
+func (h *Hub) Users() int { return h.here.Users.Size() }
 
 // Channels counts the channels that have a subscription on this node.
-func (h *Hub) Channels() int { return h.channels.size() }
+func (h *Hub) Channels() int { return h.here.Channels.Size() }
 
 // Close ends the broker, delivers what was received, and waits for the hub's
 // goroutines. Publishers that wait for receipts get what is known.
@@ -242,8 +268,8 @@ func (h *Hub) Close() error {
 	h.lasting.close()
 	h.lanes.work.Wait()
 	h.catchUp.close()
-	h.receipts.close()
-	h.outgoing.work.Wait()
+	h.receipts.Close()
+	h.outgoing.Wait()
 	if err != nil {
 		return fmt.Errorf("close broker: %w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 )
 
 const (
@@ -109,14 +111,14 @@ func (l *lanes) waiting() int64 {
 // to is the lane of an envelope's kind to a topic.
 func (l *lanes) to(topic string, kind byte) *lane {
 	switch kind {
-	case envelopeQuery:
+	case envelope.QueryKind:
 		return &l.queries.lanes[0]
-	case envelopeEnding:
+	case envelope.EndingKind:
 		return &l.endings.lanes[0]
 	}
 	n := maphash.String(l.seed, topic)
-	switch kind, _ := splitTopic(topic); kind {
-	case topicAll:
+	switch kind, _ := registry.SplitTopic(topic); kind {
+	case registry.AllTopic:
 		return &l.broadcast.lanes[0]
 	case ChannelTopic:
 		return &l.broadcast.lanes[1+n%(broadcastLanes-1)]
@@ -188,7 +190,7 @@ func (ln *lane) mark(m *mark) {
 // reached is called by each lane that comes to the mark.
 func (m *mark) reached() {
 	if m.open.Add(-1) == 0 {
-		m.lanes.push(m.lanes.to(m.task.topic, envelopeEnding), m.task)
+		m.lanes.push(m.lanes.to(m.task.topic, envelope.EndingKind), m.task)
 	}
 }
 

@@ -11,6 +11,9 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/brokertest"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
+	"github.com/pushcart/pushcart/hub/internal/registry"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/metrics"
 
 	"github.com/pushcart/pushcart/broker/memory"
@@ -75,7 +78,7 @@ func TestLanes_OrdersThatEndComeLast(t *testing.T) {
 				c := join(t, h, "42", "news", "other")
 				mustPublish(t, from, `{"to":{"channels":["news"]},"text":"before"}`)
 				<-stuck.entered
-				q, topic := request{Op: opDisconnect, Code: 4100, Connection: c.Member().ID()}, nodeTopic+h.node
+				q, topic := request{Op: opDisconnect, Code: 4100, Connection: c.Member().ID()}, registry.NodeTopic+h.node
 				switch order {
 				case "user":
 					q.Connection, topic = "", "user:42"
@@ -87,7 +90,7 @@ func TestLanes_OrdersThatEndComeLast(t *testing.T) {
 				if _, err := from.order(t.Context(), topic, &q); err != nil {
 					t.Fatal(err)
 				}
-				ln := h.lanes.to("channel:news", envelopePush)
+				ln := h.lanes.to("channel:news", envelope.PushKind)
 				testkit.Eventually(t, "the order waits for the push", func() bool {
 					ln.mu.Lock()
 					defer ln.mu.Unlock()
@@ -183,7 +186,7 @@ func TestLanes_SlowPublishersDown(t *testing.T) {
 		}
 	}()
 	testkit.Eventually(t, "a crowd", func() bool { return published.Load() == crowded })
-	ln := h.lanes.to("channel:news", envelopePush)
+	ln := h.lanes.to("channel:news", envelope.PushKind)
 	testkit.Eventually(t, "a publisher that waits", func() bool {
 		ln.mu.Lock()
 		defer ln.mu.Unlock()
@@ -201,13 +204,13 @@ func TestLanes_AreBounded(t *testing.T) {
 	var log testkit.Log
 	m := metrics.New("", "")
 	net := brokertest.NewNetwork()
-	h := NewHub(net.Node(), NewNodeID(), m, testkit.Logger(&log))
+	h := NewHub(net.Node(), ids.NewNode(), m, testkit.Logger(&log))
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	stuck := joinStuck(t, h, "", "news")
-	e := envelope{payload: make([]byte, 1<<20)}
-	b := e.append(nil)
+	e := envelope.Envelope{Payload: make([]byte, 1<<20)}
+	b := e.Append(nil)
 	h.receive(broker.Message{Topic: "channel:news", Payload: b})
 	<-stuck.entered
 	const most = maxWaiting >> 20
@@ -239,7 +242,7 @@ func TestLanes_AreBounded(t *testing.T) {
 // Close delivers what was received, and reports to publishers that wait.
 func TestHub_CloseDelivers(t *testing.T) {
 	net := brokertest.NewNetwork()
-	h := NewHub(net.Node(), NewNodeID(), metrics.New("", ""), discard())
+	h := NewHub(net.Node(), ids.NewNode(), metrics.New("", ""), discard())
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

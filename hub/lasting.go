@@ -151,7 +151,7 @@ func (r *lastingRead) ended() (names []string) {
 
 // dropLocked forgets a user of whom there is nothing to know.
 func (l *lasting) dropLocked(user string, u *lastingUser) {
-	if len(u.reads) == 0 && (len(u.names) == 0 || !l.hub.users.here(user)) {
+	if len(u.reads) == 0 && (len(u.names) == 0 || !l.hub.here.Users.Here(user)) {
 		delete(l.users, user)
 		l.countLocked()
 	}
@@ -163,7 +163,7 @@ func (l *lasting) note(user, name string, added bool) {
 	defer l.mu.Unlock()
 	u := l.users[user]
 	if u == nil {
-		if !added || !l.hub.users.here(user) {
+		if !added || !l.hub.here.Users.Here(user) {
 			return
 		}
 		u = &lastingUser{}
@@ -198,8 +198,8 @@ func (l *lasting) left(c Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.doubts, c)
-	if u := l.users[c.Member().user]; u != nil {
-		l.dropLocked(c.Member().user, u)
+	if u := l.users[c.Member().User()]; u != nil {
+		l.dropLocked(c.Member().User(), u)
 	}
 	l.countLocked()
 }

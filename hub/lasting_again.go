@@ -58,7 +58,7 @@ func (l *lasting) doubt(c Conn) {
 	l.countLocked()
 	l.startLocked()
 	l.mu.Unlock()
-	if l.hub.table.get(c.Member().id) == nil { // it left meanwhile
+	if l.hub.here.Table.Get(c.Member().Number()) == nil { // it left meanwhile
 		l.left(c)
 	}
 }
@@ -105,7 +105,7 @@ func (l *lasting) next(rest []string) (users []string, ok bool) {
 	l.all = false
 	users = rest
 	for c := range l.doubts {
-		users = append(users, c.Member().user)
+		users = append(users, c.Member().User())
 	}
 	l.running = all || len(users) > 0
 	ok = l.running
@@ -119,13 +119,13 @@ func (l *lasting) next(rest []string) (users []string, ok bool) {
 
 // everybody is all users here that may have lists, or had.
 func (l *lasting) everybody() (users []string) {
-	for i := range l.hub.users.shards {
-		for _, user := range l.hub.users.names(i) {
+	l.hub.here.Users.Parts(func(names []string) {
+		for _, user := range names {
 			if l.hub.broker.MayLast(UserTopic+user) || l.known(user) {
 				users = append(users, user)
 			}
 		}
-	}
+	})
 	return users
 }
 
@@ -174,7 +174,7 @@ func (l *lasting) read(users []string) error {
 // which the list was in doubt to all of it; what is not in it any more ends.
 func (l *lasting) carryOut(ctx context.Context, r *lastingRead, list []string) {
 	h := l.hub
-	conns := h.users.appendTo(nil, r.user)
+	conns := h.here.Users.AppendTo(nil, r.user)
 	if !h.broker.MayLast(UserTopic + r.user) { // the broker lost them
 		for _, c := range conns {
 			l.doubted(c)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/plainjson"
 )
 
@@ -17,7 +19,7 @@ import (
 // as a connection may have. Every other error means that the broker did not confirm. The
 // names are checked by the caller.
 func (h *Hub) SubscribeUser(ctx context.Context, user, channel string) error {
-	return h.changeLasting(ctx, user, request{Op: opSubscribeUser, Channel: channel, Most: h.rules.Load().most})
+	return h.changeLasting(ctx, user, request{Op: opSubscribeUser, Channel: channel, Most: h.rules.Load().Most})
 }
 
 // UnsubscribeUser undoes SubscribeUser; it ends the subscriptions of the user's open
@@ -27,11 +29,11 @@ func (h *Hub) UnsubscribeUser(ctx context.Context, user, channel string) error {
 }
 
 func (h *Hub) changeLasting(ctx context.Context, user string, q request) error {
-	w := h.waiters.begin()
-	defer w.end()
+	w := h.waiters.Begin()
+	defer w.End()
 	deadline := time.Now().Add(gatherTimeout)
-	q.Number, q.From = w.number, h.node
-	payload, err := plainjson.Append([]byte{envelopeVersion, q.kind()}, &q)
+	q.Number, q.From = w.Number, h.node
+	payload, err := plainjson.Append(envelope.Begin(q.kind()), &q)
 	if err != nil {
 		return err
 	}
@@ -47,16 +49,16 @@ func (h *Hub) changeLasting(ctx context.Context, user string, q request) error {
 	case nodes > 0:
 		h.lanes.published(ctx, h.lanes.to(topic, q.kind()))
 	}
-	w.expect(nodes)
-	w.wait(ctx, deadline)
+	w.Expect(nodes)
+	w.Wait(ctx, deadline)
 	return nil
 }
 
 // serveLasting carries out what another node, or this one, changed.
 func (h *Hub) serveLasting(topic string, q *request, out reply) {
-	_, user := splitTopic(topic)
+	_, user := registry.SplitTopic(topic)
 	h.lasting.note(user, q.Channel, q.Op == opSubscribeUser)
-	conns := h.users.appendTo(nil, user)
+	conns := h.here.Users.AppendTo(nil, user)
 	if q.Op == opUnsubscribeUser {
 		for _, c := range conns {
 			h.endSubscription(c, q.Channel)
@@ -106,7 +108,7 @@ func unsubscribed(channel string) *Message {
 // nothing to speak of.
 func (h *Hub) Lasting(ctx context.Context, c Conn) (names []string, settled func()) {
 	settled = func() {}
-	user := c.Member().user
+	user := c.Member().User()
 	if user == "" {
 		return nil, settled
 	}
@@ -143,7 +145,7 @@ func (h *Hub) listens(ctx context.Context, c Conn, topic string) bool {
 		return false
 	}
 	err := h.broker.Subscribe(ctx, broker.Topics(topic)...)
-	if h.table.get(c.Member().id) == nil { // it left meanwhile
+	if h.here.Table.Get(c.Member().Number()) == nil { // it left meanwhile
 		h.giveUp([]string{topic})
 	}
 	return err == nil
@@ -179,11 +181,11 @@ func (h *Hub) followAll(conns []Conn, names []string, begin func() func()) (plai
 			continue
 		}
 		for _, name := range names {
-			if h.channels.has(c.Member(), name) {
+			if h.here.Channels.Has(c.Member(), name) {
 				continue
 			}
 			done := begin()
-			h.Follow(f, name, Start{Anyway: true}, h.rules.Load().most, func(at Followed, err error) {
+			h.Follow(f, name, Start{Anyway: true}, h.rules.Load().Most, func(at Followed, err error) {
 				h.tellFollowed(f, name, at, err)
 				done()
 			})
@@ -216,7 +218,7 @@ func (h *Hub) place(conns []Conn, names []string) (topics []string) {
 	for _, name := range names {
 		topic, placed := ChannelTopic+name, false
 		for _, c := range conns {
-			added, full := h.channels.add(topic[len(ChannelTopic):], c, h.rules.Load().most)
+			added, full := h.here.Channels.Add(topic[len(ChannelTopic):], c, h.rules.Load().Most)
 			placed = placed || added
 			if full {
 				h.noRoom(c, name)
@@ -244,7 +246,7 @@ func (h *Hub) confirm(ctx context.Context, conns []Conn, topics []string) {
 		h.log.Debug("channels subscribed without the broker", "topics", len(topics), "err", err)
 	}
 	for _, c := range conns {
-		if h.table.get(c.Member().id) == nil { // it left meanwhile
+		if h.here.Table.Get(c.Member().Number()) == nil { // it left meanwhile
 			h.withdraw(c)
 		}
 	}

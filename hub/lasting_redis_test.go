@@ -9,6 +9,7 @@ import (
 
 	"github.com/pushcart/pushcart/broker/redisbroker"
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
@@ -16,7 +17,7 @@ import (
 
 func redisHub(t *testing.T, addr string) *Hub {
 	t.Helper()
-	b, err := redisbroker.New(config.Redis{Addresses: []string{addr}, Prefix: "pc"}, NewNodeID(), metrics.New("", ""), discard())
+	b, err := redisbroker.New(config.Redis{Addresses: []string{addr}, Prefix: "pc"}, ids.NewNode(), metrics.New("", ""), discard())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/broker/redisbroker"
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
@@ -148,7 +149,7 @@ func TestLasting_WithoutAnyNothingIsRead(t *testing.T) {
 func TestLasting_HasItsBounds(t *testing.T) {
 	var log testkit.Log
 	net := brokertest.NewNetwork()
-	h := NewHub(net.Node(), NewNodeID(), metrics.New("", ""), testkit.Logger(&log))
+	h := NewHub(net.Node(), ids.NewNode(), metrics.New("", ""), testkit.Logger(&log))
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -364,7 +365,7 @@ func BenchmarkLasting_Connect(b *testing.B) {
 		var over Broker = memory.New()
 		if on == "redis" {
 			var err error
-			if over, err = redisbroker.New(config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"}, NewNodeID(), metrics.New("", ""), discard()); err != nil {
+			if over, err = redisbroker.New(config.Redis{Addresses: []string{server.Addr}, Prefix: "pc"}, ids.NewNode(), metrics.New("", ""), discard()); err != nil {
 				b.Fatal(err)
 			}
 		}

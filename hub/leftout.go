@@ -1,39 +1,31 @@
 package hub
 
-// listed are the names that come with a push, as sets to look up: who is excepted, and
-// the push's targets.
-type listed struct {
-	exceptUsers, exceptConnections nameSet
-	users, channels, connections   nameSet
-}
-
-func newListed(x *except, s *skip) listed {
-	return listed{
-		newNameSet(x.users), newNameSet(x.connections), newNameSet(s.users), newNameSet(s.channels), newNameSet(s.connections),
-	}
-}
+import (
+	"github.com/pushcart/pushcart/hub/internal/envelope"
+	"github.com/pushcart/pushcart/hub/internal/registry"
+)
 
 // leftOut says whose connections do not get what came by a topic.
 type leftOut struct {
-	*listed
+	*envelope.Listed
 	// byUsers, channels and byConnections say which targets come before the topic, and
 	// bring the push instead.
 	byUsers, byConnections bool
 	byChannels             int // the first so many
 }
 
-// by says who is left out of what came by a topic. Targets come in the order of users,
+// leftOutBy says who is left out of what came by a topic. Targets come in the order of users,
 // channels, connections, all.
-func (l *listed) by(topic string) leftOut {
-	out := leftOut{listed: l, byUsers: true, byChannels: l.channels.size()}
-	switch kind, name := splitTopic(topic); kind {
+func leftOutBy(l *envelope.Listed, topic string) leftOut {
+	out := leftOut{Listed: l, byUsers: true, byChannels: l.Channels.Size()}
+	switch kind, name := registry.SplitTopic(topic); kind {
 	case UserTopic:
 		out.byUsers, out.byChannels = false, 0
 	case ChannelTopic:
-		if i := l.channels.index(name); i >= 0 {
+		if i := l.Channels.Index(name); i >= 0 {
 			out.byChannels = i
 		}
-	case topicAll:
+	case registry.AllTopic:
 		out.byConnections = true
 	}
 	return out
@@ -41,25 +33,25 @@ func (l *listed) by(topic string) leftOut {
 
 // empty: nobody is left out.
 func (o *leftOut) empty() bool {
-	return o.exceptUsers.empty() && o.exceptConnections.empty() && o.byChannels == 0 &&
-		(!o.byUsers || o.users.empty()) && (!o.byConnections || o.connections.empty())
+	return o.ExceptUsers.Empty() && o.ExceptConnections.Empty() && o.byChannels == 0 &&
+		(!o.byUsers || o.Users.Empty()) && (!o.byConnections || o.Connections.Empty())
 }
 
 // has says whether m does not get it. whole: m gets all of the stream but for what
 // excepts it.
 func (o *leftOut) has(h *Hub, m *Member, whole bool) bool {
 	if whole {
-		return m.user != "" && o.exceptUsers.has(m.user) || !o.exceptConnections.empty() && o.exceptConnections.has(m.ID())
+		return m.User() != "" && o.ExceptUsers.Has(m.User()) || !o.ExceptConnections.Empty() && o.ExceptConnections.Has(m.ID())
 	}
-	if m.user != "" && (o.exceptUsers.has(m.user) || o.byUsers && o.users.has(m.user)) {
+	if m.User() != "" && (o.ExceptUsers.Has(m.User()) || o.byUsers && o.Users.Has(m.User())) {
 		return true
 	}
-	if o.byChannels > 0 && h.channels.anyOf(m, &o.channels, o.byChannels) {
+	if o.byChannels > 0 && h.here.Channels.AnyOf(m, &o.Channels, o.byChannels) {
 		return true
 	}
-	if o.exceptConnections.empty() && (!o.byConnections || o.connections.empty()) {
+	if o.ExceptConnections.Empty() && (!o.byConnections || o.Connections.Empty()) {
 		return false
 	}
 	id := m.ID()
-	return o.exceptConnections.has(id) || o.byConnections && o.connections.has(id)
+	return o.ExceptConnections.Has(id) || o.byConnections && o.Connections.Has(id)
 }

@@ -16,7 +16,7 @@ func (h *Hub) listChannels(q *request) (page []ChannelCount, more bool) {
 		h.log.Error("a node asks for channels by a bad pattern", "other_node", q.From, "pattern", q.Channel, "err", err)
 		return nil, false
 	}
-	page = h.channels.list(func(name string) bool { return name > q.After && match.Match(name) })
+	page = h.here.Channels.List(func(name string) bool { return name > q.After && match.Match(name) })
 	slices.SortFunc(page, func(a, b ChannelCount) int { return cmp.Compare(a.Channel, b.Channel) })
 	if len(page) > q.Most {
 		return page[:q.Most], true
@@ -42,7 +42,7 @@ func mergeChannels(replies []reply, limit int) (page []ChannelCount, next string
 	page = []ChannelCount{}
 	for name, n := range counts {
 		if !more || name <= certain {
-			page = append(page, ChannelCount{name, n})
+			page = append(page, ChannelCount{Channel: name, Connections: n})
 		}
 	}
 	slices.SortFunc(page, func(a, b ChannelCount) int { return cmp.Compare(a.Channel, b.Channel) })

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/pushcart/pushcart/hub/internal/registry"
 )
 
 // Paging through the channels of two nodes shows each once, with all its
@@ -24,7 +26,7 @@ func TestChannels_PageOverNodes(t *testing.T) {
 	join(t, a, "", "other")
 	var got []ChannelCount
 	for after := ""; ; {
-		replies, complete, err := b.gather(t.Context(), topicAll, request{Op: opChannels, Channel: "room.*", After: after, Most: 7})
+		replies, complete, err := b.gather(t.Context(), registry.AllTopic, request{Op: opChannels, Channel: "room.*", After: after, Most: 7})
 		if err != nil || !complete {
 			t.Fatalf("complete %v, %v", complete, err)
 		}

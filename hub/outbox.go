@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
+
+	"github.com/pushcart/pushcart/hub/internal/registry"
 )
 
 // Outbox is what this node is to tell the backend. Its functions must not block.
@@ -53,7 +55,7 @@ func (h *Hub) SetOutbox(o Outbox) { h.outbox = o }
 // ListWaiting is a page of the events that wait on all nodes, behind a rank, in order;
 // next is the rank to go on behind, "" at the end.
 func (h *Hub) ListWaiting(ctx context.Context, after string, limit int) (page []Pending, next string, complete bool, err error) {
-	replies, complete, err := h.gather(ctx, topicAll, request{Op: opWaiting, After: after, Most: limit})
+	replies, complete, err := h.gather(ctx, registry.AllTopic, request{Op: opWaiting, After: after, Most: limit})
 	if err != nil {
 		return nil, "", false, err
 	}
@@ -103,7 +105,7 @@ func (h *Hub) DropWaiting(ctx context.Context, id string) (p Pending, found, com
 
 // askWaiting asks all nodes, as nobody knows which has it.
 func (h *Hub) askWaiting(ctx context.Context, op, id string) (p Pending, found, complete bool, err error) {
-	replies, complete, err := h.gather(ctx, topicAll, request{Op: op, Event: id})
+	replies, complete, err := h.gather(ctx, registry.AllTopic, request{Op: op, Event: id})
 	for _, r := range replies {
 		if len(r.Waiting) > 0 {
 			p, found = r.Waiting[0], true

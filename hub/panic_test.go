@@ -1,6 +1,10 @@
 package hub
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/pushcart/pushcart/hub/internal/envelope"
+)
 
 // brittle is a connection whose Send panics.
 type brittle struct{ fakeConn }
@@ -46,8 +50,8 @@ func TestDelivery_APanicInACrowdLeavesTheOthersAlone(t *testing.T) {
 func TestLanes_APanicGivesUpOneTask(t *testing.T) {
 	h := alone(t)
 	c := join(t, h, "ann")
-	ln := h.lanes.to(UserTopic+"ann", envelopePush)
-	h.lanes.push(ln, task{topic: UserTopic + "ann", payload: []byte{envelopeVersion, envelopeOrder}[:1:1]})
+	ln := h.lanes.to(UserTopic+"ann", envelope.PushKind)
+	h.lanes.push(ln, task{topic: UserTopic + "ann", payload: []byte{envelope.Version, envelope.OrderKind}[:1:1]})
 	mustPublish(t, h, `{"to":{"users":["ann"]},"text":"next"}`)
 	wantFrames(t, c, "next")
 	if n := h.lanes.waiting(); n != 0 {

@@ -4,6 +4,10 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/answers"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
+	"github.com/pushcart/pushcart/hub/internal/registry"
+	"github.com/pushcart/pushcart/internal/ids"
 )
 
 // defaultBulkFrom is from how many bytes on, over all destinations, a push is made a
@@ -23,7 +27,7 @@ type plan struct {
 	first, end int
 	// waiter is set where receipts are needed: to count connections, or nodes
 	// where the broker's count does not tell.
-	waiter   *waiter
+	waiter   *answers.Waiter[reply]
 	deadline time.Time
 }
 
@@ -33,8 +37,8 @@ type planning struct {
 	rules *Rules
 	push  *Push
 	// env is complete; encode leaves out what is in the bulk, if one is set.
-	env    envelope
-	bulk   *bulkRef
+	env    envelope.Envelope
+	bulk   *envelope.BulkRef
 	digest uint64
 	pubs   []broker.Publication
 	// users and channels are the push's names, where it has several destinations.
@@ -51,17 +55,17 @@ func (h *Hub) plan(p *Push, now time.Time, pubs []broker.Publication) (plan, []b
 	if out.id == "" {
 		// It names the message for clients and is not an idempotency key: a push that
 		// brings none is published without a record (SPEC §6.3).
-		out.id = newID()
+		out.id = ids.NewUUID()
 	}
 	count, remote := h.reach(&p.To)
 	if p.Wait > 0 || !h.alone && (count > 1 || remote) {
-		out.waiter = h.waiters.begin()
+		out.waiter = h.waiters.Begin()
 	}
-	g := planning{hub: h, rules: h.rules.Load(), push: p, pubs: pubs, env: envelope{
-		kind: p.Kind, accepted: now.UnixNano(), id: out.id, event: p.Event, from: p.From, ack: p.Ack, payload: p.Data,
+	g := planning{hub: h, rules: h.rules.Load(), push: p, pubs: pubs, env: envelope.Envelope{
+		Kind: p.Kind, Accepted: now.UnixNano(), ID: out.id, Event: p.Event, From: p.From, Ack: p.Ack, Payload: p.Data,
 	}}
 	if w := out.waiter; w != nil {
-		g.env.receipt = returnAddress{node: h.node, request: w.number, wait: uint64(p.Wait / time.Millisecond)}
+		g.env.Receipt = envelope.ReturnAddress{Node: h.node, Request: w.Number, Wait: uint64(p.Wait / time.Millisecond)}
 		out.deadline = now.Add(p.Wait)
 	}
 	if p.ID != "" {
@@ -84,7 +88,7 @@ func (h *Hub) reach(t *Targets) (count int, remote bool) {
 		count++
 	}
 	for _, id := range t.Connections {
-		node, _, ok := parseConnectionID(id)
+		node, _, ok := ids.ParseConnection(id)
 		remote = remote || ok && node != h.node
 	}
 	return count, remote
@@ -97,11 +101,11 @@ func (g *planning) prepare() {
 	if len(t.Channels)+len(t.Connections) > 0 || t.All {
 		g.users, g.channels = namesOf(t.Users, UserTopic), namesOf(t.Channels, ChannelTopic)
 	}
-	targets := sizeOf(g.users) + sizeOf(g.channels)
-	exceptUsers, exceptConnections := sizeOf(t.ExceptUsers), sizeOf(t.ExceptConnections)
-	keptUsers, keptChannels := g.rules.countKept(t.Users), g.rules.countKept(t.Channels)
+	targets := envelope.SizeOf(g.users) + envelope.SizeOf(g.channels)
+	exceptUsers, exceptConnections := envelope.SizeOf(t.ExceptUsers), envelope.SizeOf(t.ExceptConnections)
+	keptUsers, keptChannels := g.rules.CountKept(t.Users), g.rules.CountKept(t.Channels)
 	// What a bulk saves.
-	payload := len(g.env.payload)
+	payload := len(g.env.Payload)
 	total := (len(t.Users)-keptUsers)*(payload+exceptConnections) +
 		(len(t.Channels)-keptChannels)*(payload+targets+exceptUsers+exceptConnections) +
 		keptChannels*targets +
@@ -109,12 +113,12 @@ func (g *planning) prepare() {
 	if total < g.hub.bulkFrom && (keptChannels == 0 || targets <= maxKeptTargets) {
 		return
 	}
-	g.bulk = &bulkRef{node: g.hub.node, number: g.hub.bulk.Add(1)}
-	x := except{t.ExceptUsers, t.ExceptConnections}
-	s := skip{g.users, g.channels, t.Connections}
-	b := make([]byte, 0, 64+x.size()+s.size()+payload)
-	b = appendBulk(b, g.bulk, &x, &s, g.env.payload)
-	g.pubs = append(g.pubs, broker.Publication{Topic: topicAll, Payload: b})
+	g.bulk = &envelope.BulkRef{Node: g.hub.node, Number: g.hub.bulk.Add(1)}
+	x := envelope.Except{Users: t.ExceptUsers, Connections: t.ExceptConnections}
+	s := envelope.Skip{Users: g.users, Channels: g.channels, Connections: t.Connections}
+	b := make([]byte, 0, 64+x.Size()+s.Size()+payload)
+	b = envelope.AppendBulk(b, g.bulk, &x, &s, g.env.Payload)
+	g.pubs = append(g.pubs, broker.Publication{Topic: registry.AllTopic, Payload: b})
 }
 
 // targets adds the destinations in their order. Each kind leaves out what comes before
@@ -122,55 +126,55 @@ func (g *planning) prepare() {
 func (g *planning) targets() {
 	t := &g.push.To
 	if len(t.Users) > 0 {
-		g.leaveOut(except{connections: t.ExceptConnections}, skip{})
+		g.leaveOut(envelope.Except{Connections: t.ExceptConnections}, envelope.Skip{})
 		g.toUsers()
 	}
 	if len(t.Channels) > 0 {
-		s := skip{users: g.users}
+		s := envelope.Skip{Users: g.users}
 		if len(t.Channels) > 1 {
-			s.channels = g.channels
+			s.Channels = g.channels
 		}
-		g.leaveOut(except{t.ExceptUsers, t.ExceptConnections}, s)
+		g.leaveOut(envelope.Except{Users: t.ExceptUsers, Connections: t.ExceptConnections}, s)
 	}
 	for _, topic := range t.Channels {
 		g.to(topic)
 	}
 	if len(t.Connections) > 0 {
-		g.leaveOut(except{users: t.ExceptUsers}, skip{users: g.users, channels: g.channels})
+		g.leaveOut(envelope.Except{Users: t.ExceptUsers}, envelope.Skip{Users: g.users, Channels: g.channels})
 		g.toConnections()
 	}
 	if t.All {
-		g.leaveOut(except{t.ExceptUsers, t.ExceptConnections}, skip{g.users, g.channels, t.Connections})
-		g.to(topicAll)
+		g.leaveOut(envelope.Except{Users: t.ExceptUsers, Connections: t.ExceptConnections}, envelope.Skip{Users: g.users, Channels: g.channels, Connections: t.Connections})
+		g.to(registry.AllTopic)
 	}
 }
 
 func (g *planning) toUsers() {
-	not := newNameSet(g.push.To.ExceptUsers)
+	not := registry.NewNameSet(g.push.To.ExceptUsers)
 	for _, topic := range g.push.To.Users {
-		if not.empty() || !not.has(topic[len(UserTopic):]) {
+		if not.Empty() || !not.Has(topic[len(UserTopic):]) {
 			g.to(topic)
 		}
 	}
 }
 
 func (g *planning) toConnections() {
-	not := newNameSet(g.push.To.ExceptConnections)
+	not := registry.NewNameSet(g.push.To.ExceptConnections)
 	for _, id := range g.push.To.Connections {
-		if !not.has(id) {
+		if !not.Has(id) {
 			g.toConnection(id)
 		}
 	}
 }
 
 // leaveOut says whom the destinations from here on leave out.
-func (g *planning) leaveOut(x except, s skip) {
-	g.env.except, g.env.skip, g.encoded = x, s, [2][]byte{}
+func (g *planning) leaveOut(x envelope.Except, s envelope.Skip) {
+	g.env.Except, g.env.Skip, g.encoded = x, s, [2][]byte{}
 }
 
 func (g *planning) to(topic string) {
-	g.env.one = false
-	keep := g.rules.retention(topic)
+	g.env.One = false
+	keep := g.rules.Retention(topic)
 	form := &g.encoded[0]
 	if g.bulk != nil && keep.Keeps() {
 		form = &g.encoded[1]
@@ -186,28 +190,28 @@ func (g *planning) to(topic string) {
 // toConnection sends to the inbox of a connection's node. One of this node that
 // is gone is nobody: not an error, and nobody has to be asked.
 func (g *planning) toConnection(id string) {
-	node, n, ok := parseConnectionID(id)
-	if !ok || node == g.hub.node && g.hub.table.get(n) == nil {
+	node, n, ok := ids.ParseConnection(id)
+	if !ok || node == g.hub.node && g.hub.here.Table.Get(n) == nil {
 		return
 	}
-	g.env.one, g.env.connection = true, n
+	g.env.One, g.env.Connection = true, n
 	key := g.push.ID
 	if key != "" {
 		key = id + " " + key // the inbox is the topic of many destinations
 	}
-	g.pubs = append(g.pubs, broker.Publication{Topic: nodeTopic + node, Payload: g.encode(false), ID: key, Digest: g.digest})
+	g.pubs = append(g.pubs, broker.Publication{Topic: registry.NodeTopic + node, Payload: g.encode(false), ID: key, Digest: g.digest})
 }
 
 func (g *planning) encode(kept bool) []byte {
 	if g.bulk == nil {
-		return g.env.encode()
+		return g.env.Encode()
 	}
 	e := g.env
 	switch {
 	case !kept:
-		e.bulk, e.except, e.skip, e.payload = g.bulk, except{}, skip{}, nil
-	case !e.skip.empty():
-		e.bulk, e.skip = &bulkRef{g.bulk.node, g.bulk.number, true}, skip{}
+		e.Bulk, e.Except, e.Skip, e.Payload = g.bulk, envelope.Except{}, envelope.Skip{}, nil
+	case !e.Skip.Empty():
+		e.Bulk, e.Skip = &envelope.BulkRef{Node: g.bulk.Node, Number: g.bulk.Number, Whole: true}, envelope.Skip{}
 	}
-	return e.encode()
+	return e.Encode()
 }

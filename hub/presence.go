@@ -25,7 +25,7 @@ type PresencePage = broker.Members
 // Presence returns a page of the users that are subscribed to a channel, over all nodes.
 // The error wraps ErrNoPresence, or one of the broker's where that does not answer.
 func (h *Hub) Presence(ctx context.Context, channel string, q PresenceQuery) (PresencePage, error) {
-	if h.roster == nil || !h.rules.Load().presenceOf(channel).kept {
+	if h.roster == nil || !h.rules.Load().ShowsPresence(channel) {
 		return PresencePage{}, fmt.Errorf("read presence: %w", ErrNoPresence)
 	}
 	page, err := h.roster.Members(ctx, channel, q)
@@ -56,14 +56,14 @@ func (h *Hub) appendFollowing(dst []Conn, m *Message) []Conn {
 		defer s.mu.Unlock()
 		later = s.leaveToCursors(m, h.tooManyHeld)
 	}
-	return slices.DeleteFunc(h.appendConns(dst, m.Topic), func(c Conn) bool {
-		return !c.Member().Follows() || later[c] || m.isAbout(c)
+	return slices.DeleteFunc(h.here.AppendConns(dst, m.Topic), func(c Conn) bool {
+		return !c.Member().Follows() || later[c] || isAbout(m, c)
 	})
 }
 
 // isAbout says whether a message tells of the connection's own user.
-func (m *Message) isAbout(c Conn) bool {
-	user := c.Member().user
+func isAbout(m *Message, c Conn) bool {
+	user := c.Member().User()
 	return user != "" && user == m.Presence.User
 }
 
@@ -79,7 +79,7 @@ func (s *stream) leaveToCursors(m *Message, full func(topic string)) (of map[Con
 			continue
 		}
 		of[f.conn] = true
-		if !m.isAbout(f.conn) && !f.cursor.hold(heldMessage{m, s.at}) {
+		if !isAbout(m, f.conn) && !f.cursor.hold(heldMessage{m, s.at}) {
 			full(s.topic)
 		}
 	}
@@ -173,6 +173,5 @@ func (h *Hub) Abandon(cause *Cause) {
 	h.applying.Lock()
 	defer h.applying.Unlock()
 	r := h.rules.Load()
-	h.users.by(r, true)
-	h.channels.by(r, true)
+	h.here.Declare(r, true)
 }

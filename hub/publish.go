@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/apierror"
 )
 
@@ -77,7 +79,7 @@ func (h *Hub) handOver(ctx context.Context, pubs []broker.Publication) (confirme
 			if err := part[i].Err; err != nil && !errors.Is(err, broker.ErrConflict) {
 				confirmed = false
 			} else if part[i].Nodes > 0 && !isBulk(&part[i]) {
-				h.lanes.published(ctx, h.lanes.to(part[i].Topic, envelopePush))
+				h.lanes.published(ctx, h.lanes.to(part[i].Topic, envelope.PushKind))
 			}
 		}
 		if !confirmed {
@@ -103,13 +105,13 @@ func nextPart(pubs []broker.Publication) []broker.Publication {
 	return pubs[:max(n, 1)]
 }
 
-func isBulk(p *broker.Publication) bool { return envelopeKind(p.Payload) == envelopeBulk }
+func isBulk(p *broker.Publication) bool { return envelope.KindOf(p.Payload) == envelope.BulkKind }
 
 // outcome waits for the receipts of a push, where it needs them.
 func (h *Hub) outcome(ctx context.Context, p *plan, pubs []broker.Publication) Published {
 	out := Published{Result: Result{ID: p.id, Waited: p.push.Wait > 0, Asked: p.push.Ack}}
 	if p.waiter != nil {
-		defer p.waiter.end()
+		defer p.waiter.End()
 	}
 	if out.Err = failure(pubs, p.push.ID); out.Err != nil {
 		return out
@@ -130,14 +132,14 @@ func (h *Hub) outcome(ctx context.Context, p *plan, pubs []broker.Publication) P
 	if p.waiter == nil || sum == 0 {
 		return out
 	}
-	p.waiter.expect(sum)
-	p.waiter.wait(ctx, p.deadline)
-	t := p.waiter.collected()
-	out.Delivered, out.Slow, out.Acked = t.delivered, t.slow, t.acked
+	p.waiter.Expect(sum)
+	p.waiter.Wait(ctx, p.deadline)
+	t := p.waiter.Collected()
+	out.Delivered, out.Slow, out.Acked = t.Delivered, t.Slow, t.Acked
 	if !h.alone && !exact(pubs) {
 		// A node that is silent was sent each destination once at most.
-		missing := sum - int(t.messages)
-		out.Nodes = len(t.nodes) + (missing+len(pubs)-1)/len(pubs)
+		missing := sum - int(t.Messages)
+		out.Nodes = len(t.Nodes) + (missing+len(pubs)-1)/len(pubs)
 	}
 	return out
 }
@@ -145,8 +147,8 @@ func (h *Hub) outcome(ctx context.Context, p *plan, pubs []broker.Publication) P
 // exact: there is one destination, to which exactly those nodes are subscribed
 // that the push is for, so that the broker's count is the number of nodes.
 func exact(pubs []broker.Publication) bool {
-	kind, _ := splitTopic(pubs[0].Topic)
-	return len(pubs) == 1 && kind != nodeTopic
+	kind, _ := registry.SplitTopic(pubs[0].Topic)
+	return len(pubs) == 1 && kind != registry.NodeTopic
 }
 
 // failure is the worst that happened to a push's publications; id is the push's own.

@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushcart/pushcart/hub/internal/envelope"
+	"github.com/pushcart/pushcart/hub/internal/receipt"
+	"github.com/pushcart/pushcart/hub/internal/registry"
 	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/race"
 
@@ -145,7 +148,7 @@ func TestPublish_WaitCountsSlow(t *testing.T) {
 	a, b, _ := pair(t)
 	join(t, a, "42")
 	slow, gone := join(t, b, "42"), join(t, b, "42")
-	slow.outcome, gone.outcome = Slow, Gone
+	slow.outcome, gone.outcome = receipt.Slow, receipt.Gone
 	if r := mustPublish(t, a, `{"to":{"users":["42"]},"text":"x","wait":"5s"}`); r.Delivered != 1 || r.Slow != 1 || r.Nodes != 2 {
 		t.Errorf("got %+v, want delivered 1, slow 1, nodes 2", r)
 	}
@@ -170,7 +173,7 @@ func TestPublish_WaitEnds(t *testing.T) {
 	stuck.mu.Lock()
 	defer stuck.mu.Unlock()
 	for _, m := range stuck.held {
-		m.Done(Written) // too late, and harmless
+		m.Done(receipt.Written) // too late, and harmless
 	}
 }
 
@@ -183,7 +186,7 @@ func TestPublish_NodeThatDoesNotAnswer(t *testing.T) {
 	join(t, b, "43")
 	net.Set(func() {
 		net.Lose = func(_ *brokertest.NetworkNode, topic string, payload []byte) bool {
-			return topic == nodeTopic+a.node && envelopeKind(payload) == envelopeReceipt
+			return topic == registry.NodeTopic+a.node && envelope.KindOf(payload) == envelope.ReceiptKind
 		}
 	})
 	f := func(body string, nodes, delivered int) {

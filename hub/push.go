@@ -1,12 +1,14 @@
 package hub
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/internal/apierror"
 )
 
 // Push is one push whose fields were checked (SPEC §6.1).
@@ -114,4 +116,21 @@ type Result struct {
 	// Positions are those of the destinations that keep history, in the order of the
 	// push; of a duplicate as they were recorded.
 	Positions []Placed
+}
+
+// MaxExceptKept is how many users a push to a stream may except: they are kept with it
+// (SPEC §6.1).
+const MaxExceptKept = 1000
+
+// Check says what of a push, whose fields were checked, the rules do not allow; nil:
+// nothing.
+func (h *Hub) Check(p *Push) *apierror.Error {
+	if len(p.To.ExceptUsers) <= MaxExceptKept {
+		return nil
+	}
+	if r := h.rules.Load(); r.CountKept(p.To.Channels)+r.CountKept(p.To.Users) == 0 {
+		return nil
+	}
+	return apierror.Invalid("except.users",
+		fmt.Sprintf("must not be more than %d where a destination keeps history (channels[].history, users.history)", MaxExceptKept))
 }

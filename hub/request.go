@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/answers"
+	"github.com/pushcart/pushcart/hub/internal/envelope"
 	"github.com/pushcart/pushcart/internal/plainjson"
 )
 
@@ -54,11 +56,11 @@ type request struct {
 func (q *request) kind() byte {
 	switch q.Op {
 	case opDescribe, opChannels, opNode, opWaiting, opFindWaiting, opHurryWaiting, opDropWaiting:
-		return envelopeQuery
+		return envelope.QueryKind
 	case opDisconnect, opUnsubscribe, opSubscribeUser, opUnsubscribeUser:
-		return envelopeEnding
+		return envelope.EndingKind
 	}
-	return envelopeOrder
+	return envelope.OrderKind
 }
 
 // reply is one node's answer.
@@ -114,7 +116,7 @@ func (h *Hub) serve(topic string, b []byte) {
 // asked are the connections that a request is about.
 func (h *Hub) asked(topic string, q *request) []Conn {
 	if q.Connection == "" {
-		return h.appendConns(nil, topic)
+		return h.here.AppendConns(nil, topic)
 	}
 	if c := h.Connection(q.Connection); c != nil {
 		return []Conn{c}
@@ -149,7 +151,7 @@ func (h *Hub) serveSubscribe(q *request, out reply) {
 		return
 	}
 	topic := ChannelTopic + q.Channel
-	if _, out.Full = h.channels.add(topic[len(ChannelTopic):], c, q.Most); out.Full {
+	if _, out.Full = h.here.Channels.Add(topic[len(ChannelTopic):], c, q.Most); out.Full {
 		out.Connections = []Info{c.Info()}
 		h.replyTo(q, &out)
 		return
@@ -161,7 +163,7 @@ func (h *Hub) serveSubscribe(q *request, out reply) {
 		if err := h.subscribe(ctx, topic); err != nil {
 			h.log.Debug("channel subscribed without the broker", "channel", q.Channel, "err", err)
 		}
-		if h.table.get(c.Member().id) == nil { // it left meanwhile
+		if h.here.Table.Get(c.Member().Number()) == nil { // it left meanwhile
 			h.withdraw(c)
 			h.giveUp([]string{topic})
 		} else {
@@ -173,7 +175,7 @@ func (h *Hub) serveSubscribe(q *request, out reply) {
 
 // serveFollow is serveSubscribe for a connection that hears of it.
 func (h *Hub) serveFollow(q *request, c Follower, out reply) {
-	if h.channels.has(c.Member(), q.Channel) {
+	if h.here.Channels.Has(c.Member(), q.Channel) {
 		out.Connections = []Info{c.Info()}
 		h.replyTo(q, &out)
 		return
@@ -195,21 +197,31 @@ func (h *Hub) replyTo(q *request, out *reply) {
 	if q.Number == 0 {
 		return
 	}
-	b, err := plainjson.Append([]byte{envelopeVersion, envelopeReply}, out)
+	b, err := plainjson.Append(envelope.Begin(envelope.ReplyKind), out)
 	if err != nil { // a state that is not JSON cannot come in
 		h.log.Error("reply to a node could not be written", "other_node", q.From, "err", err)
 		return
 	}
 	if q.From == h.node {
-		h.waiters.reply(b[2:])
+		h.replied(b[2:])
 		return
 	}
-	h.outgoing.add(report{to: q.From, reply: b})
+	h.outgoing.Add(answers.Report{To: q.From, Reply: b})
+}
+
+// replied takes the JSON of a node's answer; false: it is not readable.
+func (h *Hub) replied(b []byte) bool {
+	var r reply
+	if json.Unmarshal(b, &r) != nil {
+		return false // of another version; who asked says that it is incomplete
+	}
+	h.waiters.Reply(r.Request, r)
+	return true
 }
 
 // order tells all nodes of a topic and returns how many there are.
 func (h *Hub) order(ctx context.Context, topic string, q *request) (nodes int, err error) {
-	b, err := plainjson.Append([]byte{envelopeVersion, q.kind()}, q)
+	b, err := plainjson.Append(envelope.Begin(q.kind()), q)
 	if err != nil {
 		return 0, err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/hub/hubtest"
 	panics "github.com/pushcart/pushcart/internal/guard"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -403,7 +404,7 @@ func TestAPI_UnixSocket(t *testing.T) {
 // A panic is one answer of 500, not the end.
 func TestAPI_Panic(t *testing.T) {
 	var log testkit.Log
-	a := newAPI(t, hub.NewHub(memory.New(), hub.NewNodeID(), metrics.New("", ""), slog.New(slog.DiscardHandler)))
+	a := newAPI(t, hub.NewHub(memory.New(), ids.NewNode(), metrics.New("", ""), slog.New(slog.DiscardHandler)))
 	var count atomic.Int32
 	a.panics = panics.New(testkit.Logger(&log), func() { count.Add(1) })
 	a.hub = nil
@@ -419,7 +420,7 @@ func TestAPI_Panic(t *testing.T) {
 
 func TestAPI_CountsPushes(t *testing.T) {
 	m := metrics.New("", "")
-	h := hub.NewHub(memory.New(), hub.NewNodeID(), m, slog.New(slog.DiscardHandler))
+	h := hub.NewHub(memory.New(), ids.NewNode(), m, slog.New(slog.DiscardHandler))
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

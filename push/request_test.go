@@ -10,6 +10,7 @@ import (
 	"github.com/pushcart/pushcart/broker/brokertest"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/hub/hubtest"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -95,7 +96,7 @@ func TestAPI_Connection(t *testing.T) {
 		s.want(200, "PATCH", path, `{"state":"`+strings.Repeat("x", MaxState-2)+`"}`)
 		s.wantError(413, "too_large", "state", "PATCH", path, `{"state":"`+strings.Repeat("x", MaxState-1)+`"}`)
 		const nobody = "0000000000000" // a number that no connection has
-		for _, id := range []string{"nonsense", hub.NewNodeID() + nobody, a.NodeID() + nobody, b.NodeID() + nobody} {
+		for _, id := range []string{"nonsense", ids.NewNode() + nobody, a.NodeID() + nobody, b.NodeID() + nobody} {
 			s.wantError(404, "not_found", "", "GET", "/v1/connections/"+id, "")
 			s.wantError(404, "not_found", "", "PATCH", "/v1/connections/"+id, `{"state":1}`)
 			s.wantError(404, "not_found", "", "PUT", "/v1/connections/"+id+"/channels/x", "")

@@ -13,6 +13,7 @@ import (
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/leak"
 	"github.com/pushcart/pushcart/metrics"
 	"github.com/pushcart/pushcart/webhook"
@@ -32,7 +33,7 @@ func newTestEngineWith(t testing.TB, change func(*config.Config), options func(*
 	cfg := config.Default()
 	change(&cfg)
 	log, m := slog.New(slog.DiscardHandler), metrics.New("test", "")
-	h := hub.NewHub(memory.New(), hub.NewNodeID(), m, log)
+	h := hub.NewHub(memory.New(), ids.NewNode(), m, log)
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/pushcart/pushcart/internal/accesslog"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/leak"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
@@ -74,7 +75,7 @@ func newServerOf(t testing.TB, change func(*config.Config), e *engine, p parts) 
 	}
 	log := slog.New(slog.NewJSONHandler(p.log, nil))
 	m := metrics.New("test", "")
-	hub := hub.NewHub(memory.New(), hub.NewNodeID(), m, log)
+	hub := hub.NewHub(memory.New(), ids.NewNode(), m, log)
 	if err := hub.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

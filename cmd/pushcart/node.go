@@ -20,6 +20,7 @@ import (
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/descriptors"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/memlimit"
 	"github.com/pushcart/pushcart/internal/sdnotify"
 	"github.com/pushcart/pushcart/metrics"
@@ -70,7 +71,7 @@ type nodeBroker interface {
 // newNode builds everything and opens the listeners, but serves nothing yet. cfg is
 // what was loaded from source.
 func newNode(ctx context.Context, cfg config.Config, source config.Source, l *logs) (*node, error) {
-	id := hub.NewNodeID()
+	id := ids.NewNode()
 	n := &node{id: id, source: source, logs: l, log: slog.New(l.handler).With("node", id), named: cfg.ReadNamed(), departure: newDeparture()}
 	if err := n.build(cfg); err != nil {
 		return nil, errors.Join(err, n.discard())

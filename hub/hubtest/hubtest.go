@@ -10,6 +10,7 @@ import (
 	"github.com/pushcart/pushcart/broker/brokertest"
 	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/hub"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -98,7 +99,7 @@ func Join(t testing.TB, h *hub.Hub, user string, channels ...string) *Conn {
 // New starts a hub over b and closes it with the test.
 func New(t testing.TB, b hub.Broker, m *metrics.Metrics) *hub.Hub {
 	t.Helper()
-	h := hub.NewHub(b, hub.NewNodeID(), m, slog.New(slog.DiscardHandler))
+	h := hub.NewHub(b, ids.NewNode(), m, slog.New(slog.DiscardHandler))
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,8 @@ import (
 	"github.com/pushcart/pushcart/hub"
 )
 
-// ids cuts node and connection out of a welcome.
-func ids(welcome string) string {
+// withoutIDs cuts node and connection out of a welcome.
+func withoutIDs(welcome string) string {
 	return cut(cut(welcome, `,"connection_id":"`, `"`), `,"node_id":"`, `"`)
 }
 
@@ -15,8 +15,8 @@ func TestWelcome_SaysWhoAndWhere(t *testing.T) {
 	r := newRig(t, nil)
 	f := func(token, want string) {
 		t.Helper()
-		if _, got := r.join(token, ""); ids(got) != want {
-			t.Errorf("got  %s\nwant %s", ids(got), want)
+		if _, got := r.join(token, ""); withoutIDs(got) != want {
+			t.Errorf("got  %s\nwant %s", withoutIDs(got), want)
 		}
 	}
 	f("", `{"type":"welcome","user_id":"","ping_interval":25,"channels":{}}`)

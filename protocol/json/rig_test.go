@@ -24,6 +24,7 @@ import (
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/clientaddr"
 	"github.com/pushcart/pushcart/internal/http1"
+	"github.com/pushcart/pushcart/internal/ids"
 	"github.com/pushcart/pushcart/internal/leak"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
@@ -76,7 +77,7 @@ func newRigOver(t *testing.T, b hub.Broker, change func(*config.Config)) *rig {
 		change(&cfg)
 	}
 	log, m := slog.New(slog.DiscardHandler), metrics.New("test", "")
-	r.hub = hub.NewHub(b, hub.NewNodeID(), m, log)
+	r.hub = hub.NewHub(b, ids.NewNode(), m, log)
 	rules, err := hub.NewRules(cfg.Channels, cfg.Users, cfg.Limits)
 	must(t, err)
 	r.hub.Apply(rules)

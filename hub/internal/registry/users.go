@@ -1,4 +1,4 @@
-package hub
+package registry
 
 import (
 	"hash/maphash"
@@ -30,17 +30,17 @@ func userOf(v any) string {
 	return v.(Conn).Member().user
 }
 
-func newUsers(d declared) *users {
-	u := &users{seed: maphash.MakeSeed()}
+func (u *users) init(d declared) {
+	u.seed = maphash.MakeSeed()
 	for i := range u.shards {
 		u.shards[i].declared = d
 		u.shards[i].hash = func(v any) uint64 { return maphash.String(u.seed, userOf(v)) }
 		u.shards[i].is = func(v any, user string) bool { return userOf(v) == user }
 	}
-	return u
 }
 
-func (u *users) add(user string, c Conn) {
+// Add takes c in as one of the user's connections.
+func (u *users) Add(user string, c Conn) {
 	h := maphash.String(u.seed, user)
 	s := &u.shards[h%shards]
 	s.mu.Lock()
@@ -59,9 +59,9 @@ func (u *users) add(user string, c Conn) {
 	}
 }
 
-// remove takes c out. If that was the user's last connection here, vacant is
+// Remove takes c out. If that was the user's last connection here, vacant is
 // called before anybody else can come.
-func (u *users) remove(user string, c Conn, vacant func()) {
+func (u *users) Remove(user string, c Conn, vacant func()) {
 	h := maphash.String(u.seed, user)
 	s := &u.shards[h%shards]
 	s.mu.Lock()
@@ -88,13 +88,13 @@ func (u *users) remove(user string, c Conn, vacant func()) {
 	}
 }
 
-// has says whether c is among the user's connections.
-func (u *users) has(user string, c Conn) bool {
-	return slices.Contains(u.appendTo(nil, user), c)
+// Has says whether c is among the user's connections.
+func (u *users) Has(user string, c Conn) bool {
+	return slices.Contains(u.AppendTo(nil, user), c)
 }
 
-// ifVacant calls do if user has no connection here, before one can come.
-func (u *users) ifVacant(user string, do func()) {
+// IfVacant calls do if user has no connection here, before one can come.
+func (u *users) IfVacant(user string, do func()) {
 	h := maphash.String(u.seed, user)
 	s := &u.shards[h%shards]
 	s.mu.Lock()
@@ -104,8 +104,8 @@ func (u *users) ifVacant(user string, do func()) {
 	}
 }
 
-// here says whether the user has a connection.
-func (u *users) here(user string) bool {
+// Here says whether the user has a connection.
+func (u *users) Here(user string) bool {
 	h := maphash.String(u.seed, user)
 	s := &u.shards[h%shards]
 	s.mu.RLock()
@@ -113,13 +113,16 @@ func (u *users) here(user string) bool {
 	return s.find(h, user) >= 0
 }
 
-// names are the users of one shard.
-func (u *users) names(shard int) (names []string) {
-	s := &u.shards[shard]
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	s.all(func(v any) { names = append(names, userOf(v)) })
-	return names
+// Parts calls do with the users of one part of the table after the other.
+func (u *users) Parts(do func(names []string)) {
+	for i := range u.shards {
+		s := &u.shards[i]
+		var names []string
+		s.mu.RLock()
+		s.all(func(v any) { names = append(names, userOf(v)) })
+		s.mu.RUnlock()
+		do(names)
+	}
 }
 
 // by changes the rules by which users are declared; anew: the broker has forgotten what was.
@@ -135,8 +138,8 @@ func (u *users) by(r *Rules, anew bool) {
 	}
 }
 
-// appendTo appends the user's connections to dst.
-func (u *users) appendTo(dst []Conn, user string) []Conn {
+// AppendTo appends the user's connections to dst.
+func (u *users) AppendTo(dst []Conn, user string) []Conn {
 	h := maphash.String(u.seed, user)
 	s := &u.shards[h%shards]
 	s.mu.RLock()
@@ -151,7 +154,8 @@ func (u *users) appendTo(dst []Conn, user string) []Conn {
 	return dst
 }
 
-func (u *users) size() (n int) {
+// Size counts the users.
+func (u *users) Size() (n int) {
 	for i := range u.shards {
 		s := &u.shards[i]
 		s.mu.RLock()

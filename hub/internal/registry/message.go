@@ -1,9 +1,10 @@
-package hub
+package registry
 
 import (
 	"sync/atomic"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/hub/internal/receipt"
 )
 
 // Message is what one push delivers on this node. It is shared by all
@@ -35,27 +36,21 @@ type Message struct {
 
 	first   encoded // most messages are wanted in one encoding
 	others  atomic.Pointer[encoded]
-	receipt *receipt
+	Receipt *receipt.Receipt
 }
 
 // Channel is the channel that the message was published to, "" if it was pushed to a
 // user, a connection or everyone.
 func (m *Message) Channel() string {
-	if kind, name := splitTopic(m.Topic); kind == ChannelTopic {
+	if kind, name := SplitTopic(m.Topic); kind == ChannelTopic {
 		return name
 	}
 	return ""
 }
 
 // Encoding is one way to write messages to clients: a protocol's, for one
-// transport, compressed or not. Hub.NewEncoding gives them out.
+// transport, compressed or not.
 type Encoding uint8
-
-// NewEncoding returns an encoding that nobody else has. Call it before Start.
-func (h *Hub) NewEncoding() Encoding {
-	h.encodings++
-	return h.encodings
-}
 
 // encoded is a message in one encoding; the other fields are set before state says
 // that they are.
@@ -103,8 +98,8 @@ func (m *Message) Encoded(as Encoding, encode func(*Message) []byte) []byte {
 
 // Done reports what became of one Send; a no-op unless the publisher waits for
 // it.
-func (m *Message) Done(o Outcome) {
-	if m.receipt != nil {
-		m.receipt.done(o)
+func (m *Message) Done(o receipt.Outcome) {
+	if m.Receipt != nil {
+		m.Receipt.Done(o)
 	}
 }

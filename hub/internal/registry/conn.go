@@ -1,4 +1,4 @@
-package hub
+package registry
 
 import (
 	"encoding/json"
@@ -54,13 +54,3 @@ type Info struct {
 	BytesOut     uint64          `json:"bytes_out"`
 	State        json.RawMessage `json:"state,omitempty"`
 }
-
-// Outcome is what became of one Send.
-type Outcome uint8
-
-// The outcomes of Send.
-const (
-	Written Outcome = iota // handed to the socket whole
-	Slow                   // the outbox was full; the connection is closed
-	Gone                   // the connection ended before
-)

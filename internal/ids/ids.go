@@ -1,4 +1,4 @@
-package hub
+package ids
 
 import (
 	crand "crypto/rand"
@@ -18,7 +18,7 @@ const (
 )
 
 // NewNodeID makes the id of a process, unique per start.
-func NewNodeID() string {
+func NewNode() string {
 	var b [8]byte
 	_, _ = crand.Read(b[:]) // never fails (crypto/rand)
 	return string(appendID(nil, binary.BigEndian.Uint64(b[:])))
@@ -61,13 +61,13 @@ func digit(c byte) uint64 {
 
 // connectionID is the id that clients and backends see: the node's, then the
 // connection's own.
-func connectionID(node string, n uint64) string {
+func Connection(node string, n uint64) string {
 	b := make([]byte, 0, 2*idLength+1)
 	return string(appendID(append(append(b, node...), '-'), n))
 }
 
 // parseConnectionID is connectionID's inverse.
-func parseConnectionID(s string) (node string, n uint64, ok bool) {
+func ParseConnection(s string) (node string, n uint64, ok bool) {
 	node, own, found := strings.Cut(s, "-")
 	if !found {
 		return "", 0, false
@@ -82,25 +82,25 @@ func parseConnectionID(s string) (node string, n uint64, ok bool) {
 // numbers gives each connection of a node its own. Clients see them, and should
 // not learn from them how many others there are: a counter is enciphered with a
 // key that only this process knows, which keeps all numbers different.
-type numbers struct {
+type Numbers struct {
 	key  [4]uint32
 	last atomic.Uint64
 }
 
-func newNumbers() *numbers {
+func NewNumbers() *Numbers {
 	var b [16]byte
 	_, _ = crand.Read(b[:])
-	n := &numbers{}
+	n := &Numbers{}
 	for i := range n.key {
 		n.key[i] = binary.BigEndian.Uint32(b[4*i:])
 	}
 	return n
 }
 
-func (n *numbers) next() uint64 { return n.encipher(n.last.Add(1)) }
+func (n *Numbers) Next() uint64 { return n.encipher(n.last.Add(1)) }
 
 // encipher is XTEA, a 64-bit block cipher that fits in ten lines.
-func (n *numbers) encipher(block uint64) uint64 {
+func (n *Numbers) encipher(block uint64) uint64 {
 	const delta = 0x9e3779b9
 	v0, v1, sum := uint32(block>>32), uint32(block), uint32(0)
 	for range 32 {
@@ -112,7 +112,7 @@ func (n *numbers) encipher(block uint64) uint64 {
 }
 
 // newID makes a UUIDv7 (RFC 9562 §5.7): it sorts by time.
-func newID() string {
+func NewUUID() string {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:], uint64(time.Now().UnixMilli())<<16|rand.Uint64()&0xfff)
 	binary.BigEndian.PutUint64(b[8:], rand.Uint64())

@@ -1,4 +1,4 @@
-package hub
+package registry
 
 import (
 	"fmt"
@@ -6,20 +6,15 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/config"
-	"github.com/pushcart/pushcart/internal/apierror"
 	"github.com/pushcart/pushcart/internal/glob"
 )
-
-// MaxExceptKept is how many users a push to a stream may except: they are kept with it
-// (SPEC §6.1).
-const MaxExceptKept = 1000
 
 // Rules say what is kept of users and channels, and how many channels there may be. They do not change: a reload makes new
 // ones and calls Hub.Apply.
 type Rules struct {
 	channels []channelRule
 	users    broker.Retention
-	most     int // channels of a connection, and lasting ones of a user
+	Most     int // channels of a connection, and lasting ones of a user
 	// keeps: anything is kept at all. presence: it is kept of some channels who is there.
 	keeps, presence bool
 	offlineDelay    time.Duration
@@ -42,7 +37,7 @@ type presence struct {
 
 // NewRules makes rules of their sections of the configuration.
 func NewRules(channels []config.ChannelRule, users config.Users, limits config.Limits) (*Rules, error) {
-	r := &Rules{users: retentionOf(users.History), most: limits.ChannelsPerConnection, offlineDelay: users.OfflineDelay}
+	r := &Rules{users: retentionOf(users.History), Most: limits.ChannelsPerConnection, offlineDelay: users.OfflineDelay}
 	r.keeps = r.users.Keeps()
 	for i, c := range channels {
 		match, err := glob.Compile(c.Match)
@@ -63,12 +58,12 @@ func retentionOf(h config.History) broker.Retention {
 	return broker.Retention{Messages: h.Messages, Age: h.Age}
 }
 
-// retention is what is kept of a topic.
-func (r *Rules) retention(topic string) broker.Retention {
+// Retention is what is kept of a topic.
+func (r *Rules) Retention(topic string) broker.Retention {
 	if !r.keeps {
 		return broker.Retention{}
 	}
-	switch kind, name := splitTopic(topic); kind {
+	switch kind, name := SplitTopic(topic); kind {
 	case UserTopic:
 		return r.users
 	case ChannelTopic:
@@ -100,39 +95,32 @@ func (r *Rules) presenceOf(channel string) presence {
 	return presence{}
 }
 
-// countKept is how many topics are kept.
-func (r *Rules) countKept(topics []string) (n int) {
+// ShowsPresence says whether it is kept who is subscribed to a channel.
+func (r *Rules) ShowsPresence(channel string) bool { return r.presenceOf(channel).kept }
+
+// CountKept is how many topics are kept.
+func (r *Rules) CountKept(topics []string) (n int) {
 	if !r.keeps {
 		return 0
 	}
 	for _, t := range topics {
-		if r.retention(t).Keeps() {
+		if r.Retention(t).Keeps() {
 			n++
 		}
 	}
 	return n
 }
 
-// Apply changes the rules, for pushes and subscriptions to come. What of those here is to
-// be known to other nodes, or to be told, by these rules and was not by the old ones is
-// declared, and the other way round.
-func (h *Hub) Apply(r *Rules) {
-	h.applying.Lock()
-	defer h.applying.Unlock()
-	h.rules.Store(r)
-	h.users.by(r, false)
-	h.channels.by(r, false)
+// Telling says which facts the backend wants to be told (webhook.events).
+type Telling struct {
+	// Users are user.online and user.offline, Channels channel.occupied and
+	// channel.vacated, Members presence.join and presence.leave.
+	Users, Channels, Members bool
 }
 
-// Check says what of a push, whose fields were checked, the rules do not allow; nil:
-// nothing.
-func (h *Hub) Check(p *Push) *apierror.Error {
-	if len(p.To.ExceptUsers) <= MaxExceptKept {
-		return nil
-	}
-	if r := h.rules.Load(); r.countKept(p.To.Channels)+r.countKept(p.To.Users) == 0 {
-		return nil
-	}
-	return apierror.Invalid("except.users",
-		fmt.Sprintf("must not be more than %d where a destination keeps history (channels[].history, users.history)", MaxExceptKept))
+// Tell returns the rules with what is to be told.
+func (r *Rules) Tell(t Telling) *Rules {
+	told := *r
+	told.tell = t
+	return &told
 }

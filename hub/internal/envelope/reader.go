@@ -1,4 +1,4 @@
-package hub
+package envelope
 
 import (
 	"encoding/binary"

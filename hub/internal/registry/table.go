@@ -1,4 +1,4 @@
-package hub
+package registry
 
 import "sync"
 
@@ -13,14 +13,12 @@ type table struct {
 	}
 }
 
-func newTable() *table {
-	t := &table{}
+func (t *table) init() {
 	for i := range t.shards {
 		// Numbers are enciphered: they are their own hash.
 		t.shards[i].hash = func(c Conn) uint64 { return c.Member().id }
 		t.shards[i].is = func(c Conn, id uint64) bool { return c.Member().id == id }
 	}
-	return t
 }
 
 func (t *table) add(id uint64, c Conn) {
@@ -32,8 +30,8 @@ func (t *table) add(id uint64, c Conn) {
 	}
 }
 
-// remove says whether the connection was there.
-func (t *table) remove(id uint64) bool {
+// Remove says whether the connection was there.
+func (t *table) Remove(id uint64) bool {
 	s := &t.shards[id%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,16 +42,16 @@ func (t *table) remove(id uint64) bool {
 	return i >= 0
 }
 
-// get returns nil for a number that no connection of this node has.
-func (t *table) get(id uint64) Conn {
+// Get returns nil for a number that no connection of this node has.
+func (t *table) Get(id uint64) Conn {
 	s := &t.shards[id%shards]
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.set.get(id, id)
 }
 
-// appendTo appends all connections to dst.
-func (t *table) appendTo(dst []Conn) []Conn {
+// AppendTo appends all connections to dst.
+func (t *table) AppendTo(dst []Conn) []Conn {
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.RLock()
@@ -63,7 +61,8 @@ func (t *table) appendTo(dst []Conn) []Conn {
 	return dst
 }
 
-func (t *table) size() (n int) {
+// Size counts the connections.
+func (t *table) Size() (n int) {
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.RLock()

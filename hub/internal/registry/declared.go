@@ -1,4 +1,4 @@
-package hub
+package registry
 
 import (
 	"maps"
@@ -8,20 +8,6 @@ import (
 
 	"github.com/pushcart/pushcart/broker"
 )
-
-// Telling says which facts the backend wants to be told (webhook.events).
-type Telling struct {
-	// Users are user.online and user.offline, Channels channel.occupied and
-	// channel.vacated, Members presence.join and presence.leave.
-	Users, Channels, Members bool
-}
-
-// Tell returns the rules with what is to be told.
-func (r *Rules) Tell(t Telling) *Rules {
-	told := *r
-	told.tell = t
-	return &told
-}
 
 // declared are the rules by which a part of a table is declared to the broker. They
 // change with the lock held that guards the part: what was declared by the old ones is

@@ -1,4 +1,4 @@
-package hub
+package registry
 
 import (
 	"hash/maphash"
@@ -26,12 +26,11 @@ type channel struct {
 	members members // nil where the rules have no presence
 }
 
-func newChannels(d declared) *channels {
-	t := &channels{seed: maphash.MakeSeed()}
+func (t *channels) init(d declared) {
+	t.seed = maphash.MakeSeed()
 	for i := range t.shards {
 		t.shards[i].m, t.shards[i].declared = map[string]*channel{}, d
 	}
-	return t
 }
 
 func (t *channels) shard(name string) *channelShard {
@@ -45,8 +44,8 @@ func (t *channels) seatsOf(m *Member) *sync.Mutex {
 	return mu
 }
 
-// add subscribes c, unless it is already, or has as many channels as it may (full).
-func (t *channels) add(name string, c Conn, most int) (added, full bool) {
+// Add subscribes c, unless it is already, or has as many channels as it may (full).
+func (t *channels) Add(name string, c Conn, most int) (added, full bool) {
 	s := t.shard(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -92,9 +91,9 @@ func (m *Member) place(name string) int {
 	return slices.IndexFunc(*m.places, func(s place) bool { return s.in.name == name })
 }
 
-// remove ends one subscription. If it was the channel's last here, vacant is
+// Remove ends one subscription. If it was the channel's last here, vacant is
 // called before anybody else can come.
-func (t *channels) remove(name string, c Conn, vacant func(name string)) (was bool) {
+func (t *channels) Remove(name string, c Conn, vacant func(name string)) (was bool) {
 	s := t.shard(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,8 +122,8 @@ func (t *channels) remove(name string, c Conn, vacant func(name string)) (was bo
 	return true
 }
 
-// has says whether m is subscribed to a channel.
-func (t *channels) has(m *Member, name string) bool {
+// Has says whether m is subscribed to a channel.
+func (t *channels) Has(m *Member, name string) bool {
 	defer t.seatsOf(m).Unlock()
 	return m.place(name) >= 0
 }
@@ -164,15 +163,15 @@ func (t *channels) by(r *Rules, anew bool) {
 	}
 }
 
-// removeAll ends all of c's subscriptions.
-func (t *channels) removeAll(c Conn, vacant func(name string)) {
-	for _, name := range t.of(c.Member()) {
-		t.remove(name, c, vacant)
+// RemoveAll ends all of c's subscriptions.
+func (t *channels) RemoveAll(c Conn, vacant func(name string)) {
+	for _, name := range t.Of(c.Member()) {
+		t.Remove(name, c, vacant)
 	}
 }
 
-// ifVacant calls do if nobody here is subscribed, before anybody can be.
-func (t *channels) ifVacant(name string, do func()) {
+// IfVacant calls do if nobody here is subscribed, before anybody can be.
+func (t *channels) IfVacant(name string, do func()) {
 	s := t.shard(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -181,8 +180,8 @@ func (t *channels) ifVacant(name string, do func()) {
 	}
 }
 
-// appendTo appends the channel's connections to dst.
-func (t *channels) appendTo(dst []Conn, name string) []Conn {
+// AppendTo appends the channel's connections to dst.
+func (t *channels) AppendTo(dst []Conn, name string) []Conn {
 	s := t.shard(name)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -192,13 +191,14 @@ func (t *channels) appendTo(dst []Conn, name string) []Conn {
 	return dst
 }
 
-// anyOf says whether m is subscribed to a channel that is among the first n names.
-func (t *channels) anyOf(m *Member, names *nameSet, n int) bool {
+// AnyOf says whether m is subscribed to a channel that is among the first n names.
+func (t *channels) AnyOf(m *Member, names *NameSet, n int) bool {
 	defer t.seatsOf(m).Unlock()
 	return m.places != nil && slices.ContainsFunc(*m.places, func(s place) bool { return names.among(s.in.name, n) })
 }
 
-func (t *channels) of(m *Member) []string {
+// Of are the names of the channels that m is subscribed to, in the order in which it was.
+func (t *channels) Of(m *Member) []string {
 	defer t.seatsOf(m).Unlock()
 	if m.places == nil {
 		return []string{}
@@ -216,8 +216,8 @@ type ChannelCount struct {
 	Connections int    `json:"connections"`
 }
 
-// list returns the channels that match wants.
-func (t *channels) list(match func(name string) bool) []ChannelCount {
+// List returns the channels that match wants.
+func (t *channels) List(match func(name string) bool) []ChannelCount {
 	var out []ChannelCount
 	for i := range t.shards {
 		s := &t.shards[i]
@@ -232,7 +232,8 @@ func (t *channels) list(match func(name string) bool) []ChannelCount {
 	return out
 }
 
-func (t *channels) size() (n int) {
+// Size counts the channels.
+func (t *channels) Size() (n int) {
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.RLock()

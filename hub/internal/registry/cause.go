@@ -1,4 +1,4 @@
-package hub
+package registry
 
 // Why is the kind of thing that ended a connection. Protocols turn it into what
 // their clients see, transports into what is still written.
