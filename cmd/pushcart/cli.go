@@ -11,16 +11,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/ask"
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/internal/nearest"
 )
-
-// usageError is a command line that cannot be carried out; it says what to type
-// instead.
-type usageError string
-
-func (e usageError) Error() string { return string(e) }
-
-func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
 
 // command builds the tree of commands for this process and carries one out.
 func (p *process) command(ctx context.Context) error {
@@ -31,8 +25,8 @@ func (p *process) command(ctx context.Context) error {
 	started := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
 	err := root.ExecuteContext(ctx)
-	if usage := usageError(""); err != nil && !started && !errors.As(err, &usage) {
-		return usageError(err.Error()) // what cobra found out by itself
+	if usage := cli.UsageError(""); err != nil && !started && !errors.As(err, &usage) {
+		return cli.UsageError(err.Error()) // what cobra found out by itself
 	}
 	return err
 }
@@ -47,7 +41,7 @@ func (p *process) rootCommand() *cobra.Command {
 	root.Example = `  pushcart demo
   pushcart --backend http://127.0.0.1:3000 --anonymous
   pushcart check && pushcart run`
-	root.Args = subcommandsOnly
+	root.Args = cli.SubcommandsOnly
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetArgs(p.args)
 	root.SetOut(p.stdout)
@@ -71,9 +65,10 @@ func (p *process) addCommands(root *cobra.Command) {
 			root.AddCommand(c)
 		}
 	}
+	asking := ask.New(p.stdout, p.stderr, p.tools)
 	add("run", p.runCommand(), p.checkCommand(), p.configCommand())
-	add("ask", tools(p, p.statusCommand(), p.usersCommand(), p.connectionsCommand(), p.channelsCommand(), p.presenceCommand(), p.outboxCommand(), p.reloadCommand(), p.drainCommand(), p.healthCommand())...)
-	add("try", append(tools(p, p.listenCommand(), p.pushCommand(), p.tokenCommand()), p.demoCommand())...)
+	add("ask", p.tools(asking.All()...)...)
+	add("try", append(p.tools(p.listenCommand(), asking.Push(), p.tokenCommand()), p.demoCommand())...)
 	add("rest", p.completionCommand(), p.versionCommand())
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd()
@@ -96,7 +91,7 @@ func helpCommand() *cobra.Command {
 			for len(rest) > 0 {
 				i := slices.IndexFunc(of.Commands(), func(below *cobra.Command) bool { return below.Name() == rest[0] })
 				if i < 0 {
-					return unknownCommand(of, rest[0])
+					return cli.UnknownCommand(of, rest[0])
 				}
 				of, rest = of.Commands()[i], rest[1:]
 			}
@@ -106,7 +101,7 @@ func helpCommand() *cobra.Command {
 }
 
 // tools are commands that a signal ends.
-func tools(p *process, commands ...*cobra.Command) []*cobra.Command {
+func (p *process) tools(commands ...*cobra.Command) []*cobra.Command {
 	for _, c := range commands {
 		p.endWithSignal(c)
 	}
@@ -140,7 +135,7 @@ func (p *process) endWithSignal(c *cobra.Command) {
 
 func (p *process) versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "print version, commit and Go version", Args: noArguments,
+		Use: "version", Short: "print version, commit and Go version", Args: cli.NoArguments,
 		RunE: func(*cobra.Command, []string) error {
 			fmt.Fprintln(p.stdout, versionText())
 			return nil
@@ -171,57 +166,18 @@ func (p *process) answerVersion(c *cobra.Command) {
 	}
 }
 
-func noArguments(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("unexpected argument %q%s", args[0], seeHelp(c))
-	}
-	return nil
-}
-
-// subcommandsOnly refuses arguments of a command that has commands below it.
-func subcommandsOnly(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return unknownCommand(c, args[0])
-	}
-	return nil
-}
-
-func seeHelp(c *cobra.Command) string { return fmt.Sprintf("; see %s --help", c.CommandPath()) }
-
-func unknownCommand(of *cobra.Command, name string) error {
-	var names []string
-	for _, c := range of.Commands() {
-		names = append(names, c.Name())
-	}
-	meant := nearest.Word(name, names)
-	if of.HasParent() {
-		name = of.Name() + " " + name
-		if meant != "" {
-			meant = of.Name() + " " + meant
-		}
-	}
-	return usagef("unknown command %q%s", name, didYouMean(of, meant))
-}
-
-func didYouMean(c *cobra.Command, meant string) string {
-	if meant == "" {
-		return seeHelp(c)
-	}
-	return fmt.Sprintf("; did you mean %s?", meant)
-}
-
 // flagError says which flag was meant by one that is not there.
 func (p *process) flagError(c *cobra.Command, err error) error {
 	if !c.HasParent() && !strings.HasPrefix(p.args[0], "-") {
-		return unknownCommand(c, p.args[0]) // its flags are not known either
+		return cli.UnknownCommand(c, p.args[0]) // its flags are not known either
 	}
 	var invalid *pflag.InvalidValueError
 	if errors.As(err, &invalid) {
-		return usagef("--%s: want %s, got %q", invalid.GetFlag().Name, wantedValue(invalid.GetFlag()), invalid.GetValue())
+		return cli.Usagef("--%s: want %s, got %q", invalid.GetFlag().Name, wantedValue(invalid.GetFlag()), invalid.GetValue())
 	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
-		return usagef("%v%s", err, seeHelp(c))
+		return cli.Usagef("%v%s", err, cli.SeeHelp(c))
 	}
 	var names []string
 	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
@@ -240,7 +196,7 @@ func (p *process) flagError(c *cobra.Command, err error) error {
 	if meant != "" {
 		meant = "--" + meant
 	}
-	return usagef("unknown flag %s%s%s", dashes, name, didYouMean(c, meant))
+	return cli.Usagef("unknown flag %s%s%s", dashes, name, cli.DidYouMean(c, meant))
 }
 
 func wantedValue(f *pflag.Flag) string {

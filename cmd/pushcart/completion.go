@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/internal/nearest"
 )
 
@@ -31,9 +32,9 @@ For every one to come (bash needs its package bash-completion):
 		Args: func(c *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0:
-				return usagef("completion wants a shell: pushcart completion bash (or zsh, fish, powershell)")
+				return cli.Usagef("completion wants a shell: pushcart completion bash (or zsh, fish, powershell)")
 			case len(args) > 1:
-				return usagef("completion takes one shell, got %d%s", len(args), seeHelp(c))
+				return cli.Usagef("completion takes one shell, got %d%s", len(args), cli.SeeHelp(c))
 			}
 			return nil
 		},
@@ -49,7 +50,7 @@ For every one to come (bash needs its package bash-completion):
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(p.stdout)
 			}
-			return usagef("unknown shell %q%s", args[0], didYouMean(c, nearest.Word(args[0], shells)))
+			return cli.Usagef("unknown shell %q%s", args[0], cli.DidYouMean(c, nearest.Word(args[0], shells)))
 		},
 	}
 }

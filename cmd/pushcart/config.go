@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"gopkg.in/yaml.v3"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/config/schema"
 	"github.com/pushcart/pushcart/internal/plainjson"
@@ -19,13 +20,13 @@ func (p *process) configCommand() *cobra.Command {
 	var s sourceFlags
 	var asJSON, changed bool
 	c := &cobra.Command{
-		Use: "config", Short: "show the configuration that is in force, and where each value came from", Args: subcommandsOnly,
+		Use: "config", Short: "show the configuration that is in force, and where each value came from", Args: cli.SubcommandsOnly,
 		Long: "Show the configuration that is in force, as YAML; a comment says where each value came from. Secrets are hidden.\n" +
 			"It takes the flags of pushcart run.",
 		Example: "  pushcart config\n  pushcart config --changed\n  pushcart config schema > pushcart.schema.json",
 	}
 	s.flags(c)
-	jsonFlag(c, &asJSON)
+	cli.JSONFlag(c, &asJSON)
 	c.Flags().BoolVar(&changed, "changed", false, "only what is not left to its default")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		source, err := s.source(c)
@@ -56,7 +57,7 @@ func (p *process) configCommand() *cobra.Command {
 // schemaCommand is pushcart config schema.
 func (p *process) schemaCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "schema", Short: "print the JSON Schema of the configuration, for editors", Args: noArguments,
+		Use: "schema", Short: "print the JSON Schema of the configuration, for editors", Args: cli.NoArguments,
 		Long: "Print the JSON Schema (draft 2020-12) of the configuration. Editors complete and check a file that begins with\n" +
 			"# yaml-language-server: $schema=pushcart.schema.json",
 		Example: "  pushcart config schema > pushcart.schema.json",

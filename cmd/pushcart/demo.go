@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	client "github.com/pushcart/pushcart/client/js"
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/config"
 )
 
@@ -27,7 +28,7 @@ var demoFiles embed.FS
 func (p *process) demoCommand() *cobra.Command {
 	var cfg demoListeners
 	c := &cobra.Command{
-		Use: "demo", Short: "the sidecar, an example app and a page, all in one", Args: noArguments,
+		Use: "demo", Short: "the sidecar, an example app and a page, all in one", Args: cli.NoArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return p.demo(c.Context(), cfg) },
 	}
 	c.Flags().StringVar(&cfg.public, "listen", "", "public `ADDRESS` (default 127.0.0.1:8080, or a free port)")

@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/ask"
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/cmd/pushcart/internal/listen"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/nearest"
@@ -50,7 +52,7 @@ func (p *process) listenCommand() *cobra.Command {
 			"  pushcart listen --protocol json --user 42 --channel news --subscribe chat.1",
 		Args: l.check,
 	}
-	configFlag(c, &l.file)
+	cli.ConfigFlag(c, &l.file)
 	f := c.Flags()
 	f.StringVar(&l.token, "token", "", "`TOKEN` (JWT) to come in with, where auth.jwt.sources says")
 	f.StringVar(&l.user, "user", "", "come in as the user `ID`, with a token signed with auth.jwt.secret")
@@ -82,21 +84,21 @@ func (l *listenFlags) check(c *cobra.Command, args []string) error {
 	names := listen.Protocols()
 	switch {
 	case len(args) > 1:
-		return usagef("listen takes one URL, got %d%s", len(args), seeHelp(c))
+		return cli.Usagef("listen takes one URL, got %d%s", len(args), cli.SeeHelp(c))
 	case l.token != "" && l.user != "":
-		return usagef("--token and --user: give one of the two")
+		return cli.Usagef("--token and --user: give one of the two")
 	case len(l.channels) > 0 && l.user == "":
-		return usagef("--channel goes with --user; a token has its own, and --protocol json --subscribe asks for a channel")
+		return cli.Usagef("--channel goes with --user; a token has its own, and --protocol json --subscribe asks for a channel")
 	case !slices.Contains(names, l.protocol):
-		return usagef("unknown protocol %q%s", l.protocol, didYouMean(c, nearest.Word(l.protocol, names)))
+		return cli.Usagef("unknown protocol %q%s", l.protocol, cli.DidYouMean(c, nearest.Word(l.protocol, names)))
 	case len(l.options.Subscribe) > 0 && !listen.Named(l.protocol).Frames():
-		return usagef("--subscribe goes with --protocol json; on a raw connection --channel, with --user, subscribes")
+		return cli.Usagef("--subscribe goes with --protocol json; on a raw connection --channel, with --user, subscribes")
 	case l.options.Binary && listen.Named(l.protocol).Frames():
-		return usagef("--binary does not go with --protocol json; data_base64 of a frame carries any bytes")
+		return cli.Usagef("--binary does not go with --protocol json; data_base64 of a frame carries any bytes")
 	case l.options.For < 0:
-		return usagef("--for must not be negative, got %v", l.options.For)
+		return cli.Usagef("--for must not be negative, got %v", l.options.For)
 	case l.options.Count < 0:
-		return usagef("--count must not be negative, got %d", l.options.Count)
+		return cli.Usagef("--count must not be negative, got %d", l.options.Count)
 	}
 	return nil
 }
@@ -159,9 +161,9 @@ func headers(lines []string) (http.Header, error) {
 		name = http.CanonicalHeaderKey(strings.TrimSpace(name))
 		switch {
 		case !ok || name == "" || strings.ContainsAny(line, "\r\n"):
-			return nil, usagef("--header: want 'Name: value', got %q", config.Redact(line))
+			return nil, cli.Usagef("--header: want 'Name: value', got %q", config.Redact(line))
 		case slices.Contains(ofTheHandshake, name):
-			return nil, usagef("--header: %s is the handshake's own", name)
+			return nil, cli.Usagef("--header: %s is the handshake's own", name)
 		}
 		h.Add(name, strings.TrimSpace(value))
 	}
@@ -238,5 +240,5 @@ func (l *listenFlags) unreachable(err error) error {
 	case errors.Is(err, io.EOF), strings.Contains(text, "malformed HTTP response"):
 		return fmt.Errorf("%s does not answer as HTTP does (%w); perhaps it wants wss://", l.dial.Where(), err)
 	}
-	return fmt.Errorf("%s: %w; is pushcart running there? pushcart listen URL names another", l.dial.Where(), cause(err))
+	return fmt.Errorf("%s: %w; is pushcart running there? pushcart listen URL names another", l.dial.Where(), ask.Cause(err))
 }

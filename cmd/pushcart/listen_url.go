@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/config"
 )
 
@@ -19,7 +20,7 @@ func socketURL(asked string, cfg config.Config) (string, error) {
 	}
 	switch {
 	case asked == "", strings.HasPrefix(asked, "/"):
-		asked = scheme + "://" + reachable(cfg.Listen) + asked
+		asked = scheme + "://" + cli.Reachable(cfg.Listen) + asked
 	case onlyPort.MatchString(asked):
 		asked = "ws://127.0.0.1:" + asked
 	case !strings.Contains(asked, "://"):
@@ -27,17 +28,17 @@ func socketURL(asked string, cfg config.Config) (string, error) {
 	}
 	u, err := url.Parse(asked)
 	if err != nil || u.Hostname() == "" {
-		return "", usagef("want a URL like ws://127.0.0.1:8080/_push, got %q", config.Redact(asked))
+		return "", cli.Usagef("want a URL like ws://127.0.0.1:8080/_push, got %q", config.Redact(asked))
 	}
 	switch u.Scheme {
 	case "http", "https":
 		u.Scheme = "ws" + strings.TrimPrefix(u.Scheme, "http")
 	case "ws", "wss":
 	default:
-		return "", usagef("want a ws:// or wss:// URL, got %s://", u.Scheme)
+		return "", cli.Usagef("want a ws:// or wss:// URL, got %s://", u.Scheme)
 	}
 	if u.User != nil {
-		return "", usagef("a URL of a WebSocket has no user; give --header 'Authorization: …'")
+		return "", cli.Usagef("a URL of a WebSocket has no user; give --header 'Authorization: …'")
 	}
 	if u.Path == "" && len(cfg.WebSocket.Paths) > 0 {
 		u.Path = strings.TrimSuffix(cfg.WebSocket.Paths[0], "*") // /rt/* is a prefix

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/ask"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
@@ -149,7 +150,7 @@ func TestStatus_ShowsNodeAndCluster(t *testing.T) {
 			t.Errorf("no %s in\n%s", want, out)
 		}
 	}
-	var s status
+	var s ask.Status
 	if err := json.Unmarshal([]byte(mustRun(t, "status", "--json")), &s); err != nil {
 		t.Fatal(err)
 	}

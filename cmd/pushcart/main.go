@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"syscall"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/logwriter"
 	"github.com/pushcart/pushcart/internal/memlimit"
@@ -57,7 +58,7 @@ func (p *process) main(ctx context.Context) int {
 	defer p.lines.Close(lastWords)
 	err := p.command(ctx)
 	var problems config.Problems
-	var usage usageError
+	var usage cli.UsageError
 	switch {
 	case err == nil:
 		return 0

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/ask"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/testbackend"
 	"github.com/pushcart/pushcart/internal/testkit"
@@ -37,12 +38,12 @@ func TestOutbox_ShowsReplaysAndDropsWhatWaits(t *testing.T) {
 	}
 	t.Cleanup(func() { mustRun(t, "push", "--all", "bye") })
 	testkit.Eventually(t, "all were tried once", func() bool { return len(app.Got()) == 3 })
-	var list outboxList
+	var list ask.OutboxList
 	testkit.Eventually(t, "all wait for their retry", func() bool {
 		if err := json.Unmarshal([]byte(mustRun(t, "outbox", "list", "--json")), &list); err != nil {
 			t.Fatal(err)
 		}
-		return len(list.Events) == 3 && !slices.ContainsFunc(list.Events, func(e outboxEvent) bool { return e.Due.IsZero() })
+		return len(list.Events) == 3 && !slices.ContainsFunc(list.Events, func(e ask.OutboxEvent) bool { return e.Due.IsZero() })
 	})
 	lines := strings.Split(spaces.ReplaceAllString(mustRun(t, "outbox", "list"), "|"), "\n")
 	one := list.Events[0]
@@ -91,7 +92,7 @@ func TestOutbox_DeadLettersAreSentAgain(t *testing.T) {
 		t.Cleanup(func() { c.end(t, 0) })
 	}
 	t.Cleanup(func() { mustRun(t, "push", "--all", "bye") })
-	var list outboxList
+	var list ask.OutboxList
 	testkit.Eventually(t, "both are dead letters", func() bool {
 		if err := json.Unmarshal([]byte(mustRun(t, "outbox", "list", "--state", "dead", "--json")), &list); err != nil {
 			t.Fatal(err)
@@ -151,9 +152,9 @@ func (l *letterAPI) list(w http.ResponseWriter, q url.Values) {
 	if to > from+2 {
 		to, next = from+2, l.ids[from+1]
 	}
-	page := outboxList{Next: next, Complete: true}
+	page := ask.OutboxList{Next: next, Complete: true}
 	for _, id := range l.ids[from:to] {
-		e := outboxEvent{State: q.Get("state")}
+		e := ask.OutboxEvent{State: q.Get("state")}
 		e.ID, e.Event, e.User, e.Channel, e.Reason, e.GivenUp = id, "presence.join", "ann", "chat", "404: no route", time.Unix(1764504000, 0)
 		page.Events = append(page.Events, e)
 	}

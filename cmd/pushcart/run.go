@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/config"
 )
 
@@ -16,7 +17,7 @@ type sourceFlags struct {
 }
 
 func (s *sourceFlags) flags(c *cobra.Command) {
-	configFlag(c, &s.file)
+	cli.ConfigFlag(c, &s.file)
 	c.Flags().StringVar(&s.listen, "listen", "", "public `ADDRESS`, instead of listen")
 	c.Flags().StringVar(&s.backend, "backend", "", "the app's `URL`, instead of backend.url")
 	c.Flags().BoolVar(&s.anonymous, "anonymous", false, "let connections without credentials in, like auth.anonymous")
@@ -30,11 +31,11 @@ func (s *sourceFlags) source(c *cobra.Command) (config.Source, error) {
 			source.Flags = append(source.Flags, config.Flag{Name: "--" + of.Name, Key: of.Key, Value: f.Value.String()})
 		}
 	}
-	if found := configFile(s.file); s.backend == "" || found == "pushcart.yaml" {
+	if found := cli.ConfigFile(s.file); s.backend == "" || found == "pushcart.yaml" {
 		source.File = found // a config.yaml beside an app may be the app's
 	}
 	if source.File == "" && s.backend == "" {
-		return source, usagef("there is no pushcart.yaml here; name the file with --config, or the app with --backend URL")
+		return source, cli.Usagef("there is no pushcart.yaml here; name the file with --config, or the app with --backend URL")
 	}
 	return source, nil
 }
@@ -43,7 +44,7 @@ func (s *sourceFlags) source(c *cobra.Command) (config.Source, error) {
 func (p *process) runCommand() *cobra.Command {
 	var s sourceFlags
 	c := &cobra.Command{
-		Use: "run", Short: "run the sidecar", Args: noArguments,
+		Use: "run", Short: "run the sidecar", Args: cli.NoArguments,
 		Example: "  pushcart run --config pushcart.yaml\n  pushcart run --backend http://127.0.0.1:3000 --anonymous",
 	}
 	s.flags(c)
@@ -74,9 +75,9 @@ func (p *process) checkCommand() *cobra.Command {
 		Args: func(c *cobra.Command, args []string) error {
 			switch {
 			case len(args) > 1:
-				return usagef("check takes one file, got %d%s", len(args), seeHelp(c))
+				return cli.Usagef("check takes one file, got %d%s", len(args), cli.SeeHelp(c))
 			case len(args) == 1 && file != "":
-				return usagef("name the file once: check %s", args[0])
+				return cli.Usagef("name the file once: check %s", args[0])
 			}
 			return nil
 		},
@@ -84,13 +85,13 @@ func (p *process) checkCommand() *cobra.Command {
 			return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
 		},
 	}
-	configFlag(c, &file)
+	cli.ConfigFlag(c, &file)
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		if len(args) == 1 {
 			file = args[0]
 		}
-		if file = configFile(file); file == "" {
-			return usagef("there is no pushcart.yaml here; name the file: pushcart check FILE")
+		if file = cli.ConfigFile(file); file == "" {
+			return cli.Usagef("there is no pushcart.yaml here; name the file: pushcart check FILE")
 		}
 		if _, err := config.Load(config.Source{File: file, Env: os.LookupEnv}); err != nil {
 			return err

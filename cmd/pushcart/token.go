@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/config"
 )
 
@@ -34,16 +35,16 @@ func (p *process) tokenCommand() *cobra.Command {
 		Args: func(c *cobra.Command, args []string) error {
 			switch {
 			case len(args) > 0:
-				return noArguments(c, args)
+				return cli.NoArguments(c, args)
 			case user == "":
-				return usagef("token needs --user%s", seeHelp(c))
+				return cli.Usagef("token needs --user%s", cli.SeeHelp(c))
 			case ttl <= 0:
-				return usagef("--ttl must be more than 0, got %v", ttl)
+				return cli.Usagef("--ttl must be more than 0, got %v", ttl)
 			}
 			return nil
 		},
 	}
-	configFlag(c, &file)
+	cli.ConfigFlag(c, &file)
 	c.Flags().StringVar(&user, "user", "", "`ID` of the user")
 	c.Flags().StringArrayVar(&channels, "channel", nil, "`NAME` of a channel to subscribe to; may be repeated")
 	c.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long it is valid")

@@ -47,6 +47,8 @@ var allowed = map[string][]string{
 	"ws":                         {"config", "hub", "metrics", "session"},
 	"admin":                      {"broker", "config", "metrics"},
 	"cmd/pushcart":               {"admin", "auth", "broker", "broker/memory", "broker/redisbroker", "client/js", "config", "hub", "metrics", "protocol", "proxy", "push", "session", "webhook", "ws"},
+	"cmd/pushcart/internal/ask":  {"admin", "cmd/pushcart/internal/cli", "config", "hub", "push"},
+	"cmd/pushcart/internal/cli":  {"config"},
 	"integration":                {},
 	"bench":                      {"bench/internal/peers", "config", "metrics", "proxy"}, // a proxy alone, to measure it
 }

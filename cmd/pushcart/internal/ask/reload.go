@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"encoding/json"
@@ -11,23 +11,24 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pushcart/pushcart/admin"
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/config"
 )
 
 // reloadCommand is pushcart reload: SIGHUP for who knows no process id, with an
 // answer.
-func (p *process) reloadCommand() *cobra.Command {
+func (p *Commands) reloadCommand() *cobra.Command {
 	var call adminCall
 	var asJSON bool
 	c := &cobra.Command{
-		Use: "reload", Short: "have the node read its configuration again", Args: noArguments,
+		Use: "reload", Short: "have the node read its configuration again", Args: cli.NoArguments,
 		Long: "Have the configured node read its configuration file again, as SIGHUP does, and print what changed\n" +
 			"and what needs a restart. Exit 2 if the new configuration is not good: the node goes on with the old one.",
 		Example: "  pushcart check && pushcart reload",
 	}
 	call.flags(c)
 	c.Flags().DurationVar(&call.timeout, "timeout", 10*time.Second, "how long to wait for its answer")
-	jsonFlag(c, &asJSON)
+	cli.JSONFlag(c, &asJSON)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		status, body, err := call.post(c.Context(), "/reload")
 		if err != nil {

@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"encoding/json"
@@ -7,11 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/push"
 )
 
-// pushCommand is pushcart push.
-func (p *process) pushCommand() *cobra.Command {
+// Push is pushcart push.
+func (p *Commands) Push() *cobra.Command {
 	var a asker
 	var wait time.Duration
 	var body push.ClientPush
@@ -22,11 +23,11 @@ func (p *process) pushCommand() *cobra.Command {
 		Args: func(c *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 0:
-				return usagef("push wants the data: pushcart push --user U DATA")
+				return cli.Usagef("push wants the data: pushcart push --user U DATA")
 			case len(args) > 1:
-				return usagef("push wants one argument, the data, got %d; put it in quotes", len(args))
+				return cli.Usagef("push wants one argument, the data, got %d; put it in quotes", len(args))
 			case len(body.To.Users)+len(body.To.Channels)+len(body.To.Connections) == 0 && !body.To.All:
-				return usagef("push needs a target: --user, --channel, --connection or --all")
+				return cli.Usagef("push needs a target: --user, --channel, --connection or --all")
 			}
 			return nil
 		},

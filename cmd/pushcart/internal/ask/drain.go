@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"encoding/json"
@@ -8,14 +8,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pushcart/pushcart/admin"
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 )
 
 // drainCommand is pushcart drain: the first half of SIGTERM, for a hook that runs while
 // the app still lives.
-func (p *process) drainCommand() *cobra.Command {
+func (p *Commands) drainCommand() *cobra.Command {
 	var call adminCall
 	c := &cobra.Command{
-		Use: "drain", Short: "take the node out of service: its WebSockets move to other nodes", Args: noArguments,
+		Use: "drain", Short: "take the node out of service: its WebSockets move to other nodes", Args: cli.NoArguments,
 		Long: "Take the configured node out of service, and wait until that is done: readiness turns 503, after shutdown.delay\n" +
 			"new handshakes are refused, and WebSockets are closed with 1012 over shutdown.drain. Plain HTTP goes on, and the\n" +
 			"process stays until it gets SIGTERM, which finds little to do. Only a restart puts the node back into service.",

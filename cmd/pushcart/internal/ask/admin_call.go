@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/config"
 )
 
@@ -20,7 +21,7 @@ type adminCall struct {
 
 // flags adds --config, --address and --token.
 func (a *adminCall) flags(c *cobra.Command) {
-	configFlag(c, &a.file)
+	cli.ConfigFlag(c, &a.file)
 	c.Flags().StringVar(&a.address, "address", "", "`ADDRESS` of the admin listener, host:port, instead of admin.listen")
 	c.Flags().StringVar(&a.token, "token", "", "admin `TOKEN`, instead of those of admin.tokens")
 }
@@ -52,22 +53,22 @@ func (a *adminCall) complete() (tokens []config.Secret, err error) {
 	if a.address != "" && a.token != "" {
 		return tokens, nil
 	}
-	cfg, err := settings(a.file, "admin.listen", "admin.tokens")
+	cfg, err := cli.AdminSection(a.file, "admin.listen", "admin.tokens")
 	if err != nil {
 		return nil, err
 	}
 	if a.address == "" {
-		a.address = cfg.Admin.Listen
+		a.address = cfg.Listen
 	}
-	if a.token == "" && len(cfg.Admin.Tokens) > 0 {
-		tokens = cfg.Admin.Tokens
+	if a.token == "" && len(cfg.Tokens) > 0 {
+		tokens = cfg.Tokens
 	}
 	return tokens, nil
 }
 
 func postAdmin(ctx context.Context, address, path string, token config.Secret) (status int, body []byte, err error) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+reachable(address)+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+cli.Reachable(address)+path, nil)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"context"
@@ -9,26 +9,28 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 )
 
 // healthCommand is pushcart health: for containers, which have no shell to ask in.
-func (p *process) healthCommand() *cobra.Command {
+func (p *Commands) healthCommand() *cobra.Command {
 	var file, address string
 	var timeout time.Duration
 	c := &cobra.Command{
-		Use: "health", Short: "exit 0 if the node is ready, else 1", Args: noArguments,
+		Use: "health", Short: "exit 0 if the node is ready, else 1", Args: cli.NoArguments,
 		Long: "Ask the admin listener of the configured node whether it is ready: exit 0 if so, else 1.",
 	}
-	configFlag(c, &file)
+	cli.ConfigFlag(c, &file)
 	c.Flags().StringVar(&address, "address", "", "`ADDRESS` of the admin listener, host:port, instead of admin.listen")
 	c.Flags().DurationVar(&timeout, "timeout", 2*time.Second, "how long to wait for its answer")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if address == "" {
-			cfg, err := settings(file, "admin.listen")
+			cfg, err := cli.AdminSection(file, "admin.listen")
 			if err != nil {
 				return err
 			}
-			address = cfg.Admin.Listen
+			address = cfg.Listen
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), timeout)
 		defer cancel()
@@ -43,7 +45,7 @@ func (p *process) healthCommand() *cobra.Command {
 
 // ready asks /readyz.
 func ready(ctx context.Context, address string) error {
-	resp, err := getAdmin(ctx, reachable(address), "/readyz")
+	resp, err := getAdmin(ctx, cli.Reachable(address), "/readyz")
 	if err != nil {
 		return err
 	}

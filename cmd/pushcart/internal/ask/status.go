@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"context"
@@ -14,35 +14,36 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/internal/plainjson"
 )
 
 // statusCommand is pushcart status.
-func (p *process) statusCommand() *cobra.Command {
+func (p *Commands) statusCommand() *cobra.Command {
 	var a asker
 	var admin string
 	c := &cobra.Command{
-		Use: "status", Short: "show the node and its cluster at a glance", Args: noArguments,
+		Use: "status", Short: "show the node and its cluster at a glance", Args: cli.NoArguments,
 		Long: "Show the node and its cluster at a glance: what its admin listener says of it, and its push API of all nodes.\n" +
 			"Exit 0 if both answered, else 1; pushcart health is for probes.",
 	}
 	a.flags(c)
 	c.Flags().StringVar(&admin, "admin-address", "", "`ADDRESS` of the admin listener, host:port, instead of admin.listen")
-	jsonFlag(c, &a.json)
+	cli.JSONFlag(c, &a.json)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if admin == "" {
-			cfg, err := settings(a.file, "admin.listen")
+			cfg, err := cli.AdminSection(a.file, "admin.listen")
 			if err != nil {
 				return err
 			}
-			admin = cfg.Admin.Listen
+			admin = cfg.Listen
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), statusTime)
 		defer cancel()
-		s := status{Admin: reachable(admin)}
+		s := Status{Admin: cli.Reachable(admin)}
 		problems := errors.Join(s.askNode(ctx), s.askCluster(ctx, &a))
-		var usage usageError
+		var usage cli.UsageError
 		if errors.As(problems, &usage) {
 			return usage
 		}
@@ -64,8 +65,8 @@ func (p *process) statusCommand() *cobra.Command {
 // statusTime bounds all questions together.
 const statusTime = 10 * time.Second
 
-// status is what there is to say at a glance; what could not be asked is nil.
-type status struct {
+// Status is what there is to say at a glance; what could not be asked is nil.
+type Status struct {
 	Admin   string       `json:"admin"`
 	Node    *nodeStatus  `json:"node"`
 	Cluster *clusterList `json:"cluster"`
@@ -107,7 +108,7 @@ type clusterList struct {
 	Complete bool           `json:"complete"`
 }
 
-func (s *status) askCluster(ctx context.Context, a *asker) error {
+func (s *Status) askCluster(ctx context.Context, a *asker) error {
 	var list clusterList
 	if _, err := a.get(ctx, &list, nil, "nodes"); err != nil {
 		return err
@@ -117,7 +118,7 @@ func (s *status) askCluster(ctx context.Context, a *asker) error {
 }
 
 // askNode reads /readyz and /metrics.
-func (s *status) askNode(ctx context.Context) error {
+func (s *Status) askNode(ctx context.Context) error {
 	ready, err := fromAdmin(ctx, s.Admin, "/readyz")
 	if err != nil {
 		return err
@@ -183,7 +184,7 @@ func metricValues(text string) map[string]float64 {
 func fromAdmin(ctx context.Context, address, path string) (string, error) {
 	resp, err := getAdmin(ctx, address, path)
 	if err != nil {
-		return "", fmt.Errorf("no answer from the admin listener at %s: %w; is pushcart running there? --admin-address names another", address, cause(err))
+		return "", fmt.Errorf("no answer from the admin listener at %s: %w; is pushcart running there? --admin-address names another", address, Cause(err))
 	}
 	defer resp.Body.Close()
 	const most = 4 << 20
@@ -195,7 +196,7 @@ func fromAdmin(ctx context.Context, address, path string) (string, error) {
 }
 
 // print is for people.
-func (s *status) print(out io.Writer) {
+func (s *Status) print(out io.Writer) {
 	var rows [][]string
 	if n := s.Node; n != nil {
 		rows = n.rows(s.Admin)

@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"cmp"
@@ -15,22 +15,23 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/push"
 )
 
 // outboxCommand is pushcart outbox.
-func (p *process) outboxCommand() *cobra.Command {
+func (p *Commands) outboxCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "outbox", Short: "what is to be told to the app, and what was given up (dead letters)", Args: subcommandsOnly,
+		Use: "outbox", Short: "what is to be told to the app, and what was given up (dead letters)", Args: cli.SubcommandsOnly,
 		Long: "Show what is to be told to the app (webhooks), and what was given up: refused for good, or not taken within\n" +
 			"webhook.retry.give_up_after. These dead letters are kept within webhook.dead_letters.",
 		Example: "  pushcart outbox list --state dead\n  pushcart outbox replay --all",
 		RunE: func(*cobra.Command, []string) error {
-			return usagef("outbox wants a command: pushcart outbox list (or show, replay, drop)")
+			return cli.Usagef("outbox wants a command: pushcart outbox list (or show, replay, drop)")
 		},
 	}
-	c.AddCommand(tools(p, p.outboxListCommand(), p.outboxShowCommand(), p.outboxReplayCommand(), p.outboxDropCommand())...)
+	c.AddCommand(p.tools(p.outboxListCommand(), p.outboxShowCommand(), p.outboxReplayCommand(), p.outboxDropCommand())...)
 	return c
 }
 
@@ -48,28 +49,28 @@ func stateFlag(c *cobra.Command, state *string, by string) {
 
 func checkState(state string) error {
 	if state != waiting && state != dead {
-		return usagef("--state: want waiting or dead, got %q", state)
+		return cli.Usagef("--state: want waiting or dead, got %q", state)
 	}
 	return nil
 }
 
-// outboxEvent is one of GET /v1/outbox.
-type outboxEvent struct {
+// OutboxEvent is one of GET /v1/outbox.
+type OutboxEvent struct {
 	State string `json:"state"`
 	hub.Pending
 }
 
-// outboxList is what GET /v1/outbox answers, page by page.
-type outboxList struct {
-	Events   []outboxEvent `json:"events"`
+// OutboxList is what GET /v1/outbox answers, page by page.
+type OutboxList struct {
+	Events   []OutboxEvent `json:"events"`
 	Next     string        `json:"next,omitempty"`
 	Complete bool          `json:"complete"`
 }
 
 // outbox goes through the pages; a limit of 0 is none.
-func (a *asker) outbox(ctx context.Context, state string, limit int) (outboxList, error) {
+func (a *asker) outbox(ctx context.Context, state string, limit int) (OutboxList, error) {
 	const longest = 1000 // a page of the API
-	all := outboxList{Events: []outboxEvent{}, Complete: true}
+	all := OutboxList{Events: []OutboxEvent{}, Complete: true}
 	for {
 		size := longest
 		if limit > 0 {
@@ -79,7 +80,7 @@ func (a *asker) outbox(ctx context.Context, state string, limit int) (outboxList
 		if all.Next != "" {
 			query.Set("cursor", all.Next)
 		}
-		var page outboxList
+		var page OutboxList
 		if _, err := a.get(ctx, &page, query, "outbox"); err != nil {
 			return all, err
 		}
@@ -92,16 +93,16 @@ func (a *asker) outbox(ctx context.Context, state string, limit int) (outboxList
 }
 
 // outboxListCommand is pushcart outbox list.
-func (p *process) outboxListCommand() *cobra.Command {
+func (p *Commands) outboxListCommand() *cobra.Command {
 	var a asker
 	var state string
 	var limit int
 	c := &cobra.Command{
-		Use: "list", Short: "list the events that wait to be told, or the dead letters", Args: noArguments,
+		Use: "list", Short: "list the events that wait to be told, or the dead letters", Args: cli.NoArguments,
 		Example: "  pushcart outbox list\n  pushcart outbox list --state dead --json",
 	}
 	a.flags(c)
-	jsonFlag(c, &a.json)
+	cli.JSONFlag(c, &a.json)
 	stateFlag(c, &state, waiting)
 	c.Flags().IntVar(&limit, "limit", 0, "at most `N` of them; 0: all")
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -109,7 +110,7 @@ func (p *process) outboxListCommand() *cobra.Command {
 			return err
 		}
 		if limit < 0 {
-			return usagef("--limit must not be negative, got %d", limit)
+			return cli.Usagef("--limit must not be negative, got %d", limit)
 		}
 		list, err := a.outbox(c.Context(), state, limit)
 		if err != nil {
@@ -136,7 +137,7 @@ func (p *process) outboxListCommand() *cobra.Command {
 	return c
 }
 
-func (e *outboxEvent) row() []string {
+func (e *OutboxEvent) row() []string {
 	reason := cmp.Or(e.Reason, "-")
 	if e.State == dead {
 		return []string{e.ID, e.Event, e.about(), moment(e.GivenUp), reason}
@@ -145,7 +146,7 @@ func (e *outboxEvent) row() []string {
 }
 
 // about is what the event is about: the user in a channel, or the connection.
-func (e *outboxEvent) about() string {
+func (e *OutboxEvent) about() string {
 	var parts []string
 	for _, part := range [...]struct{ kind, name string }{{"connection", e.Connection}, {"user", e.User}, {"channel", e.Channel}} {
 		if part.name != "" {
@@ -156,7 +157,7 @@ func (e *outboxEvent) about() string {
 }
 
 // next is when the event is sent next.
-func (e *outboxEvent) next() string {
+func (e *OutboxEvent) next() string {
 	if e.Due.IsZero() {
 		return "now"
 	}
@@ -164,7 +165,7 @@ func (e *outboxEvent) next() string {
 }
 
 // outboxShowCommand is pushcart outbox show.
-func (p *process) outboxShowCommand() *cobra.Command {
+func (p *Commands) outboxShowCommand() *cobra.Command {
 	var a asker
 	c := &cobra.Command{
 		Use: "show ID", Short: "show one event that waits, or dead letter, with its payload",
@@ -172,9 +173,9 @@ func (p *process) outboxShowCommand() *cobra.Command {
 		Args:    oneID("pushcart outbox show ID", "pushcart outbox list (--state dead) lists them"),
 	}
 	a.flags(c)
-	jsonFlag(c, &a.json)
+	cli.JSONFlag(c, &a.json)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		var e outboxEvent
+		var e OutboxEvent
 		answer, err := a.get(c.Context(), &e, nil, "outbox", args[0])
 		if err != nil {
 			return noEvent(err, args[0])
@@ -205,7 +206,7 @@ func noEvent(err error, id string) error {
 }
 
 // outboxReplayCommand is pushcart outbox replay.
-func (p *process) outboxReplayCommand() *cobra.Command {
+func (p *Commands) outboxReplayCommand() *cobra.Command {
 	var a asker
 	var state string
 	var all bool
@@ -217,9 +218,9 @@ func (p *process) outboxReplayCommand() *cobra.Command {
 		Args: func(c *cobra.Command, args []string) error {
 			switch {
 			case all && len(args) > 0:
-				return usagef("replay takes ids or --all, not both")
+				return cli.Usagef("replay takes ids or --all, not both")
 			case !all && c.Flags().Changed("state"):
-				return usagef("--state goes with --all: pushcart outbox replay --all --state %s", state)
+				return cli.Usagef("--state goes with --all: pushcart outbox replay --all --state %s", state)
 			case !all:
 				return someIDs(c, args)
 			}
@@ -247,7 +248,7 @@ func (p *process) outboxReplayCommand() *cobra.Command {
 }
 
 // outboxDropCommand is pushcart outbox drop.
-func (p *process) outboxDropCommand() *cobra.Command {
+func (p *Commands) outboxDropCommand() *cobra.Command {
 	var a asker
 	c := &cobra.Command{
 		Use: "drop ID…", Short: "have events not told, and forget dead letters", Args: someIDs,
@@ -266,9 +267,9 @@ func someIDs(c *cobra.Command, args []string) error {
 	}
 	switch {
 	case len(args) == 0:
-		return usagef("%s wants an id%s: pushcart outbox %s ID; pushcart outbox list --state dead lists them", c.Name(), or, c.Name())
+		return cli.Usagef("%s wants an id%s: pushcart outbox %s ID; pushcart outbox list --state dead lists them", c.Name(), or, c.Name())
 	case slices.Contains(args, ""):
-		return usagef("%s wants ids that are not empty: pushcart outbox %s ID", c.Name(), c.Name())
+		return cli.Usagef("%s wants ids that are not empty: pushcart outbox %s ID", c.Name(), c.Name())
 	}
 	return nil
 }
@@ -287,7 +288,7 @@ var (
 
 // each does it to all events. One that is gone is a mistake, unless it was in a list:
 // then it was told meanwhile.
-func (p *process) each(ctx context.Context, a *asker, ids []string, listed bool, d deed) error {
+func (p *Commands) each(ctx context.Context, a *asker, ids []string, listed bool, d deed) error {
 	client, err := a.client()
 	if err != nil {
 		return err

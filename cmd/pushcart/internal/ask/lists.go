@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"encoding/json"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/hub"
 	"github.com/pushcart/pushcart/push"
 )
@@ -20,25 +21,25 @@ func oneID(example, otherwise string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch {
 		case len(args) == 0:
-			return usagef("%s wants an id: %s; %s", c.Name(), example, otherwise)
+			return cli.Usagef("%s wants an id: %s; %s", c.Name(), example, otherwise)
 		case len(args) > 1:
-			return usagef("%s takes one id, got %d%s", c.Name(), len(args), seeHelp(c))
+			return cli.Usagef("%s takes one id, got %d%s", c.Name(), len(args), cli.SeeHelp(c))
 		case args[0] == "":
-			return usagef("%s wants an id that is not empty: %s", c.Name(), example)
+			return cli.Usagef("%s wants an id that is not empty: %s", c.Name(), example)
 		}
 		return nil
 	}
 }
 
 // usersCommand is pushcart users.
-func (p *process) usersCommand() *cobra.Command {
+func (p *Commands) usersCommand() *cobra.Command {
 	var a asker
 	c := &cobra.Command{
 		Use: "users ID", Short: "show a user's connections on all nodes", Example: "  pushcart users 42",
 		Args: oneID("pushcart users 42", "pushcart status says how many there are"),
 	}
 	a.flags(c)
-	jsonFlag(c, &a.json)
+	cli.JSONFlag(c, &a.json)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		var user struct {
 			Connections []hub.Info `json:"connections"`
@@ -68,14 +69,14 @@ func (p *process) usersCommand() *cobra.Command {
 }
 
 // connectionsCommand is pushcart connections.
-func (p *process) connectionsCommand() *cobra.Command {
+func (p *Commands) connectionsCommand() *cobra.Command {
 	var a asker
 	c := &cobra.Command{
 		Use: "connections ID", Short: "show one connection with its counters and state", Example: "  pushcart connections 9f53ca4abka-lvdt7n99",
 		Args: oneID("pushcart connections ID", "pushcart users U lists those of a user"),
 	}
 	a.flags(c)
-	jsonFlag(c, &a.json)
+	cli.JSONFlag(c, &a.json)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		var i hub.Info
 		answer, err := a.get(c.Context(), &i, nil, "connections", args[0])
@@ -108,22 +109,22 @@ func (p *process) connectionsCommand() *cobra.Command {
 }
 
 // channelsCommand is pushcart channels.
-func (p *process) channelsCommand() *cobra.Command {
+func (p *Commands) channelsCommand() *cobra.Command {
 	var a asker
 	var match string
 	var limit int
 	c := &cobra.Command{
-		Use: "channels", Short: "list the channels and how many connections each has", Args: noArguments,
+		Use: "channels", Short: "list the channels and how many connections each has", Args: cli.NoArguments,
 		Long:    "List the channels of all nodes in the order of their names, and how many connections each has.",
 		Example: "  pushcart channels\n  pushcart channels --match 'chat.*' --json",
 	}
 	a.flags(c)
-	jsonFlag(c, &a.json)
+	cli.JSONFlag(c, &a.json)
 	c.Flags().StringVar(&match, "match", "", "only names that fit `PATTERN`; * stands for anything but dots, ** for anything")
 	c.Flags().IntVar(&limit, "limit", 0, "at most `N` of them; 0: all")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if limit < 0 {
-			return usagef("--limit must not be negative, got %d", limit)
+			return cli.Usagef("--limit must not be negative, got %d", limit)
 		}
 		list, err := a.channels(c, match, limit)
 		if err != nil {

@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/push"
 )
 
@@ -27,14 +28,9 @@ type asker struct {
 
 // flags adds --config, --address and --token.
 func (a *asker) flags(c *cobra.Command) {
-	configFlag(c, &a.file)
+	cli.ConfigFlag(c, &a.file)
 	c.Flags().StringVar(&a.address, "address", "", "`ADDRESS` of the push API, http://host:port or unix:/path, instead of push.listen")
 	c.Flags().StringVar(&a.token, "token", "", "push `TOKEN`, instead of the first of push.tokens")
-}
-
-// jsonFlag adds --json to a command that prints a list.
-func jsonFlag(c *cobra.Command, on *bool) {
-	c.Flags().BoolVar(on, "json", false, "print JSON")
 }
 
 // client takes from the configuration what the command line leaves out.
@@ -43,19 +39,19 @@ func (a *asker) client() (_ *push.Client, err error) {
 		return a.api, nil
 	}
 	if a.address == "" || a.token == "" {
-		cfg, err := settings(a.file, "push.listen", "push.tokens")
+		cfg, err := cli.PushSection(a.file)
 		if err != nil {
 			return nil, err
 		}
 		if a.address == "" {
-			a.address = cfg.Push.Listen
+			a.address = cfg.Listen
 		}
-		if a.token == "" && len(cfg.Push.Tokens) > 0 {
-			a.token = string(cfg.Push.Tokens[0])
+		if a.token == "" && len(cfg.Tokens) > 0 {
+			a.token = string(cfg.Tokens[0])
 		}
 	}
-	if a.api, err = push.NewClient(reachable(a.address), a.token); err != nil {
-		return nil, usageError(err.Error())
+	if a.api, err = push.NewClient(cli.Reachable(a.address), a.token); err != nil {
+		return nil, cli.UsageError(err.Error())
 	}
 	return a.api, nil
 }
@@ -83,7 +79,7 @@ func (a *asker) explain(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case !errors.As(err, &refused):
-		return fmt.Errorf("no answer from the push API at %s: %w; is pushcart running there? --address names another", a.address, cause(err))
+		return fmt.Errorf("no answer from the push API at %s: %w; is pushcart running there? --address names another", a.address, Cause(err))
 	case refused.Status == http.StatusUnauthorized && a.token == "":
 		return fmt.Errorf("%w; give --token, or --config with the file that has push.tokens", err)
 	case refused.Status == http.StatusUnauthorized:
@@ -103,8 +99,8 @@ const (
 // saidByAPI are the 404s that only a push API answers.
 var saidByAPI = []string{noSuchConnection, noSuchEvent, noPresence}
 
-// cause is the innermost reason why nothing came: without method, URL and addresses.
-func cause(err error) error {
+// Cause is the innermost reason why nothing came: without method, URL and addresses.
+func Cause(err error) error {
 	var of *url.Error
 	if errors.As(err, &of) {
 		err = of.Err
@@ -140,7 +136,7 @@ func count[N int | uint64](n N, thing string) string {
 }
 
 // incomplete notes that a list may lack something.
-func (p *process) incomplete(complete bool) {
+func (p *Commands) incomplete(complete bool) {
 	if !complete {
 		fmt.Fprintln(p.stderr, "pushcart: a node did not answer within 1 s; what it has is missing here")
 	}

@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"encoding/json"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pushcart/pushcart/cmd/pushcart/internal/cli"
 	"github.com/pushcart/pushcart/push"
 )
 
@@ -29,7 +30,7 @@ type memberList struct {
 }
 
 // presenceCommand is pushcart presence.
-func (p *process) presenceCommand() *cobra.Command {
+func (p *Commands) presenceCommand() *cobra.Command {
 	var a asker
 	var limit int
 	c := &cobra.Command{
@@ -38,11 +39,11 @@ func (p *process) presenceCommand() *cobra.Command {
 		Args: oneID("pushcart presence chat.1", "pushcart channels lists the channels"),
 	}
 	a.flags(c)
-	jsonFlag(c, &a.json)
+	cli.JSONFlag(c, &a.json)
 	c.Flags().IntVar(&limit, "limit", 0, "at most `N` of them; 0: all")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if limit < 0 {
-			return usagef("--limit must not be negative, got %d", limit)
+			return cli.Usagef("--limit must not be negative, got %d", limit)
 		}
 		list, err := a.members(c, args[0], limit)
 		var refused *push.Refused
