@@ -80,7 +80,7 @@ func newCluster(t *testing.T) *deployment {
 	}
 	d.breaks = []func(){
 		d.restart,
-		func() { next().Failover(t, cluster) },
+		func() { next().Failover(t) },
 		func() {
 			for _, s := range shards {
 				s.Primary.Do(t, "CLIENT", "KILL", "TYPE", "pubsub")

@@ -162,6 +162,11 @@ func (f failure) run(t *testing.T) {
 	out := r.recovered()
 	moves.Wait()
 	r.finish(&out)
+	if t.Failed() {
+		for i, n := range r.nodes {
+			t.Logf("node %d:\n%s", i, n.LastOutput())
+		}
+	}
 	results.add(out)
 	t.Logf("\n%s\n%s", header, out)
 }

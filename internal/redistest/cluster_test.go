@@ -33,12 +33,15 @@ func TestSentinels_PromoteAReplica(t *testing.T) {
 }
 
 func TestShard_TakeoversLoseNothingThatWasHeld(t *testing.T) {
-	c := NewCluster(t, 3, 1, Keeping...)
-	s := c.Shards()[0]
+	t.Run("cluster", func(t *testing.T) { takeovers(t, NewCluster(t, 3, 1, Keeping...).Shards()[0]) })
+	t.Run("sentinel", func(t *testing.T) { takeovers(t, NewSentinels(t, 1, Keeping...).Shard(t)) })
+}
+
+func takeovers(t *testing.T, s *Shard) {
 	for i, takeOver := range []func(){
 		func() { s.Hold(t); s.Kill(t) },
 		func() { s.Hold(t); s.Hang(t, 3*time.Second) },
-		func() { s.Failover(t, c) },
+		func() { s.Hold(t); s.Failover(t) },
 	} {
 		primary := s.Primary
 		s.Primary.Do(t, "SET", "{06S}a", i) // slot 0
