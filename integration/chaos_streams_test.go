@@ -70,6 +70,13 @@ func TestChaos_StreamsOfAClusterLoseNothing(t *testing.T) {
 	streamsLoseNothing(t, newCluster(t))
 }
 
+// TestChaos_StreamsOfSentinelLoseNothing: the same while the master is killed, hangs or is
+// replaced.
+func TestChaos_StreamsOfSentinelLoseNothing(t *testing.T) {
+	sidecartest.OnceWithoutRace(t)
+	streamsLoseNothing(t, newSentinel(t))
+}
+
 // TestChaos_StreamsOfAClusterLoseWhatNoReplicaHad: primaries are killed at any moment. Of
 // their streams, and only of them, the last moment may be missing, behind a gap for those
 // who had more.

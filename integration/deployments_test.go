@@ -3,6 +3,7 @@ package integration
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,5 +147,29 @@ func newLossyCluster(t *testing.T) *deployment {
 			return slots*i/3 <= slot && slot < slots*(i+1)/3
 		}})
 	}}
+	return d
+}
+
+// newSentinel is a master and a replica under three sentinels. The replica takes over when
+// it has all that the master confirmed.
+func newSentinel(t *testing.T) *deployment {
+	t.Helper()
+	sentinels := redistest.NewSentinels(t, 1, redistest.Keeping...)
+	s := sentinels.Shard(t)
+	d := &deployment{
+		yaml:    "addresses: ['" + strings.Join(sentinels.Addrs, "', '") + "'], master_name: " + redistest.MasterName,
+		restart: func() { s.Hold(t); s.Kill(t) },
+		hang:    func(d time.Duration) { s.Hold(t); s.Hang(t, d) },
+		empty: func() {
+			s.Primary.Do(t, "FLUSHALL", "SYNC")
+			s.Primary.Do(t, "CLIENT", "KILL", "TYPE", "normal")
+		},
+	}
+	d.breaks = []func(){
+		d.restart,
+		func() { s.Hold(t); s.Failover(t) },
+		func() { s.Primary.Do(t, "CLIENT", "KILL", "TYPE", "pubsub") },
+		func() { d.hang(3 * time.Second) },
+	}
 	return d
 }
