@@ -108,6 +108,14 @@ func TestChaos_NobodyIsForgottenOverACluster(t *testing.T) {
 	nobodyIsForgotten(t, newCluster(t), 1, 16*time.Second)
 }
 
+// TestChaos_NobodyIsForgottenOverSentinel: the same while the master dies and hangs, and
+// its replica takes over.
+func TestChaos_NobodyIsForgottenOverSentinel(t *testing.T) {
+	sidecartest.OnceWithoutRace(t)
+	t.Parallel() // it mostly waits
+	nobodyIsForgotten(t, newSentinel(t), 1, 16*time.Second)
+}
+
 // nobodyIsForgotten begins with one of the turns of disturb. Its short form is short.
 func nobodyIsForgotten(t *testing.T, redis *deployment, turn int, short time.Duration) {
 	clients := 200

@@ -39,7 +39,7 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 
 func TestCommand_BadConfigurationsAndArgumentsExit2(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "bad.yaml")
-	if err := os.WriteFile(file, []byte("backend: {ulr: x}\nwebsocket: {pong_timeout: 60s}\nredis: {master_name: main}\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("backend: {ulr: x}\nwebsocket: {pong_timeout: 60s}\nredis: {mode: quartet}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"check", "run"} {
@@ -47,7 +47,7 @@ func TestCommand_BadConfigurationsAndArgumentsExit2(t *testing.T) {
 		if code != 2 || strings.Count(stderr, "\n") != 4 {
 			t.Errorf("%s: exit %d with\n%swant 2 and four lines", name, code, stderr)
 		}
-		for _, want := range []string{":1: backend.ulr: unknown key", ":1: backend.url: is required", ":2: websocket.pong_timeout: 1m0s", ":3: redis.master_name: is not available"} {
+		for _, want := range []string{":1: backend.ulr: unknown key", ":1: backend.url: is required", ":2: websocket.pong_timeout: 1m0s", ":3: redis.mode: "} {
 			if !strings.Contains("\n"+stderr, "\n"+file+want) {
 				t.Errorf("%s: no line %q in\n%s", name, want, stderr)
 			}

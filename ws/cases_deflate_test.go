@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/race"
 )
 
 // Cases 12 and 13 are those of permessage-deflate (RFC 7692); the standard
@@ -139,11 +140,18 @@ func (d dataset) exchange(c *client, number, chop, size, fragment, window int) {
 	}
 }
 
+// leftOut says whether a part does without a size: with the race detector each has every
+// third, another third than its neighbours. make unit runs all of them without it too.
+func leftOut(part, size int) bool { return race.Enabled && (part+size)%3 != 0 }
+
 func TestCases12_CompressedMessages(t *testing.T) {
 	sets := datasets()
 	onEveryRoad(t, compressing, func(t *testing.T, n *node) {
 		for s, set := range sets {
 			for i, size := range sizes {
+				if leftOut(s, i) {
+					continue
+				}
 				t.Run(fmt.Sprintf("12.%d.%d", s+1, i+1), func(t *testing.T) {
 					c, resp := n.connect(t, offered, nil)
 					if got := resp.Header.Get("Sec-WebSocket-Extensions"); got != accepted {
@@ -180,6 +188,9 @@ func TestCases13_Negotiation(t *testing.T) {
 				want, window = fmt.Sprintf("%s; server_max_window_bits=%d", accepted, part.window), part.window
 			}
 			for i, size := range sizes {
+				if leftOut(p, i) {
+					continue
+				}
 				t.Run(fmt.Sprintf("13.%d.%d", p+1, i+1), func(t *testing.T) {
 					c, resp := n.connect(t, "Sec-WebSocket-Extensions: "+part.offer+"\r\n", nil)
 					if got := resp.Header.Values("Sec-WebSocket-Extensions"); len(got) != 1 || got[0] != want {

@@ -31,13 +31,13 @@ func TestCases9_Limits(t *testing.T) {
 			s.add(fmt.Sprintf("9.%d.%d", part+k, i+1), fine, send(chop, frames...).hears(reply{finBit | kind.op, echoOf(message)}))
 		}
 		for i, size := range []int{64 << 10, 256 << 10, MiB, 4 * MiB, 8 * MiB, 16 * MiB} {
-			if race.Enabled && size > 4*MiB {
+			if race.Enabled && size > MiB {
 				continue
 			}
 			f(1, i, size, oneWrite, nil)
 		}
 		for i, size := range []int{64, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, MiB, 4 * MiB} {
-			if race.Enabled && size < 1<<10 {
+			if race.Enabled && size < 4<<10 {
 				continue
 			}
 			f(3, i, MiB, oneWrite, fragments(kind.op, of(kind.fill, MiB), size))

@@ -25,9 +25,6 @@ func TestMain(m *testing.M) { leak.Main(m) }
 
 func TestRedis(t *testing.T) { suite(t, redistest.Start(t)) }
 
-// A server in cluster mode refuses what touches more than one slot.
-func TestRedis_InOneSlotEach(t *testing.T) { suite(t, redistest.StartCluster(t)) }
-
 func suite(t *testing.T, server *redistest.Server) {
 	brokertest.Run(t, func(t *testing.T, n int) (all []broker.Broker) {
 		prefix := fmt.Sprint("test", time.Now().UnixNano())

@@ -22,8 +22,6 @@ import (
 
 func TestRedisSeats(t *testing.T) { seatsSuite(t, redistest.Start(t)) }
 
-func TestRedisSeats_InOneSlotEach(t *testing.T) { seatsSuite(t, redistest.StartCluster(t)) }
-
 func seatsSuite(t *testing.T, server *redistest.Server) { seatsSuiteAt(t, server.Addr, server) }
 
 // seatsSuiteAt is for nodes that find the server behind another address.

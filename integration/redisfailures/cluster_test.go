@@ -2,7 +2,6 @@ package redisfailures
 
 import (
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -74,10 +73,18 @@ func primaryHangs(t *testing.T) (*deployment, func(*rig, time.Duration)) {
 		s.Hold(t)
 		s.Primary.Pause()
 		r.back(func() { c.takenOver(r, s.Replica) })
-		<-time.After(lasts)
-		s.Primary.Resume()
-		testkit.Eventually(t, "the old primary notices", func() bool { return strings.HasPrefix(s.Primary.Try("ROLE"), "[slave") })
-		s.Primary.Do(t, "CLIENT", "UNPAUSE")
+		r.mended = comesBack(t, s.Primary, lasts)
+	}
+}
+
+// comesBack lets a server that hangs go on after a time, and returns what waits until it is
+// a replica.
+func comesBack(t *testing.T, old *redistest.Server, after time.Duration) (wait func()) {
+	resumed := make(chan struct{})
+	time.AfterFunc(after, func() { old.Resume(); close(resumed) })
+	return func() {
+		<-resumed
+		testkit.Eventually(t, "the old primary notices", func() bool { return !old.IsPrimary() && old.Try("PING") == "PONG" })
 	}
 }
 

@@ -36,6 +36,10 @@ var failures = []failure{
 	{name: "Cluster: everything is killed, and restarted with its data", short: 3 * time.Second, long: 10 * time.Second, notice: time.Second, crowd: 8, start: clusterRestarted},
 	{name: "Cluster: a replica takes over", short: 2 * time.Second, long: 6 * time.Second, unnoticed: true, crowd: 8, start: failedOver},
 	{name: "Cluster: slots move to a new primary", short: 4 * time.Second, long: 6 * time.Second, unnoticed: true, crowd: 8, start: slotsMoved},
+	{name: "Sentinel: the master is killed", short: 3 * time.Second, long: 6 * time.Second, mayLose: true, notice: time.Second, crowd: 8, start: masterKilled},
+	{name: "Sentinel: the replica takes over", short: 2 * time.Second, long: 6 * time.Second, unnoticed: true, crowd: 8, start: masterReplaced},
+	{name: "Sentinel: the master hangs, and its replica takes over", short: time.Second, long: 10 * time.Second, unnoticed: true, crowd: 8, start: masterHangs},
+	{name: "Sentinel: everything is killed, and restarted with its data", short: 3 * time.Second, long: 10 * time.Second, notice: time.Second, crowd: 8, start: allRestarted},
 	{name: "the DNS name points elsewhere", short: 3 * time.Second, long: 10 * time.Second, notice: time.Second, crowd: 8, start: renamed},
 }
 

@@ -152,6 +152,22 @@ func (p *pushes) missing(readers []*client) (plainLost, keptLost int) {
 	return plainLost, keptLost
 }
 
+// owed counts what a reader did not get and cannot have been lost.
+func (p *pushes) owed(r *rig) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for channel, posts := range p.posts {
+		var numbers []int
+		for number, post := range posts {
+			if !r.mayHaveLost(channel, post.at) {
+				numbers = append(numbers, number)
+			}
+		}
+		n += lacking(r.readers, channel, numbers)
+	}
+	return n
+}
+
 // lacking counts the numbers that at least one reader of a channel did not get.
 func lacking(readers []*client, channel string, numbers []int) (n int) {
 	came := map[int]int{}

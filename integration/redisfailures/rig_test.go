@@ -104,7 +104,9 @@ admin: {listen: "127.0.0.1:0", pprof: true}
 		testkit.Eventually(t, "the readers are subscribed", c.ready)
 	}
 	r.pushes = startPushes(t, r.nodes, !f.pausesNode)
-	testkit.Eventually(t, "everything works", func() bool { return r.seatsWrong() == "" && r.presenceWrong() == "" && r.untold() == 0 })
+	if !until(func() bool { return r.seatsWrong() == "" && r.presenceWrong() == "" && r.untold() == 0 }) {
+		t.Fatalf("it does not work before anything broke: %s %s, %d untold", r.seatsWrong(), r.presenceWrong(), r.untold())
+	}
 	r.before = d.traces(t)
 	for _, n := range r.nodes {
 		r.threads = append(r.threads, n.Goroutines())
@@ -162,6 +164,11 @@ func (f failure) run(t *testing.T) {
 	out := r.recovered()
 	moves.Wait()
 	r.finish(&out)
+	if t.Failed() {
+		for i, n := range r.nodes {
+			t.Logf("node %d:\n%s", i, n.LastOutput())
+		}
+	}
 	results.add(out)
 	t.Logf("\n%s\n%s", header, out)
 }
@@ -193,6 +200,17 @@ func (r *rig) move(leaving []*client, lasts time.Duration) {
 	})
 }
 
+// until is testkit.Until for what nodes have to work for.
+func until(ok func() bool) bool {
+	return testkit.Until(func() bool {
+		if ok() {
+			return true
+		}
+		<-time.After(20 * time.Millisecond)
+		return false
+	})
+}
+
 func inParallel(n int, do func(i int)) {
 	var work sync.WaitGroup
 	for part := range 8 {
@@ -211,7 +229,7 @@ func (r *rig) recovered() row {
 	var work sync.WaitGroup
 	since := func(into *time.Duration, what string, wrong func() string) {
 		work.Go(func() {
-			if !testkit.Until(func() bool { return wrong() == "" }) {
+			if !until(func() bool { return wrong() == "" }) {
 				r.t.Errorf("%s: %s", what, wrong())
 			}
 			*into = time.Since(r.backAt)
@@ -269,7 +287,7 @@ func (r *rig) seatsWrong() string {
 			r.mu.Lock()
 			r.clients = append(r.clients, c)
 			r.mu.Unlock()
-			testkit.Until(func() bool { id, ended := c.identity(); return id != "" || ended })
+			until(func() bool { id, ended := c.identity(); return id != "" || ended })
 			c.leave()
 			return fmt.Sprintf("node %d let in a third", i)
 		} else if err.Error() != "429" {
@@ -328,11 +346,11 @@ func (r *rig) finish(out *row) {
 			testkit.Eventually(t, "clients that came meanwhile are subscribed", c.ready)
 		}
 	}
-	if !testkit.Until(func() bool { return r.presenceWrong() == "" }) {
+	if !until(func() bool { return r.presenceWrong() == "" }) {
 		t.Error("presence:", r.presenceWrong())
 	}
 	out.presence = time.Since(r.backAt)
-	if !testkit.Until(func() bool { return r.untold() == 0 }) {
+	if !until(func() bool { return r.untold() == 0 }) {
 		missing, _ := r.app.wrong(r.all())
 		out.untold = len(missing)
 		if !r.failure.loses() {
@@ -342,7 +360,7 @@ func (r *rig) finish(out *row) {
 	out.told = time.Since(r.backAt)
 	r.rest(settled)
 	r.pushes.end()
-	testkit.Until(func() bool { _, lost := r.pushes.missing(r.readers); return lost == 0 || r.failure.loses() })
+	until(func() bool { return r.pushes.owed(r) == 0 })
 	out.plain, out.lost = r.pushes.missing(r.readers)
 	for _, c := range r.readers {
 		out.gaps += r.pushes.check(r, c)
@@ -388,7 +406,7 @@ func (r *rig) rest(settled time.Time) {
 		return
 	}
 	for i, w := range r.watches {
-		if !testkit.Until(func() bool { since := w.upSince(); return !since.IsZero() && time.Since(since) > time.Second }) {
+		if !until(func() bool { since := w.upSince(); return !since.IsZero() && time.Since(since) > time.Second }) {
 			r.t.Errorf("node %d does not say that Redis is up", i)
 		}
 	}
@@ -403,12 +421,12 @@ func (r *rig) nothingLeft() {
 		r.mended()
 	}
 	var differs []string
-	if !testkit.Until(func() bool { differs = r.before.differs(r.redis.traces(t)); return len(differs) == 0 }) {
+	if !until(func() bool { differs = r.before.differs(r.redis.traces(t)); return len(differs) == 0 }) {
 		t.Errorf("Redis has more or less than before: %q", differs)
 	}
 	for i, n := range r.nodes {
 		var more []string
-		if !testkit.Until(func() bool {
+		if !until(func() bool {
 			n.HangUp()
 			more = nil
 			for function, count := range n.Goroutines() {

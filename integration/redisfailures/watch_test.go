@@ -47,7 +47,11 @@ func (w *watch) end() {
 
 func (w *watch) run() {
 	defer close(w.done)
-	tick := time.NewTicker(50 * time.Millisecond)
+	every := 100 * time.Millisecond
+	if long() {
+		every /= 2
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {

@@ -26,6 +26,10 @@ type Cluster struct {
 	VIPs []*VIP
 }
 
+// Patient are arguments for servers of a Cluster of which none dies: where a machine is so
+// slow that one is not heard for a second, that one is not taken for dead.
+var Patient = []string{"--cluster-node-timeout", "15000"}
+
 // NewCluster starts a cluster that ends with the test, with further arguments of
 // redis-server. Its servers notice after a second that one of them is gone.
 func NewCluster(t testing.TB, primaries, replicasEach int, args ...string) *Cluster {

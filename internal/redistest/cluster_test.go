@@ -33,16 +33,23 @@ func TestSentinels_PromoteAReplica(t *testing.T) {
 }
 
 func TestShard_TakeoversLoseNothingThatWasHeld(t *testing.T) {
-	c := NewCluster(t, 3, 1, Keeping...)
-	s := c.Shards()[0]
-	for i, takeOver := range []func(){
-		func() { s.Hold(t); s.Kill(t) },
-		func() { s.Hold(t); s.Hang(t, 3*time.Second) },
-		func() { s.Failover(t, c) },
-	} {
+	kill := func(t *testing.T, s *Shard) { s.Hold(t); s.Kill(t) }
+	hang := func(t *testing.T, s *Shard) { s.Hold(t); s.Hang(t, 3*time.Second) }
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		takeovers(t, NewCluster(t, 3, 1, Keeping...).Shards()[0], kill, hang, func(t *testing.T, s *Shard) { s.Failover(t) })
+	})
+	t.Run("sentinel", func(t *testing.T) { // sentinels look every ten seconds
+		t.Parallel()
+		takeovers(t, NewSentinels(t, 1, Keeping...).Shard(t), kill)
+	})
+}
+
+func takeovers(t *testing.T, s *Shard, all ...func(*testing.T, *Shard)) {
+	for i, takeOver := range all {
 		primary := s.Primary
 		s.Primary.Do(t, "SET", "{06S}a", i) // slot 0
-		takeOver()
+		takeOver(t, s)
 		if s.Primary == primary {
 			t.Errorf("%d: the primary is the same", i)
 		}

@@ -2,7 +2,9 @@ package redistest
 
 import (
 	"fmt"
+	"net"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,29 +14,68 @@ import (
 
 // Shard is a primary with its replica, which change places when one takes over. Both serve
 // again when its methods return.
-type Shard struct{ Primary, Replica *Server }
+type Shard struct {
+	Primary, Replica *Server
+
+	cluster   *Cluster   // either it is of a Cluster
+	sentinels *Sentinels // or these watch it
+}
 
 // Shards are those of a Cluster that has one replica each, as it began.
 func (c *Cluster) Shards() (all []*Shard) {
 	for i, p := range c.Primaries {
-		all = append(all, &Shard{p, c.Replicas[i][0]})
+		all = append(all, &Shard{Primary: p, Replica: c.Replicas[i][0], cluster: c})
 	}
 	return all
 }
 
+// Shard is the master, as it began, and its only replica. Failovers may then follow one
+// another closely.
+func (s *Sentinels) Shard(t testing.TB) *Shard {
+	t.Helper()
+	for _, addr := range s.Addrs {
+		(&Server{Addr: addr}).Do(t, "SENTINEL", "SET", MasterName, "failover-timeout", 3000)
+	}
+	return &Shard{Primary: s.Servers[0], Replica: s.Servers[1], sentinels: s}
+}
+
+// everywhere waits until each sentinel says of the master, or of its replica, what is
+// wanted.
+func (s *Sentinels) everywhere(t testing.TB, what, about string, want ...string) {
+	t.Helper()
+	testkit.Eventually(t, what, func() bool {
+		for _, addr := range s.Addrs {
+			said := (&Server{Addr: addr}).Try("SENTINEL", about, MasterName)
+			for _, w := range want {
+				if !strings.Contains(said, w) {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
 var offset = regexp.MustCompile(`(?m)^(?:master|slave)_repl_offset:(\d+)`)
 
-// Hold holds back whatever would be written, and returns when the replica has all that the
-// primary confirmed: one that ends then loses nothing.
+// wrote is how much a server has of what was ever written, -1 if it does not answer.
+func (s *Server) wrote() int {
+	m := offset.FindStringSubmatch(s.Try("INFO", "replication"))
+	if m == nil {
+		return -1
+	}
+	n, _ := strconv.Atoi(m[1])
+	return n
+}
+
+// Hold has the primary refuse all writes, and returns when the replica has every one that
+// was confirmed: a takeover then loses nothing. CLIENT PAUSE would do for a Cluster, but
+// holds up sentinels' PUBLISH, and their PING behind it.
 func (s *Shard) Hold(t testing.TB) {
 	t.Helper()
-	s.Primary.Do(t, "CLIENT", "PAUSE", time.Minute.Milliseconds(), "WRITE")
-	testkit.Eventually(t, "the replica has everything", func() bool {
-		wrote := offset.FindStringSubmatch(s.Primary.Try("INFO", "replication"))
-		// A replica names what it has before what it would give to its own replicas.
-		has := offset.FindStringSubmatch(s.Replica.Try("INFO", "replication"))
-		return wrote != nil && has != nil && wrote[1] == has[1]
-	})
+	s.Primary.Do(t, "CONFIG", "SET", "min-replicas-to-write", 100)
+	all := s.Primary.wrote()
+	testkit.Eventually(t, "the replica has everything", func() bool { return s.Replica.wrote() >= all })
 }
 
 // Kill kills the primary, of which nothing is lost if it is held. It returns when its
@@ -42,8 +83,9 @@ func (s *Shard) Hold(t testing.TB) {
 func (s *Shard) Kill(t testing.TB) {
 	t.Helper()
 	s.Primary.Kill()
-	WaitPrimary(t, s.Replica)
+	s.takenOver(t)
 	s.Primary.RestartSaved(t)
+	s.demoted(t)
 	s.swapped(t)
 }
 
@@ -52,19 +94,47 @@ func (s *Shard) Hang(t testing.TB, d time.Duration) {
 	t.Helper()
 	s.Primary.Pause()
 	resume := time.After(d)
-	WaitPrimary(t, s.Replica)
+	s.takenOver(t)
 	<-resume
 	s.Primary.Resume()
-	testkit.Eventually(t, "the old primary notices", func() bool { return strings.HasPrefix(s.Primary.Try("ROLE"), "[slave") })
-	s.Primary.Do(t, "CLIENT", "UNPAUSE") // it was held
+	s.demoted(t)
 	s.swapped(t)
 }
 
-// Failover has the replica take over by command, for which the primary waits.
-func (s *Shard) Failover(t testing.TB, c *Cluster) {
+// Failover has the replica take over by command. A Cluster's primary waits for that; one
+// under Sentinels loses nothing if it is held.
+func (s *Shard) Failover(t testing.TB) {
 	t.Helper()
-	c.Failover(t, s.Replica, false)
+	if s.cluster != nil {
+		s.cluster.Failover(t, s.Replica, false)
+	} else {
+		s.sentinels.Failover(t)
+	}
+	s.takenOver(t)
+	s.demoted(t)
 	s.swapped(t)
+}
+
+// takenOver waits until the replica is the primary for everybody.
+func (s *Shard) takenOver(t testing.TB) {
+	t.Helper()
+	WaitPrimary(t, s.Replica)
+	if s.sentinels != nil {
+		_, port, _ := net.SplitHostPort(s.Replica.Addr)
+		s.sentinels.everywhere(t, "the sentinels name the new master", "MASTER", "port:"+port+" ")
+	}
+}
+
+// demoted waits until the old primary is a replica. Sentinels take some ten seconds to
+// tell it, if it was away: it is told at once.
+func (s *Shard) demoted(t testing.TB) {
+	t.Helper()
+	if s.sentinels != nil {
+		host, port, _ := net.SplitHostPort(s.Replica.Addr)
+		s.Primary.Do(t, "REPLICAOF", host, port)
+	}
+	testkit.Eventually(t, "the old primary notices", func() bool { return strings.HasPrefix(s.Primary.Try("ROLE"), "[slave") })
+	s.Primary.Do(t, "CONFIG", "SET", "min-replicas-to-write", 0)
 }
 
 // swapped waits until the old primary has a copy of the new one, and is its replica.
@@ -73,7 +143,10 @@ func (s *Shard) swapped(t testing.TB) {
 	s.Primary, s.Replica = s.Replica, s.Primary
 	testkit.Eventually(t, fmt.Sprintf("%s is the replica of %s", s.Replica.Addr, s.Primary.Addr), func() bool {
 		about := s.Replica.Try("INFO", "replication")
-		_, port, _ := strings.Cut(s.Primary.Addr, ":")
+		_, port, _ := net.SplitHostPort(s.Primary.Addr)
 		return strings.Contains(about, "master_link_status:up") && strings.Contains(about, "master_port:"+port+"\r")
 	})
+	if s.sentinels != nil {
+		s.sentinels.everywhere(t, "the sentinels see the new replica", "REPLICAS", "flags:slave ", "master-link-status:ok")
+	}
 }

@@ -18,10 +18,10 @@ func TestMain(m *testing.M) { leak.Main(m) }
 
 func TestRoster(t *testing.T) { suite(t, redistest.Start(t)) }
 
-// A server in cluster mode refuses what touches more than one slot.
-func TestRoster_InOneSlotEach(t *testing.T) { suite(t, redistest.StartCluster(t)) }
-
-func TestRoster_InCluster(t *testing.T) { suite(t, redistest.NewCluster(t, 3, 1).Primaries[0]) }
+// A Cluster refuses what touches more than one slot.
+func TestRoster_InCluster(t *testing.T) {
+	suite(t, redistest.NewCluster(t, 3, 1, redistest.Patient...).Primaries[0])
+}
 
 func TestRoster_WithSentinel(t *testing.T) {
 	suite(t, redistest.NewSentinels(t, 1).Sentinel(0))
