@@ -94,11 +94,11 @@ func clusterCost(o options) error {
 }
 
 func clusterRatio(o options, standalone, cluster, what, line string) error {
-	const n = 100_000
+	const n, clients = 100_000, 4_000 // of each: both are there at once
 	var rigs [2]*pushRig
 	for i, addr := range []string{standalone, cluster} {
 		o.redis = addr
-		r, err := newPushRig(o, nil, line)
+		r, err := newPushRig(o, clients, nil, line)
 		rigs[i] = r
 		defer r.close()
 		if err != nil {

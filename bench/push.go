@@ -71,7 +71,7 @@ func stopAll(all []*server) {
 // POST, the way to the connection's node, the frame.
 func pushes(o options) error {
 	late := &latencies{}
-	r, err := newPushRig(o, late.frame)
+	r, err := newPushRig(o, users, late.frame)
 	defer r.close()
 	if err != nil {
 		return err
@@ -89,15 +89,16 @@ func pushes(o options) error {
 	return nil
 }
 
-// pushRig is 10,000 users who are connected to one node, or two.
+// pushRig is users who are connected to one node, or two.
 type pushRig struct {
-	all []*server
-	f   *fleet
+	users int
+	all   []*server
+	f     *fleet
 }
 
 // newPushRig returns one that is to be closed also after an error.
-func newPushRig(o options, frame func(int, []byte), lines ...string) (r *pushRig, err error) {
-	r = &pushRig{}
+func newPushRig(o options, n int, frame func(int, []byte), lines ...string) (r *pushRig, err error) {
+	r = &pushRig{users: n}
 	if r.all, err = nodes(o, lines...); err != nil {
 		return r, err
 	}
@@ -105,7 +106,7 @@ func newPushRig(o options, frame func(int, []byte), lines ...string) (r *pushRig
 		return r, err
 	}
 	for _, s := range r.all {
-		if err := r.f.dial(s.public, users/len(r.all), func(id int) string { return bearer(fmt.Sprint("u", id), "") }); err != nil {
+		if err := r.f.dial(s.public, n/len(r.all), func(id int) string { return bearer(fmt.Sprint("u", id), "") }); err != nil {
 			return r, err
 		}
 	}
@@ -117,7 +118,7 @@ func newPushRig(o options, frame func(int, []byte), lines ...string) (r *pushRig
 func (r *pushRig) round(n int) (cpu, perSecond float64, err error) {
 	before, frames, began := cpuOf(r.all), r.f.frames.Load(), time.Now()
 	if err := publish(r.all, n, func() []byte {
-		return body(fmt.Sprintf(`{"users":["u%d"]}`, rand.IntN(users)))
+		return body(fmt.Sprintf(`{"users":["u%d"]}`, rand.IntN(r.users)))
 	}); err != nil {
 		return 0, 0, err
 	}

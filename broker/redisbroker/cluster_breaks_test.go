@@ -326,3 +326,39 @@ func within(some, others []string) bool {
 	}
 	return true
 }
+
+// All of a Cluster dies and comes back empty: a node is subscribed to everything again.
+func TestRedisCluster_AllIsSubscribedAnew(t *testing.T) {
+	t.Parallel()
+	const topics = 5_000
+	c := redistest.NewCluster(t, 3, 0)
+	b, got := started(t, c.Primaries[1].Addr)
+	all := make([]string, topics)
+	for i := range all {
+		all[i] = fmt.Sprint("user:", i)
+	}
+	if err := b.Subscribe(t.Context(), broker.Topics(all...)...); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "it is up", b.Up)
+	for _, s := range c.Primaries {
+		s.Kill()
+	}
+	testkit.Eventually(t, "it is down", func() bool { return !b.Up() })
+	for _, s := range c.Primaries {
+		s.RestartSaved(t) // nothing was saved but the cluster's layout
+	}
+	testkit.Eventually(t, "it is up again", b.Up)
+	before := got.Load()
+	batch := make([]broker.Publication, topics)
+	for i := range batch {
+		batch[i] = broker.Publication{Topic: all[i], Payload: []byte("m")}
+	}
+	b.Publish(t.Context(), batch)
+	for _, p := range batch {
+		if p.Err != nil || p.Nodes != 1 {
+			t.Fatalf("up, and not subscribed to %s: %d nodes, %v", p.Topic, p.Nodes, p.Err)
+		}
+	}
+	testkit.Eventually(t, "all arrive", func() bool { return got.Load() == before+topics })
+}

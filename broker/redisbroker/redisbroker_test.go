@@ -26,7 +26,11 @@ func TestMain(m *testing.M) { leak.Main(m) }
 func TestRedis(t *testing.T) { suite(t, redistest.Start(t)) }
 
 // A server in cluster mode refuses what touches more than one slot.
-func TestRedis_InOneSlotEach(t *testing.T) { suite(t, redistest.StartCluster(t)) }
+func TestRedis_InOneSlotEach(t *testing.T) {
+	server := redistest.StartCluster(t)
+	suite(t, server)
+	server.WantNoError(t, "CROSSSLOT")
+}
 
 func suite(t *testing.T, server *redistest.Server) {
 	brokertest.Run(t, func(t *testing.T, n int) (all []broker.Broker) {

@@ -22,7 +22,11 @@ import (
 
 func TestRedisSeats(t *testing.T) { seatsSuite(t, redistest.Start(t)) }
 
-func TestRedisSeats_InOneSlotEach(t *testing.T) { seatsSuite(t, redistest.StartCluster(t)) }
+func TestRedisSeats_InOneSlotEach(t *testing.T) {
+	server := redistest.StartCluster(t)
+	seatsSuite(t, server)
+	server.WantNoError(t, "CROSSSLOT")
+}
 
 func seatsSuite(t *testing.T, server *redistest.Server) { seatsSuiteAt(t, server.Addr, server) }
 

@@ -90,6 +90,12 @@ func Text(reply []any, i int) string {
 	return ""
 }
 
+// crossed: a server says that keys lie apart which the tags in their names hold together.
+func (l *Link) crossed(err error) {
+	l.rate.Error("CROSSSLOT", "redis says that keys of one command lie in different slots, which no command of pushcart's does: "+
+		"what is between, a proxy perhaps, does not heed the {tags} of keys; connect to the servers themselves", "key", "redis.addresses", "err", err)
+}
+
 // WrongType: something else lies under one of our keys.
 func (l *Link) WrongType(keys ...string) {
 	l.rate.Error("key of another type", "another program wrote to a key of ours: the stream is not kept, and pushes to it fail; remove that key",

@@ -19,7 +19,11 @@ func TestMain(m *testing.M) { leak.Main(m) }
 func TestRoster(t *testing.T) { suite(t, redistest.Start(t)) }
 
 // A server in cluster mode refuses what touches more than one slot.
-func TestRoster_InOneSlotEach(t *testing.T) { suite(t, redistest.StartCluster(t)) }
+func TestRoster_InOneSlotEach(t *testing.T) {
+	server := redistest.StartCluster(t)
+	suite(t, server)
+	server.WantNoError(t, "CROSSSLOT")
+}
 
 func TestRoster_InCluster(t *testing.T) { suite(t, redistest.NewCluster(t, 3, 1).Primaries[0]) }
 
