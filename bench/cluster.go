@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -167,19 +166,8 @@ func anewOf(o options, what string, servers []*redisServer, ready func() error) 
 	if err := f.dial(s.public, clients, func(int) string { return spoken }); err != nil {
 		return err
 	}
-	var work sync.WaitGroup
-	for part := range 16 {
-		work.Go(func() {
-			for i := part; i < clients; i += 16 {
-				for k := range each {
-					f.say(i, fmt.Sprintf(`{"type":"subscribe","id":1,"channel":"room.%d.%d"}`, i, k))
-				}
-			}
-		})
-	}
-	work.Wait()
-	if err := wait(func() bool { return answered.Load() == clients*each }); err != nil {
-		return fmt.Errorf("%d of %d are answered: %w", answered.Load(), clients*each, err)
+	if err := subscribeAll(f, clients, each, &answered); err != nil {
+		return err
 	}
 	up := func() bool { return s.metrics()["pushcart_redis_up"] == 1 }
 	var took, cpu []float64

@@ -92,8 +92,7 @@ func Text(reply []any, i int) string {
 
 // crossed: a server says that keys lie apart which the tags in their names hold together.
 func (l *Link) crossed(err error) {
-	l.rate.Error("CROSSSLOT", "redis says that keys of one command lie in different slots, which no command of pushcart's does: "+
-		"what is between, a proxy perhaps, does not heed the {tags} of keys; connect to the servers themselves", "key", "redis.addresses", "err", err)
+	l.rate.Error("CROSSSLOT", "redis does not heed the {tags} of keys: is a proxy in front of it?", "key", "redis.addresses", "err", err)
 }
 
 // WrongType: something else lies under one of our keys.

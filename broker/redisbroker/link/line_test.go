@@ -134,7 +134,7 @@ func TestLine_CrossSlotSaysWhatToDo(t *testing.T) {
 	defer l.Close()
 	a := &lane{line: l.Line(), shard: l.newShard("")}
 	a.judgeOne(answered("CROSSSLOT Keys in request don't hash to the same slot"))
-	if !log.Has("redis.addresses") || !log.Has("a proxy perhaps") {
+	if !log.Has("redis.addresses") || !log.Has("is a proxy in front of it?") {
 		t.Errorf("log:\n%s", &log)
 	}
 	if a.wrong != nil || a.cut != nil {
