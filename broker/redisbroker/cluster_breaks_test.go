@@ -178,14 +178,18 @@ func TestRedisCluster_PushesToASlotThatMovesWaitAndOthersDoNot(t *testing.T) {
 	c.Primaries[1].Do(t, "CLUSTER", "SETSLOT", slot, "IMPORTING", c.Primaries[0].Do(t, "CLUSTER", "MYID"))
 	c.Primaries[0].Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", c.Primaries[1].Do(t, "CLUSTER", "MYID"))
 
-	waits := make(chan broker.Publication, 1)
-	go func() {
-		waits <- n.put(broker.Publication{Topic: kept, Payload: []byte("b"), ID: "b", Digest: 1, Keep: keptLong})
-	}()
 	if p := n.put(broker.Publication{Topic: plain, Payload: []byte("once"), ID: "once", Digest: 1}); p.Err != nil || p.Nodes != 1 {
 		t.Errorf("a push with an id: %d nodes, %v", p.Nodes, p.Err)
 	}
 	testkit.Eventually(t, "it is heard", func() bool { return n.count(plain, broker.Published) == 1 })
+	waits := make(chan broker.Publication, 1)
+	go func() {
+		waits <- n.put(broker.Publication{Topic: kept, Payload: []byte("b"), ID: "b", Digest: 1, Keep: keptLong})
+	}()
+	behind := make(chan broker.Publication, 1)
+	go func() {
+		behind <- n.put(broker.Publication{Topic: plain, Payload: []byte("behind"), ID: "behind", Digest: 1})
+	}()
 	began := time.Now()
 	for i, topic := range others {
 		n.keep(t, topic, strconv.Itoa(i))
@@ -202,6 +206,9 @@ func TestRedisCluster_PushesToASlotThatMovesWaitAndOthersDoNot(t *testing.T) {
 	c.Move(t, c.Primaries[0], c.Primaries[1], slot, slot)
 	if p := <-waits; p.Err != nil {
 		t.Errorf("the push that waited: %v", p.Err)
+	}
+	if p := <-behind; p.Err != nil {
+		t.Errorf("a push that perhaps waited behind it: %v", p.Err)
 	}
 	n.await(t, kept, "a b", 0)
 	if p := n.put(broker.Publication{Topic: plain, Payload: []byte("once"), ID: "once", Digest: 1}); !p.Duplicate {
