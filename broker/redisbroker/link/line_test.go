@@ -118,11 +118,11 @@ func TestLine_NamesAreReadWhileOthersConnect(t *testing.T) {
 	}
 }
 
-// answered is what a server answers.
-type answered string
+// refusal is what a server answers.
+type refusal string
 
-func (a answered) Error() string { return string(a) }
-func (a answered) RedisError()   {}
+func (r refusal) Error() string { return string(r) }
+func (r refusal) RedisError()   {}
 
 // What stands between may spread keys by something else than their tags.
 func TestLine_CrossSlotSaysWhatToDo(t *testing.T) {
@@ -133,7 +133,7 @@ func TestLine_CrossSlotSaysWhatToDo(t *testing.T) {
 	}
 	defer l.Close()
 	a := &lane{line: l.Line(), shard: l.newShard("")}
-	a.judgeOne(answered("CROSSSLOT Keys in request don't hash to the same slot"))
+	a.judgeOne(refusal("CROSSSLOT Keys in request don't hash to the same slot"))
 	if !log.Has("redis.addresses") || !log.Has("is a proxy in front of it?") {
 		t.Errorf("log:\n%s", &log)
 	}
