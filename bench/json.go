@@ -83,6 +83,18 @@ func subscribesOf(o options, name, lines string) error {
 		return err
 	}
 	rss, cpu, began := s.rss(), s.cpu(), time.Now()
+	if err := subscribeAll(f, clients, each, &answered); err != nil {
+		return err
+	}
+	took := time.Since(began)
+	fmt.Printf("%d channels with one subscriber each, %s: %.0f subscribes/s, %.1f CPU-µs each, %.0f B of RSS per subscription\n",
+		clients*each, name, clients*each/took.Seconds(), micros(s.cpu()-cpu)/(clients*each), float64(s.rss()-rss)/(clients*each))
+	return nil
+}
+
+// subscribeAll has each of a fleet's clients subscribe to channels of its own, and waits until
+// answered counted so many.
+func subscribeAll(f *fleet, clients, each int, answered *atomic.Int64) error {
 	var work sync.WaitGroup
 	for part := range 16 {
 		work.Go(func() {
@@ -94,12 +106,9 @@ func subscribesOf(o options, name, lines string) error {
 		})
 	}
 	work.Wait()
-	if err := wait(func() bool { return answered.Load() == clients*each }); err != nil {
+	if err := wait(func() bool { return answered.Load() == int64(clients*each) }); err != nil {
 		return fmt.Errorf("%d of %d are answered: %w", answered.Load(), clients*each, err)
 	}
-	took := time.Since(began)
-	fmt.Printf("%d channels with one subscriber each, %s: %.0f subscribes/s, %.1f CPU-µs each, %.0f B of RSS per subscription\n",
-		clients*each, name, clients*each/took.Seconds(), micros(s.cpu()-cpu)/(clients*each), float64(s.rss()-rss)/(clients*each))
 	return nil
 }
 

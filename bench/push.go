@@ -70,40 +70,69 @@ func stopAll(all []*server) {
 // pushes shows what a push to one of 10,000 connected users costs, all in: the
 // POST, the way to the connection's node, the frame.
 func pushes(o options) error {
-	all, err := nodes(o)
-	defer stopAll(all)
-	if err != nil {
-		return err
-	}
 	late := &latencies{}
-	f, err := newFleet(late.frame)
+	r, err := newPushRig(o, users, late.frame)
+	defer r.close()
 	if err != nil {
 		return err
-	}
-	defer f.close()
-	for _, s := range all {
-		if err := f.dial(s.public, users/len(all), func(id int) string { return bearer(fmt.Sprint("u", id), "") }); err != nil {
-			return err
-		}
 	}
 	var cpu, rate []float64
 	for range o.rounds {
-		const n = 100_000
-		before, frames, began := cpuOf(all), f.frames.Load(), time.Now()
-		if err := publish(all, n, func() []byte {
-			return body(fmt.Sprintf(`{"users":["u%d"]}`, rand.IntN(users)))
-		}); err != nil {
+		c, perSecond, err := r.round(100_000)
+		if err != nil {
 			return err
 		}
-		if err := f.awaitFrames(frames, n); err != nil {
-			return err
-		}
-		cpu = append(cpu, micros(cpuOf(all)-before)/n)
-		rate = append(rate, n/time.Since(began).Seconds())
+		cpu, rate = append(cpu, c), append(rate, perSecond)
 	}
 	fmt.Printf("push to 1 of %d users, %d publishers, %d node(s): %.1f CPU-µs each summed, %.0f/s, p50 %.2f ms p99 %.2f ms (median of %d)\n",
-		users, publishers, len(all), median(cpu), median(rate), late.quantile(.5), late.quantile(.99), o.rounds)
+		users, publishers, len(r.all), median(cpu), median(rate), late.quantile(.5), late.quantile(.99), o.rounds)
 	return nil
+}
+
+// pushRig is users who are connected to one node, or two.
+type pushRig struct {
+	users int
+	all   []*server
+	f     *fleet
+}
+
+// newPushRig returns one that is to be closed also after an error.
+func newPushRig(o options, n int, frame func(int, []byte), lines ...string) (r *pushRig, err error) {
+	r = &pushRig{users: n}
+	if r.all, err = nodes(o, lines...); err != nil {
+		return r, err
+	}
+	if r.f, err = newFleet(frame); err != nil {
+		return r, err
+	}
+	for _, s := range r.all {
+		if err := r.f.dial(s.public, n/len(r.all), func(id int) string { return bearer(fmt.Sprint("u", id), "") }); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
+// round makes n pushes to users at random, and waits for their frames. It returns the nodes'
+// CPU-µs for each, and how many went in a second.
+func (r *pushRig) round(n int) (cpu, perSecond float64, err error) {
+	before, frames, began := cpuOf(r.all), r.f.frames.Load(), time.Now()
+	if err := publish(r.all, n, func() []byte {
+		return body(fmt.Sprintf(`{"users":["u%d"]}`, rand.IntN(r.users)))
+	}); err != nil {
+		return 0, 0, err
+	}
+	if err := r.f.awaitFrames(frames, int64(n)); err != nil {
+		return 0, 0, err
+	}
+	return micros(cpuOf(r.all)-before) / float64(n), float64(n) / time.Since(began).Seconds(), nil
+}
+
+func (r *pushRig) close() {
+	if r.f != nil {
+		r.f.close()
+	}
+	stopAll(r.all)
 }
 
 // latencies reads the send time that the payload begins with.

@@ -178,14 +178,18 @@ func TestRedisCluster_PushesToASlotThatMovesWaitAndOthersDoNot(t *testing.T) {
 	c.Primaries[1].Do(t, "CLUSTER", "SETSLOT", slot, "IMPORTING", c.Primaries[0].Do(t, "CLUSTER", "MYID"))
 	c.Primaries[0].Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", c.Primaries[1].Do(t, "CLUSTER", "MYID"))
 
-	waits := make(chan broker.Publication, 1)
-	go func() {
-		waits <- n.put(broker.Publication{Topic: kept, Payload: []byte("b"), ID: "b", Digest: 1, Keep: keptLong})
-	}()
 	if p := n.put(broker.Publication{Topic: plain, Payload: []byte("once"), ID: "once", Digest: 1}); p.Err != nil || p.Nodes != 1 {
 		t.Errorf("a push with an id: %d nodes, %v", p.Nodes, p.Err)
 	}
 	testkit.Eventually(t, "it is heard", func() bool { return n.count(plain, broker.Published) == 1 })
+	waits := make(chan broker.Publication, 1)
+	go func() {
+		waits <- n.put(broker.Publication{Topic: kept, Payload: []byte("b"), ID: "b", Digest: 1, Keep: keptLong})
+	}()
+	behind := make(chan broker.Publication, 1)
+	go func() {
+		behind <- n.put(broker.Publication{Topic: plain, Payload: []byte("behind"), ID: "behind", Digest: 1})
+	}()
 	began := time.Now()
 	for i, topic := range others {
 		n.keep(t, topic, strconv.Itoa(i))
@@ -202,6 +206,9 @@ func TestRedisCluster_PushesToASlotThatMovesWaitAndOthersDoNot(t *testing.T) {
 	c.Move(t, c.Primaries[0], c.Primaries[1], slot, slot)
 	if p := <-waits; p.Err != nil {
 		t.Errorf("the push that waited: %v", p.Err)
+	}
+	if p := <-behind; p.Err != nil {
+		t.Errorf("a push that perhaps waited behind it: %v", p.Err)
 	}
 	n.await(t, kept, "a b", 0)
 	if p := n.put(broker.Publication{Topic: plain, Payload: []byte("once"), ID: "once", Digest: 1}); !p.Duplicate {
@@ -325,4 +332,40 @@ func within(some, others []string) bool {
 		}
 	}
 	return true
+}
+
+// All of a Cluster dies and comes back empty: a node is subscribed to everything again.
+func TestRedisCluster_AllIsSubscribedAnew(t *testing.T) {
+	t.Parallel()
+	const topics = 5_000
+	c := redistest.NewCluster(t, 3, 0)
+	b, got := started(t, c.Primaries[1].Addr)
+	all := make([]string, topics)
+	for i := range all {
+		all[i] = fmt.Sprint("user:", i)
+	}
+	if err := b.Subscribe(t.Context(), broker.Topics(all...)...); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "it is up", b.Up)
+	for _, s := range c.Primaries {
+		s.Kill()
+	}
+	testkit.Eventually(t, "it is down", func() bool { return !b.Up() })
+	for _, s := range c.Primaries {
+		s.RestartSaved(t) // nothing was saved but the cluster's layout
+	}
+	testkit.Eventually(t, "it is up again", b.Up)
+	before := got.Load()
+	batch := make([]broker.Publication, topics)
+	for i := range batch {
+		batch[i] = broker.Publication{Topic: all[i], Payload: []byte("m")}
+	}
+	b.Publish(t.Context(), batch)
+	for _, p := range batch {
+		if p.Err != nil || p.Nodes != 1 {
+			t.Fatalf("up, and not subscribed to %s: %d nodes, %v", p.Topic, p.Nodes, p.Err)
+		}
+	}
+	testkit.Eventually(t, "all arrive", func() bool { return got.Load() == before+topics })
 }

@@ -305,3 +305,11 @@ func (s *Server) Try(args ...any) string {
 	}
 	return fmt.Sprint(out)
 }
+
+// WantNoError fails where a server of the cluster ever answered a command with this word.
+func (c *Cluster) WantNoError(t testing.TB, word string) {
+	t.Helper()
+	for _, s := range c.Primaries {
+		s.WantNoError(t, word)
+	}
+}

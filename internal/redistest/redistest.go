@@ -132,6 +132,14 @@ func (s *Server) Do(t testing.TB, args ...any) string {
 	return fmt.Sprint(out)
 }
 
+// WantNoError fails where the server ever answered a command with this word.
+func (s *Server) WantNoError(t testing.TB, word string) {
+	t.Helper()
+	if stats := s.Do(t, "INFO", "errorstats"); strings.Contains(stats, "errorstat_"+word+":") {
+		t.Errorf("redis answered %s:\n%s", word, stats)
+	}
+}
+
 // Kill ends the server at once.
 func (s *Server) Kill() {
 	_ = s.cmd.Process.Kill()

@@ -90,6 +90,11 @@ func Text(reply []any, i int) string {
 	return ""
 }
 
+// crossed: a server says that keys lie apart which the tags in their names hold together.
+func (l *Link) crossed(err error) {
+	l.rate.Error("CROSSSLOT", "redis does not heed the {tags} of keys: is a proxy in front of it?", "key", "redis.addresses", "err", err)
+}
+
 // WrongType: something else lies under one of our keys.
 func (l *Link) WrongType(keys ...string) {
 	l.rate.Error("key of another type", "another program wrote to a key of ours: the stream is not kept, and pushes to it fail; remove that key",

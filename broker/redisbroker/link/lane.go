@@ -140,6 +140,8 @@ func (a *lane) judgeOne(err error) {
 		a.cut = err
 	case redis.HasErrorPrefix(err, "NOSCRIPT"):
 		a.stale = true
+	case redis.HasErrorPrefix(err, "CROSSSLOT"):
+		a.line.link.crossed(err)
 	case !a.shard.alone && isRedirection(err): // it is about its partition alone
 	case a.wrong == nil && Judge(err) == Elsewhere:
 		a.wrong = err

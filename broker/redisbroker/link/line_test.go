@@ -117,3 +117,27 @@ func TestLine_NamesAreReadWhileOthersConnect(t *testing.T) {
 		}
 	}
 }
+
+// refusal is what a server answers.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+func (r refusal) RedisError()   {}
+
+// What stands between may spread keys by something else than their tags.
+func TestLine_CrossSlotSaysWhatToDo(t *testing.T) {
+	var log testkit.Log
+	l, err := New(config.Redis{Addresses: []string{"127.0.0.1:1"}}, "n", metrics.New("", ""), testkit.Logger(&log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a := &lane{line: l.Line(), shard: l.newShard("")}
+	a.judgeOne(refusal("CROSSSLOT Keys in request don't hash to the same slot"))
+	if !log.Has("redis.addresses") || !log.Has("is a proxy in front of it?") {
+		t.Errorf("log:\n%s", &log)
+	}
+	if a.wrong != nil || a.cut != nil {
+		t.Error("the server is given up, and another one would answer the same")
+	}
+}

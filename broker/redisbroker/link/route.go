@@ -224,15 +224,21 @@ func redirectionOf(err error) (r redirection, ok bool) {
 			r.to, r.ask = words[2], words[0] == "ASK"
 		}
 		return r, true
-	case MovesNow(err), redis.HasErrorPrefix(err, "CLUSTERDOWN"):
+	case isHalfway(err), redis.HasErrorPrefix(err, "CLUSTERDOWN"):
 		return r, true
 	}
 	return r, false
 }
 
 // MovesNow says whether a server refused a command as the keys of its slot are on their way
-// to another one, so that it can be executed when all are there.
+// to another one, so that it can be executed when all are there; or, with ASK, as it waits
+// behind such a command.
 func MovesNow(err error) bool {
+	return isHalfway(err) || redis.HasErrorPrefix(err, "ASK")
+}
+
+// isHalfway: some of a command's keys are at the other server already.
+func isHalfway(err error) bool {
 	return redis.HasErrorPrefix(err, "TRYAGAIN") || redis.HasErrorPrefix(err, scriptAway)
 }
 

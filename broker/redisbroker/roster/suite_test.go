@@ -20,7 +20,9 @@ func TestRoster(t *testing.T) { suite(t, redistest.Start(t)) }
 
 // A Cluster refuses what touches more than one slot.
 func TestRoster_InCluster(t *testing.T) {
-	suite(t, redistest.NewCluster(t, 3, 1, redistest.Patient...).Primaries[0])
+	c := redistest.NewCluster(t, 3, 1, redistest.Patient...)
+	suite(t, c.Primaries[0])
+	c.WantNoError(t, "CROSSSLOT")
 }
 
 func TestRoster_WithSentinel(t *testing.T) {
