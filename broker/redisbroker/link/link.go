@@ -63,7 +63,8 @@ type Link struct {
 	topology atomic.Pointer[Topology] // nil until a server was found
 	wanted   chan string              // asks for another look at the cluster, beginning with an address
 
-	finding sync.Mutex // held by who finds out the topology
+	finding sync.Mutex // held by who finds out the topology; guards byName
+	byName  *Shard     // that sentinels name; nil: there are none, as far as is known
 
 	mu     sync.Mutex // guards all below, and what is said of health
 	lost   error      // why no topology is known

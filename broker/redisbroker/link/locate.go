@@ -64,11 +64,16 @@ func (l *Link) listed() *Shard {
 	}))
 }
 
-// named is the shard that sentinels name at the configured addresses.
+// named is the shard that sentinels name at the configured addresses: always the same one,
+// as those do not change. Call it with finding held.
 func (l *Link) named() *Shard {
+	if l.byName != nil {
+		return l.byName
+	}
 	sentinels := master.NewSentinels(l.addresses, l.masterName, l.dialSentinel, sentinelReport{l}, l.guard)
 	s := l.newAlone(sentinels)
 	s.master = true
+	l.byName = s
 	l.sentinels.Store(sentinels)
 	l.watched <- s
 	return s

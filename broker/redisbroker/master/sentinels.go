@@ -17,8 +17,12 @@ import (
 )
 
 // askWait is how long a sentinel may take to answer, and how long none is asked again when
-// none answered.
+// none did.
 const askWait = time.Second
+
+// silentWait is how long one that did not answer the last time may take longer than the
+// others.
+const silentWait = 100 * time.Millisecond
 
 // Report is told what becomes of the sentinels. Its methods may be called concurrently, and
 // must not block.
@@ -45,10 +49,10 @@ type Sentinels struct {
 
 	mu     sync.Mutex // held while they are asked; guards all below
 	all    []*sentinel
-	master string // known; "": none
-	epoch  int64  // of master
-	asked  time.Time
-	err    error // why no master was named when they were asked
+	master string    // known; "": none
+	epoch  int64     // of master
+	asked  time.Time // when that began last
+	err    error     // why no master was named when they were asked
 }
 
 // sentinel is one of them, with a connection that stays.
@@ -88,11 +92,13 @@ func (s *Sentinels) Doubt() {}
 // Find asks where the master is. Where no sentinel answers that is the one known before. An
 // error names the key of the configuration to look at.
 func (s *Sentinels) Find(context.Context) (string, error) {
+	called := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err == nil || time.Since(s.asked) >= askWait {
-		s.err = s.ask()
+	known := s.asked.After(called) || s.err != nil && time.Since(s.asked) < 2*askWait
+	if !known {
 		s.asked = time.Now()
+		s.err = s.ask()
 		if s.err != nil && s.master != "" && s.ctx.Err() == nil {
 			s.report.Alone(s.master, s.err)
 		}
@@ -169,8 +175,8 @@ func watched(views []view) (names []string) {
 	return slices.Compact(names)
 }
 
-// views asks all sentinels, and waits for those that answered the last time; for the others
-// only as long as nobody else says something.
+// views asks all sentinels, and waits for those that answered the last time; hardly longer
+// for the others, if anybody says something.
 func (s *Sentinels) views() ([]view, error) {
 	type answer struct {
 		of  *sentinel
@@ -193,8 +199,19 @@ func (s *Sentinels) views() ([]view, error) {
 	}
 	var views []view
 	var errs []error
-	for n := 0; n < len(s.all) && (waited > 0 || len(views) == 0); n++ {
-		a := <-answers
+	var enough <-chan time.Time
+	for range s.all {
+		if enough == nil && waited == 0 && len(views) > 0 {
+			enough = time.After(silentWait)
+		}
+		var a answer
+		select {
+		case a = <-answers:
+		case <-enough:
+		}
+		if a.of == nil {
+			break
+		}
 		if !a.was {
 			waited--
 		}
