@@ -45,7 +45,7 @@ lint: ## gofmt, vet, staticcheck, and govulncheck where it reaches its database
 # difference: raw system calls on sockets, counted allocations, the largest messages.
 # A test of internal/house holds the list to the code. The limit is for machines that
 # are much slower than these packages' minute or two.
-WITHOUT_RACE := ./broker/memory ./broker/redisbroker/link ./hub ./integration ./integration/redisfailures ./internal/accesslog ./internal/epoll ./internal/glob ./internal/httpclient ./internal/requestid ./internal/sidecartest ./internal/sockio ./internal/takeover ./proxy ./push ./ws
+WITHOUT_RACE := ./broker/memory ./broker/redisbroker/access ./hub ./integration ./integration/redisfailures ./internal/accesslog ./internal/epoll ./internal/glob ./internal/httpclient ./internal/requestid ./internal/sidecartest ./internal/sockio ./internal/takeover ./proxy ./push ./ws
 
 unit:
 	@sh scripts/clienttest.sh

@@ -1,9 +1,9 @@
 package config
 
 import (
-	"net/url"
-	"regexp"
 	"strings"
+
+	"github.com/pushcart/pushcart/internal/redisurl"
 )
 
 func (c *Config) checkRedis(p *Problems) {
@@ -29,52 +29,44 @@ func (c *Config) checkRedis(p *Problems) {
 }
 
 // checkAddresses looks at each by itself, and at URLs together: all addresses are connected
-// to in the same way.
+// to in the same way. What is wrong with a URL is said without repeating it.
 func (r *Redis) checkAddresses(p *Problems) {
-	first := -1
-	for i, a := range r.Addresses {
-		if !isRedisURL(a) {
-			checkAddress(p, item("redis.addresses", i), a)
+	first, firstAt := redisurl.Address{}, -1
+	for i, text := range r.Addresses {
+		path := item("redis.addresses", i)
+		if !redisurl.IsURL(text) {
+			checkAddress(p, path, text)
 			continue
 		}
-		if reason := badRedisURL(a); reason != "" {
-			p.add(item("redis.addresses", i), "%s", reason)
-			continue
-		}
-		if first < 0 {
-			first = i
-		} else if what := otherThan(r.Addresses[first], a); what != "" {
-			p.add(item("redis.addresses", i), "has another %s than redis.addresses[%d]; all need the same", what, first)
+		a, err := redisurl.Parse(text)
+		switch what := otherThan(first, a); {
+		case err != nil:
+			p.add(path, "%v", err)
+		case redisurl.IsSocket(a.Addr) && r.TLS.Enabled:
+			p.add(path, "a unix socket has no TLS: leave out redis.tls.enabled")
+		case r.Mode == RedisCluster && a.Database != 0:
+			p.add(path, "the database must be 0: a Cluster has no others")
+		case firstAt < 0:
+			first, firstAt = a, i
+		case what != "":
+			p.add(path, "has another %s than redis.addresses[%d]; all need the same", what, firstAt)
 		}
 	}
 }
 
-func isRedisURL(s string) bool {
-	return strings.HasPrefix(s, "redis://") || strings.HasPrefix(s, "rediss://")
-}
-
-// otherThan says in what two good URLs differ besides the host.
-func otherThan(one, other string) string {
-	a, _ := url.Parse(one)
-	b, _ := url.Parse(other)
-	ours, _ := a.User.Password()
-	theirs, _ := b.User.Password()
+// otherThan says in what two addresses differ besides the host.
+func otherThan(a, b redisurl.Address) string {
 	switch {
-	case a.Scheme != b.Scheme:
+	case a.TLS != b.TLS:
 		return "scheme"
-	case a.User.Username() != b.User.Username():
+	case a.Username != b.Username:
 		return "user"
-	case ours != theirs:
+	case a.Password != b.Password:
 		return "password"
-	case databaseOf(a) != databaseOf(b):
+	case a.Database != b.Database:
 		return "database"
 	}
 	return ""
-}
-
-func databaseOf(u *url.URL) string {
-	number := strings.TrimLeft(strings.TrimPrefix(u.Path, "/"), "0")
-	return number
 }
 
 // checkUnused finds what is for sentinels.
@@ -86,25 +78,10 @@ func (r *Redis) checkUnused(p *Problems) {
 		{"master_name", r.MasterName != ""},
 		{"sentinel_username", r.SentinelUsername != ""},
 		{"sentinel_password", r.SentinelPassword != ""},
+		{"sentinel_password_file", r.SentinelPasswordFile != ""},
 	} {
 		if set.isIt {
 			p.add("redis."+set.key, "is not used with redis.mode %s; it is for sentinel and auto", r.Mode)
 		}
 	}
 }
-
-// badRedisURL says what is wrong with a redis:// URL, without repeating it.
-func badRedisURL(s string) string {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Host == "":
-		return "want host:port or a redis:// URL; a /, ? or # in its password is written %2F, %3F, %23"
-	case !databasePath.MatchString(u.Path):
-		return "want a database number after the host, like redis://host:6379/0"
-	case u.RawQuery != "" || u.Fragment != "":
-		return "options after ? are not taken; set them as keys of redis"
-	}
-	return ""
-}
-
-var databasePath = regexp.MustCompile(`^(/\d{0,5})?$`)

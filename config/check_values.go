@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -31,6 +32,9 @@ func addressMeant(path, addr string) string {
 	if path == "listen" {
 		host = ""
 	}
+	if host, port, ok := bareIPv6(addr); ok {
+		return hint(net.JoinHostPort(host, port))
+	}
 	if strings.HasPrefix(path, "redis.") && !strings.Contains(addr, ":") {
 		return hint(net.JoinHostPort(addr, "6379"))
 	}
@@ -38,6 +42,16 @@ func addressMeant(path, addr string) string {
 		return hint(strconv.Quote(net.JoinHostPort(host, addr)))
 	}
 	return ""
+}
+
+// bareIPv6 is what an IPv6 address without its brackets, with a port behind it, stands for.
+func bareIPv6(s string) (host, port string, ok bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 || !strings.Contains(s[:i], "::") && strings.Count(s[:i], ":") < 7 {
+		return "", "", false
+	}
+	_, err := netip.ParseAddr(s[:i])
+	return s[:i], s[i+1:], err == nil && len(s[i+1:]) > 0
 }
 
 // hint ends a message with what was probably meant.

@@ -19,14 +19,8 @@ import (
 // it is a problem: no tokens would mean that everybody may push.
 func (c *Config) readSecretFiles(p *Problems) {
 	one := func(path string, value *Secret, file string) {
-		switch text, err := readSecret(file); {
-		case file == "":
-		case *value != "":
-			p.addUnread(path+"_file", "set together with %s; use one of the two", path)
-		case err != nil:
-			p.addUnread(path+"_file", "%v", err)
-		default:
-			*value = Secret(text)
+		if text, ok := checkSecretFile(p, path, *value, file); ok {
+			*value = text
 		}
 	}
 	list := func(path string, values *[]Secret, file string) {
@@ -39,26 +33,30 @@ func (c *Config) readSecretFiles(p *Problems) {
 		}
 	}
 	one("auth.jwt.secret", &c.Auth.JWT.Secret, c.Auth.JWT.SecretFile)
-	one("redis.password", &c.Redis.Password, c.Redis.PasswordFile)
-	one("redis.sentinel_password", &c.Redis.SentinelPassword, c.Redis.SentinelPasswordFile)
 	list("push.tokens", &c.Push.Tokens, c.Push.TokensFile)
 	list("admin.tokens", &c.Admin.Tokens, c.Admin.TokensFile)
 	list("webhook.secrets", &c.Webhook.Secrets, c.Webhook.SecretsFile)
+	checkSecretFile(p, "redis.password", c.Redis.Password, c.Redis.PasswordFile)
+	checkSecretFile(p, "redis.sentinel_password", c.Redis.SentinelPassword, c.Redis.SentinelPasswordFile)
 	// What was read is in its place; a second Validate must not read it again.
-	c.Auth.JWT.SecretFile, c.Redis.PasswordFile, c.Redis.SentinelPasswordFile = "", "", ""
+	c.Auth.JWT.SecretFile = ""
 	c.Push.TokensFile, c.Admin.TokensFile, c.Webhook.SecretsFile = "", "", ""
 }
 
-func readSecret(file string) (string, error) {
+// checkSecretFile reads a file that holds a secret, if there is one, in place of a value.
+// Who uses it reads the file again where it may change.
+func checkSecretFile(p *Problems, path string, value Secret, file string) (text Secret, ok bool) {
 	if file == "" {
-		return "", nil
+		return "", false
 	}
-	b, err := files.Read(file)
-	text := strings.TrimRight(string(b), "\r\n")
-	if err == nil && strings.TrimSpace(text) == "" {
-		err = fmt.Errorf("%s is empty", file)
+	read, err := files.Secret(file)
+	switch {
+	case value != "":
+		p.addUnread(path+"_file", "set together with %s; use one of the two", path)
+	case err != nil:
+		p.addUnread(path+"_file", "%v", err)
 	}
-	return text, err
+	return Secret(read), value == "" && err == nil
 }
 
 // checkFiles reads what else the configuration names, as its users will.

@@ -147,8 +147,13 @@ func TestLoad_SaysWhatToTypeInstead(t *testing.T) {
 		`:2: webhook.url: want an http:// or https:// URL, or a path of the backend, got "hooks/push": /hooks/push?`)
 	f(minimal+"webhook: {url: /h, unsigned: true, events: [mesage]}", `:2: webhook.events[0]: want one of connect, connected, message, subscribe, publish, disconnected, user.online, user.offline, channel.occupied, channel.vacated, presence.join, presence.leave or "*", got "mesage": message?`)
 	f(minimal+"redis: {addresses: [redis]}", `:2: redis.addresses[0]: want host:port, got "redis": redis:6379?`)
-	f(minimal+"redis: {addresses: ['redis://u:ge/heim@h:6379']}",
-		":2: redis.addresses[0]: want host:port or a redis:// URL; a /, ? or # in its password is written %2F, %3F, %23")
+	f(minimal+"redis: {addresses: ['::1:6379']}", `:2: redis.addresses[0]: want host:port, got "::1:6379": [::1]:6379?`)
+	f(minimal+"redis: {addresses: ['redis://u:ge/heim@h:6379']}", ":2: redis.addresses[0]: want host:port, a redis:// or rediss:// URL or unix:/path; "+
+		"a /, ? or # in its password is written %2F, %3F, %23")
+	f(minimal+"redis: {addresses: ['unix:redis.sock']}", ":2: redis.addresses[0]: want the absolute path of a socket, like unix:/run/redis/redis.sock or "+
+		"unix://user:password@/run/redis/redis.sock")
+	f(minimal+"redis: {addresses: ['unix:/redis.sock'], tls: {enabled: true}}", ":2: redis.addresses[0]: a unix socket has no TLS: leave out redis.tls.enabled")
+	f(minimal+"redis: {addresses: ['redis://h/1'], mode: cluster}", ":2: redis.addresses[0]: the database must be 0: a Cluster has no others")
 	f(minimal+"redis: {addresses: ['redis://h:6379/x']}", ":2: redis.addresses[0]: want a database number after the host, like redis://host:6379/0")
 	f(minimal+"redis: {addresses: ['redis://h/0?ssl=true']}", ":2: redis.addresses[0]: options after ? are not taken; set them as keys of redis")
 	f(minimal+"redis: {url: 'redis://h'}", ":2: redis.url: unknown key; did you mean addresses?")

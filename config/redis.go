@@ -10,8 +10,8 @@ const (
 
 // Redis connects the nodes. Without addresses there is one node, in memory.
 type Redis struct {
-	// Addresses are host:port, redis:// or rediss:// URLs: of sentinels, of any servers of a
-	// Cluster, or of one server and those that may take its place.
+	// Addresses are host:port, redis:// or rediss:// URLs or unix:/path: of sentinels, of any
+	// servers of a Cluster, or of one server and those that may take its place.
 	Addresses []string `yaml:"addresses"`
 	// Mode is auto, standalone, sentinel or cluster. Default auto: found out from the
 	// first address that answers.
@@ -23,13 +23,14 @@ type Redis struct {
 	Username string `yaml:"username"`
 	// Password for AUTH.
 	Password Secret `yaml:"password"`
-	// PasswordFile holds Password; a trailing newline is cut.
+	// PasswordFile holds Password; a trailing newline is cut. Each new connection reads it.
 	PasswordFile string `yaml:"password_file"`
 	// SentinelUsername for ACL AUTH at sentinels, which have users of their own.
 	SentinelUsername string `yaml:"sentinel_username"`
 	// SentinelPassword for AUTH at sentinels.
 	SentinelPassword Secret `yaml:"sentinel_password"`
-	// SentinelPasswordFile holds SentinelPassword; a trailing newline is cut.
+	// SentinelPasswordFile holds SentinelPassword; a trailing newline is cut. Each new
+	// connection reads it.
 	SentinelPasswordFile string `yaml:"sentinel_password_file"`
 	// Database is the number to SELECT. Default 0.
 	Database int `yaml:"database"`
@@ -49,7 +50,7 @@ type RedisTLS struct {
 	CertFile string `yaml:"cert_file"`
 	// KeyFile is the client certificate's key.
 	KeyFile string `yaml:"key_file"`
-	// ServerName is verified instead of the address's host.
+	// ServerName is verified instead of the host of each server's address.
 	ServerName string `yaml:"server_name"`
 	// Insecure skips verification.
 	Insecure bool `yaml:"insecure"`

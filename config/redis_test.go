@@ -48,13 +48,13 @@ func TestParse_WaysToRedisThatDoNotFitTogether(t *testing.T) {
 		"redis.sentinel_username: is not used with redis.mode cluster", "redis.sentinel_password: is not used")
 }
 
-func TestParse_TheSentinelsPasswordComesFromAFile(t *testing.T) {
+func TestParse_TheSentinelsPasswordStaysInItsFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "p")
 	if err := os.WriteFile(file, []byte("geheim\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := Parse([]byte(minimal+"redis: {sentinel_password_file: '"+file+"'}"), noEnv)
-	if err != nil || c.Redis.SentinelPassword != "geheim" || c.Redis.SentinelPasswordFile != "" {
+	if err != nil || c.Redis.SentinelPassword != "" || c.Redis.SentinelPasswordFile != file { // each connection reads it
 		t.Errorf("got %q, %v", string(c.Redis.SentinelPassword), err)
 	}
 	_, err = Parse([]byte(minimal+"redis: {sentinel_password: x, sentinel_password_file: '"+file+"'}"), noEnv)

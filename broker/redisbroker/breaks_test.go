@@ -15,6 +15,7 @@ import (
 	"github.com/pushcart/pushcart/broker"
 	"github.com/pushcart/pushcart/broker/redisbroker"
 	"github.com/pushcart/pushcart/config"
+	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
 	"github.com/pushcart/pushcart/metrics"
 )
@@ -232,3 +233,23 @@ func (w *witness) wantRead(t testing.TB, topic string, after broker.Position, ga
 
 // The library's own lines are not what these tests are about.
 func init() { logging.Disable() }
+
+// A network that forgot all connections is noticed by the first command that is not answered,
+// not by the next of the probes, which go out every 5 s.
+func TestRedis_ACommandThatIsNotAnsweredHasTheSubscriptionProbed(t *testing.T) {
+	vip := redistest.NewVIP(t, redistest.Start(t).Addr)
+	b, _ := started(t, vip.Addr)
+	testkit.Eventually(t, "it is up", b.Up) // a probe came back just now
+	began := time.Now()
+	defer vip.Forget()()
+	for b.Up() {
+		publish(b)
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("it is not noticed")
+		}
+	}
+	if d := time.Since(began); d > 6*time.Second {
+		t.Errorf("noticed after %v, want 1.5 s for the command and 3 s for the probe", d)
+	}
+	testkit.Eventually(t, "it is up again", b.Up)
+}

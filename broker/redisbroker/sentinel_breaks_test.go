@@ -255,8 +255,8 @@ func TestRedisSentinel_ASettingThatDoesNotFitIsNamed(t *testing.T) {
 	f(config.Redis{Database: 3})
 	f(config.Redis{Username: "nobody-there", Password: "x"}, "WRONGPASS")
 	f(config.Redis{MasterName: "other"}, `redis.master_name: the sentinels watch none called "other", but main`)
-	f(config.Redis{Mode: config.RedisStandalone}, `it is "sentinel"`)
-	f(config.Redis{Mode: config.RedisCluster}, `it is "sentinel"`)
+	f(config.Redis{Mode: config.RedisStandalone}, "redis runs in mode sentinel")
+	f(config.Redis{Mode: config.RedisCluster}, "redis runs in mode sentinel")
 
 	host, port, _ := strings.Cut(s.Servers[0].Addr, ":")
 	for i := range s.Addrs {

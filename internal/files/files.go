@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 )
 
 // most bounds a file.
@@ -26,6 +27,17 @@ func Read(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: is larger than 1MiB", name)
 	}
 	return b, nil
+}
+
+// Secret returns what a file holds that has one secret, without the newlines at its end. A
+// file without anything else in it is an error.
+func Secret(name string) (string, error) {
+	b, err := Read(name)
+	text := strings.TrimRight(string(b), "\r\n")
+	if err == nil && strings.TrimSpace(text) == "" {
+		err = fmt.Errorf("%s is empty", name)
+	}
+	return text, err
 }
 
 // Reason is why a file cannot be read, without its name.

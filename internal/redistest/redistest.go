@@ -21,6 +21,8 @@ import (
 type Server struct {
 	// Addr is its host:port, the same after a restart.
 	Addr string
+	// TLSAddr is where it speaks TLS; "" if it does not.
+	TLSAddr string
 	// Password is the default user's, where that has one.
 	Password string
 
@@ -57,9 +59,20 @@ func StartAt(t testing.TB, addr string, args ...string) *Server {
 
 // StartCluster starts a server in cluster mode that owns all slots: it refuses
 // commands and scripts that touch more than one.
-func StartCluster(t testing.TB) *Server {
+func StartCluster(t testing.TB) *Server { t.Helper(); return StartClusterWith(t) }
+
+// StartClusterAt is StartCluster at an address that is free.
+func StartClusterAt(t testing.TB, addr string) *Server {
 	t.Helper()
-	s := start(t, &Server{bus: freePort(t)})
+	s := start(t, &Server{Addr: addr, bus: freePort(t)})
+	s.ownAll(t)
+	return s
+}
+
+// StartClusterWith is StartCluster with further arguments of redis-server.
+func StartClusterWith(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := start(t, &Server{bus: freePort(t), args: args})
 	s.ownAll(t)
 	return s
 }

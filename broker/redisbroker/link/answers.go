@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/redisbroker/access"
 )
 
 // Verdict is what an answer of Redis says about the server that gave it.
@@ -66,9 +67,12 @@ func firstWord(err error) string {
 	return word
 }
 
-// Cause tells answers of Redis apart for the log. Network errors are one cause, as
-// their texts carry ports.
+// Cause tells answers of Redis, and keys to look at, apart for the log. Network errors are
+// one cause, as their texts carry ports.
 func Cause(err error) string {
+	if key := access.KeyOf(err); key != "" {
+		return key
+	}
 	var answer redis.Error
 	if errors.As(err, &answer) {
 		return firstWord(answer)

@@ -2,6 +2,7 @@ package link
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,17 +91,25 @@ func (l *Link) open(ctx context.Context, s *Shard, scripts []string) (*connectio
 func (l *Link) greet(ctx context.Context, c *connection, s *Shard, scripts []string) error {
 	pipe := c.Pipeline()
 	hello := pipe.Do(ctx, "hello")
+	server := pipe.Info(ctx, "server")
 	info := pipe.Info(ctx, "replication")
 	memory := pipe.Info(ctx, "memory")
 	for _, source := range scripts {
 		pipe.ScriptLoad(ctx, source)
 	}
 	_, _ = exec(ctx, pipe) // each command has its own error
-	if err := info.Err(); err != nil && !forbidden(err) {
+	if err := info.Err(); selectRefused(err) {
+		return l.checkMode(s, config.RedisCluster)
+	} else if err != nil && !forbidden(err) {
 		return err
 	}
-	if mode := helloMode(hello.Val()); hello.Err() == nil && (mode == config.RedisCluster || mode == config.RedisSentinel) == s.alone {
-		return fmt.Errorf("%w: it is %q", errMode, mode)
+	if err := checkVersion(cmp.Or(helloField(hello.Val(), "version"), infoField(server.Val(), "redis_version"))); err != nil {
+		return err
+	}
+	if hello.Err() == nil {
+		if err := l.checkMode(s, helloMode(hello.Val())); err != nil {
+			return err
+		}
 	}
 	replica := infoField(info.Val(), "role") == "slave" || helloField(hello.Val(), "role") == "replica"
 	if replica && s.master {

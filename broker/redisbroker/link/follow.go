@@ -1,7 +1,6 @@
 package link
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,12 +21,6 @@ const (
 	// tryAway is how often a server that is away is tried.
 	tryAway = 250 * time.Millisecond
 )
-
-// errMode: what is configured is not what was found.
-var errMode = errors.New("redis runs in another mode than redis.mode says")
-
-// errDatabase: what is configured a cluster does not have.
-var errDatabase = errors.New("redis runs as a cluster, which has no other database than 0: see redis.database")
 
 // Topology says which shard serves which partition. It asks, the first time.
 func (l *Link) Topology(ctx context.Context) (*Topology, error) {
@@ -72,15 +65,13 @@ func (l *Link) find(ctx context.Context) (*Topology, error) {
 
 // found is the topology of a server that was asked what it is.
 func (l *Link) found(ctx context.Context, at, mode string) (*Topology, error) {
-	switch {
-	case mode != config.RedisCluster && l.mode == config.RedisCluster:
-		return nil, fmt.Errorf("%w: it is %q", errMode, mode)
+	switch err := l.wrongMode(mode); {
+	case err != nil:
+		return nil, err
 	case mode == config.RedisSentinel:
 		return single(l.node, l.named()), nil
 	case mode != config.RedisCluster:
 		return single(l.node, l.listed()), nil
-	case l.options.DB != 0:
-		return nil, errDatabase
 	}
 	return l.ask(ctx, at, nil)
 }
@@ -95,43 +86,10 @@ func (l *Link) modeAt(ctx context.Context, at string) (string, error) {
 	}
 	if mode, failed := modeOf(ctx, l.dialSentinel(at)); failed == nil && mode == config.RedisSentinel {
 		return mode, nil
-	} else if l.sentinelPassword != "" && failed != nil {
+	} else if l.sentinelPassword.Read() != "" && failed != nil {
 		return "", fmt.Errorf("redis.password: %w; redis.sentinel_password: %w", err, failed)
 	}
 	return "", err
-}
-
-// modeOf asks a server what it is: standalone, sentinel or cluster, and closes the client.
-// One that does not tell is taken for standalone.
-func modeOf(ctx context.Context, c *redis.Client) (string, error) {
-	defer c.Close()
-	pipe := c.Pipeline()
-	hello := pipe.Do(ctx, "hello")
-	_, _ = exec(ctx, pipe)
-	if err := hello.Err(); err != nil {
-		if forbidden(err) {
-			return config.RedisStandalone, nil
-		}
-		return "", err
-	}
-	return helloMode(hello.Val()), nil
-}
-
-func helloMode(v any) string { return cmp.Or(helloField(v, "mode"), config.RedisStandalone) }
-
-// helloField finds a field of an answer to HELLO.
-func helloField(v any, name string) (value string) {
-	switch v := v.(type) {
-	case map[any]any:
-		value, _ = v[name].(string)
-	case []any: // of a server that does not speak RESP3
-		for i := 0; i+1 < len(v); i += 2 {
-			if v[i] == name {
-				value, _ = v[i+1].(string)
-			}
-		}
-	}
-	return value
 }
 
 // ask asks one server of a cluster which server has what. Shards of the topology before
@@ -178,7 +136,7 @@ func (l *Link) Look() { l.look("") }
 
 // Unreachable notes that no server was found.
 func (l *Link) Unreachable(err error) {
-	l.rate.Warn("redis is away "+Cause(err), "redis is away; it is tried again", "key", "redis", "err", err.Error())
+	tellAway(l.rate, err, nil)
 }
 
 // look has the cluster looked at again soon.
@@ -214,9 +172,7 @@ func (l *Link) renew(ctx context.Context, address string) *Topology {
 	if best == nil || best.same(before) {
 		return before
 	}
-	l.topology.Store(best)
-	l.show()
-	close(before.over)
+	l.replace(before, best)
 	l.log.Info("the cluster's servers have other parts than before", "servers", len(best.Shards))
 	return best
 }
@@ -253,6 +209,9 @@ func (l *Link) follow() {
 		case <-t.C:
 		}
 		top := l.topology.Load()
+		if top != nil && l.mistaken.Swap(false) {
+			top = l.rediscover(top)
+		}
 		if top == nil || top.alone() {
 			continue
 		}

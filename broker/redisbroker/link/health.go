@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pushcart/pushcart/broker/redisbroker/access"
 	"github.com/pushcart/pushcart/internal/ratelog"
 )
 
@@ -82,8 +83,17 @@ func (h *Health) Fall(why error) {
 			"key", "redis.prefix", "err", why.Error())
 		return
 	}
-	h.rate.Warn("redis is away "+cause(why, h.named), "redis is away; it is tried again",
-		append(slices.Clip(h.named), "key", "redis", "err", fmt.Sprint(why))...)
+	tellAway(h.rate, why, h.named)
+}
+
+// tellAway logs that a server is away. What somebody must change first is an error.
+func tellAway(log *ratelog.Logger, why error, named []any) {
+	about := "redis is away " + cause(why, named)
+	if key := access.KeyOf(why); key != "" {
+		log.Error(about, "redis cannot be used as it is configured; it is tried again", append(slices.Clip(named), "key", key, "err", why.Error())...)
+		return
+	}
+	log.Warn(about, "redis is away; it is tried again", append(slices.Clip(named), "key", "redis", "err", fmt.Sprint(why))...)
 }
 
 // Wrote notes what a write was answered, nil if it was taken.

@@ -128,6 +128,7 @@ func (a *lane) judge(cmds []redis.Cmder, proof *redis.StatusCmd, err error) {
 	}
 	var late net.Error
 	if errors.As(a.cut, &late) && late.Timeout() {
+		a.shard.doubted.Store(true)
 		a.shard.unreachable(a.cut)
 	}
 }

@@ -105,7 +105,7 @@ func (n *Line) Exchange(ctx context.Context, fill func(redis.Pipeliner)) (cmds [
 	if !t.alone() {
 		return n.exchangeRouted(ctx, t, fill), nil
 	}
-	n.topology = t
+	n.adopt(t)
 	a := n.lane(t.Shards[0])
 	a.cut, a.wrong = nil, nil
 	if err := a.connect(ctx); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pushcart/pushcart/broker/redisbroker/access"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/redistest"
 	"github.com/pushcart/pushcart/internal/testkit"
@@ -60,7 +61,7 @@ func TestLine_AServerThatHungLeavesNothingBehind(t *testing.T) {
 	if _, err := line.Exchange(context.Background(), ping); err == nil || !strings.Contains(err.Error(), "timeout") {
 		t.Errorf("a server that says nothing: %v", err)
 	}
-	if d := time.Since(began); d > commandTimeout+time.Second {
+	if d := time.Since(began); d > access.CommandTimeout+time.Second {
 		t.Errorf("given up after %v", d)
 	}
 	for range 3 {

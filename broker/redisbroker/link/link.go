@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/pushcart/pushcart/broker/redisbroker/access"
 	"github.com/pushcart/pushcart/broker/redisbroker/master"
 	"github.com/pushcart/pushcart/config"
 	"github.com/pushcart/pushcart/internal/guard"
@@ -55,12 +56,14 @@ type Link struct {
 	work       sync.WaitGroup
 	leaving    []func(*Shard) // set before anything runs
 
-	sentinelUser, sentinelPassword string
-	sentinels                      atomic.Pointer[master.Sentinels] // nil: there are none, as far as is known
-	watched                        chan *Shard                      // the shard that they name
+	sentinelUser     string
+	sentinelPassword *access.Password
+	sentinels        atomic.Pointer[master.Sentinels] // nil: there are none, as far as is known
+	watched          chan *Shard                      // the shard that they name
 
 	up       atomic.Bool
 	topology atomic.Pointer[Topology] // nil until a server was found
+	mistaken atomic.Bool              // a server runs in another mode than its shard
 	wanted   chan string              // asks for another look at the cluster, beginning with an address
 
 	finding sync.Mutex // held by who finds out the topology; guards byName
@@ -73,15 +76,18 @@ type Link struct {
 
 // New returns a link for a node of this id. It connects when something is sent.
 func New(cfg config.Redis, node string, m *metrics.Metrics, log *slog.Logger) (*Link, error) {
-	o, addresses, err := newOptions(cfg)
+	rate := ratelog.New(log)
+	o, addresses, err := access.Options(cfg, rate)
 	if err != nil {
 		return nil, err
 	}
 	o.ClientName = "pushcart-" + node
 	l := &Link{
-		keys: NewKeys(cfg.Prefix, o.DB), node: node, log: log, rate: ratelog.New(log), gauge: m.RedisUp.Set,
+		keys: NewKeys(cfg.Prefix, o.DB), node: node, log: log, rate: rate, gauge: m.RedisUp.Set,
 		guard: guard.New(log, m.Panics.Inc), mode: cfg.Mode, options: o, wanted: make(chan string, 1), lost: errStarting,
-		addresses: addresses, masterName: cfg.MasterName, sentinelUser: cfg.SentinelUsername, sentinelPassword: string(cfg.SentinelPassword),
+		addresses: addresses, masterName: cfg.MasterName, sentinelUser: cfg.SentinelUsername,
+		sentinelPassword: access.NewPassword("redis.sentinel_password", string(cfg.SentinelPassword), cfg.SentinelPasswordFile, rate),
+
 		watched: make(chan *Shard, 1),
 	}
 	blank := *o

@@ -83,7 +83,7 @@ func (l *Link) named() *Shard {
 func (l *Link) dialSentinel(address string) *redis.Client {
 	o := *l.options
 	o.Addr, o.DB = address, 0
-	o.Username, o.Password = l.sentinelUser, l.sentinelPassword
+	o.CredentialsProviderContext = l.sentinelPassword.For(l.sentinelUser)
 	o.ReadBufferSize, o.WriteBufferSize = sentinelBuffer, sentinelBuffer
 	return redis.NewClient(&o)
 }

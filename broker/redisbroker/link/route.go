@@ -42,19 +42,27 @@ func (n *Line) exchangeRouted(ctx context.Context, t *Topology, fill func(redis.
 	return cmds
 }
 
-// assign gives each partition the lane of its shard, and hangs up on servers that have
-// nothing any more.
-func (n *Line) assign(t *Topology) {
-	if n.topology != t {
-		n.topology = t
-		n.lanes = slices.DeleteFunc(n.lanes, func(a *lane) bool {
-			gone := t.index(a.shard) < 0
-			if gone {
-				a.hangUp()
-			}
-			return gone
-		})
+// adopt hangs up on servers that have nothing any more.
+func (n *Line) adopt(t *Topology) {
+	if n.topology == t {
+		return
 	}
+	n.topology = t
+	n.lanes = slices.DeleteFunc(n.lanes, func(a *lane) bool {
+		gone := t.index(a.shard) < 0
+		if gone {
+			a.hangUp()
+		}
+		return gone
+	})
+	if t.alone() {
+		n.at, n.words = nil, nil
+	}
+}
+
+// assign gives each partition the lane of its shard.
+func (n *Line) assign(t *Topology) {
+	n.adopt(t)
 	if n.at == nil {
 		n.at, n.words = new([places]*lane), shardedWords(n.scripts)
 	}

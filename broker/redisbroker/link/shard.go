@@ -28,6 +28,8 @@ type Shard struct {
 	// away says why it cannot be connected to; nil: it can, as far as is known. Only where
 	// there are others: they need not wait for it.
 	away atomic.Pointer[error]
+	// doubted: a command was not answered in time.
+	doubted atomic.Bool
 }
 
 // newShard is one of a cluster.
@@ -62,6 +64,10 @@ func (s *Shard) leave(why error) {
 		f(s)
 	}
 }
+
+// Doubted says whether a command was not answered in time since it was asked last: perhaps
+// nothing comes on other connections either.
+func (s *Shard) Doubted() bool { return s.doubted.Swap(false) }
 
 // Away says whether it is known that it cannot be connected to.
 func (s *Shard) Away() bool { return s.away.Load() != nil }

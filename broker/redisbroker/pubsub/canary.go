@@ -106,7 +106,8 @@ func (c *Canary) forget(t *link.Topology) {
 }
 
 // due says whether a shard is to be probed, through this partition of it, and gives up one
-// whose probe did not come back.
+// whose probe did not come back. One that left a command unanswered is probed at once: where
+// a network forgot the connections, the subscription is silent too.
 func (c *Canary) due(s *link.Shard, partition int) bool {
 	c.mu.Lock()
 	last := c.probes[s]
@@ -120,7 +121,7 @@ func (c *Canary) due(s *link.Shard, partition int) bool {
 		return false
 	case !back && up:
 		s.Leave(errOverdue)
-	case up && since < probeEvery:
+	case up && since < probeEvery && !s.Doubted():
 		return false
 	case !up && (c.subscriber.Listening(c.topics[partition]) == 0 || s.Away()): // it could not come back
 		return false
