@@ -99,22 +99,20 @@ func (h *Hub) step(c *cursor) result {
 
 // follows says whether the cursor is still wanted.
 func (h *Hub) follows(c *cursor) bool {
-	s := h.followed.get(c.topic)
+	s := h.followed.lock(c.topic)
 	if s == nil {
 		return false
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.find(c.conn)
 	return f != nil && (f.cursor == c || c.to.Epoch != "")
 }
 
 func (h *Hub) epochsOf(topic string) int {
-	s := h.followed.get(topic)
+	s := h.followed.lock(topic)
 	if s == nil {
 		return 0
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.epochs
 }

@@ -123,22 +123,37 @@ func (h *Hub) flush(d *delivery, topic string) {
 	if len(d.batch) == 0 {
 		return
 	}
-	if s := h.followed.get(topic); s != nil {
-		h.sendFollowed(d, s)
-		return
+	for {
+		if s := h.followed.lock(topic); s != nil {
+			h.sendFollowed(d, s)
+			return
+		}
+		var ok bool
+		if d.conns, ok = h.appendUnfollowed(d.conns, topic); ok {
+			h.send(d)
+			return
+		}
 	}
-	d.conns = h.here.AppendConns(d.conns, topic)
-	h.send(d)
+}
+
+// appendUnfollowed appends the connections of a topic that nobody follows. false: somebody
+// began to meanwhile, who may be among them; then it appends none.
+func (h *Hub) appendUnfollowed(dst []Conn, topic string) (conns []Conn, ok bool) {
+	conns = h.here.AppendConns(dst, topic)
+	if h.followed.get(topic) == nil {
+		return conns, true
+	}
+	clear(conns[len(dst):])
+	return dst, false
 }
 
 // moved takes what the broker says of a stream's position. Only who follows hears of a
 // gap: raw clients have no positions (SPEC §11).
 func (h *Hub) moved(d *delivery, t *task) {
-	s := h.followed.get(t.topic)
+	s := h.followed.lock(t.topic)
 	if s == nil {
 		return
 	}
-	s.mu.Lock()
 	s.moved(t.kind, t.position)
 	if t.kind == broker.Lost {
 		d.conns = s.appendLive(d.conns)
@@ -152,10 +167,9 @@ func (h *Hub) moved(d *delivery, t *task) {
 	}
 }
 
-// sendFollowed sends the batch to the connections of a topic that some follow. Those
-// that are not where the stream is get less of it.
+// sendFollowed sends the batch to the connections of a topic that some follow, whose stream
+// is locked and will not be after it. Those that are not where the stream is get less.
 func (h *Hub) sendFollowed(d *delivery, s *stream) {
-	s.mu.Lock()
 	h.pass(s, d.batch)
 	d.conns = h.here.AppendConns(d.conns, s.topic)
 	late := s.late(d.batch)
@@ -255,16 +269,10 @@ func answerBy(wait uint64) time.Duration {
 // topic is for, whoever is left out.
 func (h *Hub) collect(d *delivery, e *envelope.Envelope, m *Message, names *envelope.Listed) (matched bool) {
 	var whole map[Conn]bool // who gets what is kept, also if it comes by other targets
-	s := h.followed.get(m.Topic)
-	switch {
-	case e.One:
-		if c := h.here.Table.Get(e.Connection); c != nil {
-			d.conns = append(d.conns, c)
-		}
-	case s != nil:
-		whole = h.collectFollowed(d, s, m)
-	default:
-		d.conns = h.here.AppendConns(d.conns, m.Topic)
+	if !e.One {
+		whole = h.collectTopic(d, m)
+	} else if c := h.here.Table.Get(e.Connection); c != nil {
+		d.conns = append(d.conns, c)
 	}
 	matched = len(d.conns) > 0 || m.Topic == registry.AllTopic
 	if out := leftOutBy(names, m.Topic); !out.empty() {
@@ -273,10 +281,23 @@ func (h *Hub) collect(d *delivery, e *envelope.Envelope, m *Message, names *enve
 	return matched
 }
 
-// collectFollowed is collect for a topic that some follow. It returns those, if the message
-// is kept.
+// collectTopic finds the connections of a message's topic. It returns those that follow it,
+// if the message is kept.
+func (h *Hub) collectTopic(d *delivery, m *Message) (whole map[Conn]bool) {
+	for {
+		if s := h.followed.lock(m.Topic); s != nil {
+			return h.collectFollowed(d, s, m)
+		}
+		var ok bool
+		if d.conns, ok = h.appendUnfollowed(d.conns, m.Topic); ok {
+			return nil
+		}
+	}
+}
+
+// collectFollowed is collectTopic where some follow, whose stream is locked and will not be
+// after it.
 func (h *Hub) collectFollowed(d *delivery, s *stream, m *Message) (whole map[Conn]bool) {
-	s.mu.Lock()
 	defer s.mu.Unlock()
 	batch := []*Message{m}
 	h.pass(s, batch)

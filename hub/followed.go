@@ -38,6 +38,8 @@ type stream struct {
 	blind     int // followers of which it is not known where their messages began
 	// untold: a follower joined that was told no position, and no message since had one.
 	untold bool
+	// forgotten: nobody follows it any more, and who comes makes another one.
+	forgotten bool
 }
 
 // follower is one connection that follows.
@@ -85,8 +87,25 @@ func (t *followed) with(topic string, do func(*stream)) {
 	defer st.mu.Unlock()
 	do(st)
 	if len(st.followers) == 0 {
+		st.forgotten = true
 		delete(s.m, topic)
 		t.count.Add(-1)
+	}
+}
+
+// lock returns the stream of a topic, locked; nil if nobody follows it. Then a connection
+// may begin to follow at any moment: who looks at the tables must ask again afterwards.
+func (t *followed) lock(topic string) *stream {
+	for {
+		s := t.get(topic)
+		if s == nil {
+			return nil
+		}
+		s.mu.Lock()
+		if !s.forgotten {
+			return s
+		}
+		s.mu.Unlock()
 	}
 }
 

@@ -51,12 +51,16 @@ var memberKinds = map[broker.Kind]Kind{broker.Joined: Joined, broker.Left: Left,
 // leaves m to the cursors of the others.
 func (h *Hub) appendFollowing(dst []Conn, m *Message) []Conn {
 	var later map[Conn]bool
-	if s := h.followed.get(m.Topic); s != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		later = s.leaveToCursors(m, h.tooManyHeld)
+	for ok := false; !ok; {
+		if s := h.followed.lock(m.Topic); s != nil {
+			later = s.leaveToCursors(m, h.tooManyHeld)
+			dst, ok = h.here.AppendConns(dst, m.Topic), true
+			s.mu.Unlock()
+		} else {
+			dst, ok = h.appendUnfollowed(dst, m.Topic)
+		}
 	}
-	return slices.DeleteFunc(h.here.AppendConns(dst, m.Topic), func(c Conn) bool {
+	return slices.DeleteFunc(dst, func(c Conn) bool {
 		return !c.Member().Follows() || later[c] || isAbout(m, c)
 	})
 }
@@ -120,11 +124,10 @@ func (h *Hub) tooManyHeld(topic string) {
 
 // takeHeld takes out what a cursor at its place may hand over.
 func (h *Hub) takeHeld(c *cursor) []heldMessage {
-	s := h.followed.get(c.topic)
+	s := h.followed.lock(c.topic)
 	if s == nil {
 		return nil
 	}
-	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
 	for n < len(c.held) && c.held[n].after.Epoch == c.at.Epoch && c.held[n].after.Offset <= c.at.Offset {

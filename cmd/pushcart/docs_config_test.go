@@ -24,7 +24,7 @@ func TestDocs_ConfigurationsPassCheck(t *testing.T) {
 	pages := testdocs.Pages(t)
 	t.Chdir(t.TempDir())
 	for name, content := range map[string]string{
-		"webhook-secret": os.Getenv("WEBHOOK_SECRET"), "jwt-secret": os.Getenv("JWT_SECRET"), "push-tokens": "x\ny\n", "redis-password": "x",
+		"webhook-secret": os.Getenv("WEBHOOK_SECRET"), "jwt-secret": os.Getenv("JWT_SECRET"), "push-tokens": "x\ny\n", "redis-password": "x", "sentinel-password": "x",
 	} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
