@@ -125,16 +125,22 @@ func (h *Hub) subscribed(c *cursor) bool {
 	return h.here.Users.Has(m.User(), c.conn)
 }
 
-// stopFollowing ends the cursors of a connection that leaves.
-func (h *Hub) stopFollowing(c Conn) {
+// mayFollow are the topics that a connection may follow; nil: nobody follows anything.
+func (h *Hub) mayFollow(c Conn) []string {
 	if h.followed.count.Load() == 0 {
-		return
+		return nil
 	}
 	m := c.Member()
 	topics := []string{UserTopic + m.User()}
 	for _, name := range h.here.Channels.Of(m) {
 		topics = append(topics, ChannelTopic+name)
 	}
+	return topics
+}
+
+// stopFollowing ends the cursors of a connection that left the tables. While it was there
+// the lane had to know what it has already.
+func (h *Hub) stopFollowing(c Conn, topics []string) {
 	for _, topic := range topics {
 		h.followed.with(topic, func(s *stream) {
 			if cut := s.remove(c); cut != nil {
@@ -147,13 +153,15 @@ func (h *Hub) stopFollowing(c Conn) {
 // unfollow takes a connection out of a topic, and ends its cursor.
 func (h *Hub) unfollow(c Conn, topic string) (was bool) {
 	var cut *cursor
-	h.followed.with(topic, func(s *stream) { cut = s.remove(c) })
-	switch kind, name := registry.SplitTopic(topic); kind {
-	case ChannelTopic:
-		was = h.here.Channels.Remove(name, c, h.vacate)
-	case UserTopic:
-		h.here.Users.Remove(name, c, func() { h.broker.Unsubscribe(topic) })
-	}
+	h.followed.with(topic, func(s *stream) {
+		cut = s.remove(c)
+		switch kind, name := registry.SplitTopic(topic); kind {
+		case ChannelTopic:
+			was = h.here.Channels.Remove(name, c, h.vacate)
+		case UserTopic:
+			h.here.Users.Remove(name, c, func() { h.broker.Unsubscribe(topic) })
+		}
+	})
 	if cut != nil {
 		h.catchUp.push(cut) // it finds that it is not wanted, and says so
 	}

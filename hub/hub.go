@@ -216,11 +216,12 @@ func (h *Hub) Leave(c Conn) {
 // called under the table's lock, so that it cannot overtake the Subscribe of
 // somebody who comes.
 func (h *Hub) withdraw(c Conn) {
-	h.stopFollowing(c)
+	topics := h.mayFollow(c)
 	if m := c.Member(); m.User() != "" {
 		h.here.Users.Remove(m.User(), c, func() { h.broker.Unsubscribe(UserTopic + m.User()) })
 	}
 	h.here.Channels.RemoveAll(c, h.vacate)
+	h.stopFollowing(c, topics)
 	h.lasting.left(c)
 }
 
