@@ -43,7 +43,7 @@ func (d *dialer) connect(ctx context.Context, _, address string) (net.Conn, erro
 		return nil, err
 	}
 	if d.tls == nil || redisurl.IsSocket(address) {
-		return &unheard{Conn: sockio.Wrap(conn), explain: func(err error) error { return silentPlain(address, err) }}, nil
+		return &unheardSocket{unheard{Conn: sockio.Wrap(conn), explain: func(err error) error { return silentPlain(address, err) }}}, nil
 	}
 	over := tls.Client(conn, d.tls.Config(hostport.Host(address)))
 	if err := over.HandshakeContext(ctx); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -23,6 +24,18 @@ type unheard struct {
 
 // lastWords is how long it is waited for what a server said that took no command.
 const lastWords = 100 * time.Millisecond
+
+// unheardSocket is one without TLS. go-redis looks at its socket before it uses it again:
+// what would be sent on one that ended is sent on another, and not left in doubt.
+type unheardSocket struct{ unheard }
+
+// SyscallConn implements syscall.Conn.
+func (c *unheardSocket) SyscallConn() (syscall.RawConn, error) {
+	if s, ok := c.Conn.(syscall.Conn); ok {
+		return s.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
 
 func (c *unheard) Read(p []byte) (int, error) {
 	if why := c.why.Load(); why != nil {

@@ -261,3 +261,19 @@ func TestConnect_GivesUpOnAServerThatHangs(t *testing.T) {
 		}
 	}
 }
+
+// What ended is noticed before anything is sent on it: what is sent on another connection
+// is not in doubt.
+func TestConnect_NothingIsSentOnAConnectionThatEnded(t *testing.T) {
+	server := redistest.Start(t)
+	o := *newWays(t, config.Redis{Addresses: []string{server.Addr}}).options
+	o.ConnMaxIdleTime = -1
+	c := redis.NewClient(&o)
+	defer c.Close()
+	for range 2 {
+		if err := c.Ping(t.Context()).Err(); err != nil {
+			t.Errorf("ping: %v", err)
+		}
+		server.Restart(t)
+	}
+}
