@@ -15,7 +15,7 @@ var (
 	// not have reached nodes; a retry with the same ID is safe.
 	ErrUnavailable = errors.New("broker: unavailable")
 	// ErrConflict: the ID was used for other content within DuplicateWindow.
-	ErrConflict = errors.New("broker: id was used for other content")
+	ErrConflict = errors.New("broker: id was used with different content")
 	// ErrClosed: Close was called.
 	ErrClosed = errors.New("broker: closed")
 )

@@ -233,7 +233,7 @@ func (h *Hub) place(conns []Conn, names []string) (topics []string) {
 
 func (h *Hub) noRoom(c Conn, channel string) {
 	h.fullLasting.Add(1)
-	h.rate.Warn("no room for a lasting subscription", "a connection has as many channels as it may, and so not one that its user is subscribed to",
+	h.rate.Warn("no room for a lasting subscription", "a connection is at its limit of channels and lacks a lasting subscription of its user",
 		"key", "limits.channels_per_connection", "channel", channel, "conn", c.Member().ID())
 }
 

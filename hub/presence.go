@@ -118,7 +118,7 @@ func (c *cursor) hold(m heldMessage) bool {
 }
 
 func (h *Hub) tooManyHeld(topic string) {
-	h.rate.Warn("members held", "too many users come and go while a connection recovers: it is not told of all of them",
+	h.rate.Warn("members held", "too many users join and leave while a connection recovers: it does not get all of them",
 		"topic", topic, "setting", "channels[].presence_frames")
 }
 

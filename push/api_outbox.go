@@ -74,7 +74,7 @@ func (a *API) getOutbox(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
 	case state != stateWaiting:
 		return apierror.Invalid("state", "must be waiting or dead")
 	case cursor != "" && !waitingCursor.MatchString(cursor):
-		return apierror.Invalid("cursor", "is not one that a page of waiting events gave as next")
+		return apierror.Invalid("cursor", "must be the next of an earlier page of waiting events")
 	default:
 		found, page.Next, page.Complete, err = a.hub.ListWaiting(a.ctx, cursor, limit)
 	}

@@ -94,7 +94,7 @@ func (e *Engine) Ask(s *Session, t Transport, kind hub.Kind, p []byte, done func
 
 // ReportInvalidText logs that the backend called an answer text that is not UTF-8.
 func (e *Engine) ReportInvalidText() {
-	e.rare.Warn("invalid text", "the answer to a message says that it is text, but is not UTF-8: it goes to the client as binary",
+	e.rare.Warn("invalid text", "the answer to a message is declared as text, but is not UTF-8: it is sent to the client as binary",
 		"event", webhook.Message, "setting", "webhook.url")
 }
 

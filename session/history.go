@@ -30,7 +30,7 @@ func (e *Engine) History(s *Session, t Transport, channel string, after *hub.Pos
 	}
 	r.act = func(webhook.Answer, error) {
 		if !e.mayRead(s, channel) {
-			answer(Page{}, mayNot("read what is kept of this channel"))
+			answer(Page{}, mayNot("read the history of this channel"))
 			return
 		}
 		e.goOn(t, func() {
@@ -67,9 +67,9 @@ func (e *Engine) read(ctx context.Context, q hub.HistoryQuery) (hub.HistoryPage,
 	p, err := e.hub.History(ctx, q)
 	switch {
 	case errors.Is(err, hub.ErrNoHistory):
-		return p, apierror.New(apierror.NotFound, "nothing is kept of this channel")
+		return p, apierror.New(apierror.NotFound, "no history is kept for this channel")
 	case err != nil:
-		return p, unavailable("what is kept cannot be read now")
+		return p, unavailable("the history cannot be read now")
 	}
 	return p, nil
 }

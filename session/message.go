@@ -50,6 +50,6 @@ func (e *Engine) Request(s *Session, t Transport, m Message, done func(Answer, *
 
 // BadReply is the error of a reply that cannot be passed on, which it logs.
 func (e *Engine) BadReply() *apierror.Error {
-	e.rare.Warn("bad reply", "the backend's answer to a message is not the JSON that its Content-Type says", "setting", "webhook.url")
+	e.rare.Warn("bad reply", "the backend's answer to a message is not JSON, although its Content-Type says so", "setting", "webhook.url")
 	return apierror.New(apierror.BackendError, "the backend's answer is not JSON")
 }

@@ -40,9 +40,9 @@ func (e *Engine) present(channel, after string) (hub.PresencePage, *apierror.Err
 	p, err := e.hub.Presence(ctx, channel, hub.PresenceQuery{After: after})
 	switch {
 	case errors.Is(err, hub.ErrNoPresence):
-		return p, apierror.New(apierror.NotFound, "it is not kept who is subscribed to this channel")
+		return p, apierror.New(apierror.NotFound, "presence is not enabled for this channel")
 	case err != nil:
-		return p, unavailable("who is subscribed cannot be read now")
+		return p, unavailable("presence cannot be read now")
 	}
 	return p, nil
 }

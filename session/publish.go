@@ -74,7 +74,7 @@ func (e *Engine) publish(s *Session, p *Publication) (at hub.Position, _ *apierr
 	var out [1]hub.Published
 	e.hub.Publish(e.life, []*hub.Push{&push}, out[:])
 	if out[0].Err != nil {
-		return hub.Position{}, unavailable("not confirmed; it may have been published all the same")
+		return hub.Position{}, unavailable("not confirmed; it may have been published anyway")
 	}
 	if p := out[0].Positions; len(p) > 0 {
 		at = p[0].Position

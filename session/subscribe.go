@@ -147,7 +147,7 @@ func allowed(a webhook.Answer, err error, onError string) *apierror.Error {
 	case err != nil:
 		return unavailable("the backend did not answer")
 	}
-	return apierror.New(apierror.Forbidden, "the backend said no")
+	return apierror.New(apierror.Forbidden, "the backend refused")
 }
 
 func mayNot(what string) *apierror.Error {
@@ -160,11 +160,11 @@ func notFollowed(err error) *apierror.Error {
 	case err == nil:
 		return nil
 	case errors.Is(err, hub.ErrFull):
-		return apierror.New(apierror.RateLimited, "as many channels as one connection may have")
+		return apierror.New(apierror.RateLimited, "the connection is at its limit of channels")
 	case errors.Is(err, hub.ErrNotFollowing):
 		return unavailable("the subscription was ended meanwhile")
 	}
-	return unavailable("what is kept cannot be read now")
+	return unavailable("the history cannot be read now")
 }
 
 // endOf is the moment when a token ends, in Unix seconds; always, for one without an end.

@@ -73,7 +73,7 @@ func (d *dialog) isSubject(s *Session, user string) bool {
 func (e *Engine) grantsOf(channels []string) *grants {
 	g, bad := newGrants(channels)
 	if len(bad) > 0 {
-		e.rare.Warn("bad grant", "a grant of channels is ignored: it is not a pattern",
+		e.rare.Warn("bad grant", "a channel grant is ignored: it is not a valid pattern",
 			"pattern", bad[0], "setting", "auth.jwt.channels_claim, webhook.url")
 	}
 	return g

@@ -152,7 +152,7 @@ func encoded(resp *fasthttp.Response) bool {
 
 // unreadable is a compressed answer: as one that is too large.
 func (d *Dispatcher) unreadable(j *job, v *verdict, encoding string) {
-	d.rare.Warn("encoding "+j.event.Name, "webhook answer is compressed, though nothing asked for that: switch the app's compression off for the webhook's route",
+	d.rare.Warn("encoding "+j.event.Name, "webhook answer is compressed, although pushcart did not ask for that: disable the app's compression for the webhook's route",
 		"event", j.event.Name, "status", v.answer.Status, "encoding", encoding[:min(len(encoding), maxLoggedPath)], "setting", "webhook.url")
 	if v.answer.Status/100 == 2 {
 		v.result = "error"

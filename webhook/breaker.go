@@ -172,7 +172,7 @@ var errBreaker = fmt.Errorf("%w: the backend did not answer others (webhook.brea
 func (d *Dispatcher) breakerOpened(j *job, v *verdict, failures int, limit config.Breaker) {
 	d.metrics.WebhookBreaker.WithLabelValues(j.event.Name).Set(1)
 	reason, setting := explain(j.set, v)
-	d.rare.Warn("breaker of "+j.event.Name+" opened", "webhook breaker opened: the backend is not asked for the pause, then one request tries",
+	d.rare.Warn("breaker of "+j.event.Name+" opened", "webhook breaker opened: the backend is not asked during the pause, then one request is tried",
 		"event", j.event.Name, "failures", failures, "pause", limit.Pause, "reason", reason, "setting", "webhook.breaker, "+setting)
 }
 

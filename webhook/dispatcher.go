@@ -55,15 +55,15 @@ func New(set *Settings, nodeID string, m *metrics.Metrics, log *slog.Logger) *Di
 // measure shows what waits, where, and for how long.
 func (d *Dispatcher) measure() {
 	m := d.metrics
-	m.Gauge("pushcart_webhook_outbox", "Told events that wait for their delivery.",
+	m.Gauge("pushcart_webhook_outbox", "Notifications that wait for delivery on this node.",
 		func() float64 { return float64(d.queue.waiting()) })
-	m.Gauge("pushcart_webhook_outbox_redis", "Told events that wait in the broker, over all nodes; 0 without Redis.",
+	m.Gauge("pushcart_webhook_outbox_redis", "Notifications that wait in Redis, of all nodes; 0 without Redis.",
 		func() float64 { waiting, _ := d.sizes(); return float64(waiting) })
-	m.Gauge("pushcart_webhook_dead_letters", "Told events that were given up and are kept, over all nodes.",
+	m.Gauge("pushcart_webhook_dead_letters", "Notifications that were given up and are kept, of all nodes.",
 		func() float64 { _, dead := d.sizes(); return float64(dead) })
-	m.Gauge("pushcart_webhook_at_once", "Told events that may be under way at once; less than half of webhook.max_in_flight after failures.",
+	m.Gauge("pushcart_webhook_at_once", "Notifications that may be in flight at once; less than half of webhook.max_in_flight after failures.",
 		func() float64 { return float64(d.queue.atOnce()) })
-	m.Gauge("pushcart_webhook_outbox_oldest_seconds", "Age of the oldest told event that waits on this node; 0 if none does.",
+	m.Gauge("pushcart_webhook_outbox_oldest_seconds", "Age of the oldest notification that waits on this node; 0 if none waits.",
 		func() float64 { return d.OldestWaiting().Seconds() })
 	m.Gauge("pushcart_webhook_asked", "Messages of clients that wait for the backend's answer.",
 		func() float64 { return float64(d.queue.asked()) })

@@ -49,7 +49,7 @@ func (q *queue) buryLocked(j *job, v *verdict) {
 	reason := failure(j.set, v)
 	late := !final(v.answer.Status)
 	if late {
-		reason = "not taken within webhook.retry.give_up_after; last: " + reason
+		reason = "not accepted within webhook.retry.give_up_after; last: " + reason
 	}
 	q.finishLocked(j)
 	q.after = append(q.after, func() { q.d.bury(j, reason, late) })

@@ -93,13 +93,13 @@ func (h *handshake) checkRequest() *session.Refusal {
 	case r.ContentLength > 0 || r.Chunked:
 		return bad("a WebSocket handshake has no body")
 	case r.Count("Sec-WebSocket-Version") != 1:
-		return bad("one Sec-WebSocket-Version is wanted")
+		return bad("exactly one Sec-WebSocket-Version is required")
 	case string(r.Get("Sec-WebSocket-Version")) != "13":
 		v := bad("Sec-WebSocket-Version must be 13")
 		v.Status = http.StatusUpgradeRequired // refuse adds the version
 		return v
 	case r.Count("Sec-WebSocket-Key") != 1 || !goodKey(r.Get("Sec-WebSocket-Key")):
-		return bad("one Sec-WebSocket-Key of 16 bytes in base64 is wanted")
+		return bad("exactly one Sec-WebSocket-Key of 16 bytes in base64 is required")
 	}
 	return nil
 }
