@@ -2,8 +2,8 @@ package config
 
 import "time"
 
-// Auth lists the ways in (SPEC §4.1). Those that are configured are asked in
-// this order: JWT, Forward, the connect webhook.
+// Auth lists the ways in (SPEC §4.1). Those configured are tried in this order: JWT,
+// Forward, the connect webhook.
 type Auth struct {
 	// Anonymous lets a connection without credentials in as user "".
 	Anonymous bool `yaml:"anonymous"`

@@ -143,7 +143,7 @@ const (
 	PolicyReplace = "replace"
 )
 
-// Shutdown paces the end of the process (SPEC §9).
+// Shutdown paces the shutdown of the process (SPEC §9).
 type Shutdown struct {
 	// Delay is how long readiness is false before handshakes are refused.
 	// Default 0s.

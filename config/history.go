@@ -6,7 +6,7 @@ import (
 	"github.com/pushcart/pushcart/internal/glob"
 )
 
-// ChannelRule is what holds for the channels that fit its pattern.
+// ChannelRule applies to the channels that match its pattern.
 type ChannelRule struct {
 	// Match is a pattern for channels' names: * stands for anything but dots, ** for
 	// anything, {user} for one segment between dots, the asking user's id. Required.
@@ -38,7 +38,7 @@ type Users struct {
 	Publish string `yaml:"publish"`
 }
 
-// History says how much of a stream of messages is kept, for whoever comes back. The
+// History says how much of a stream of messages is kept, for clients that reconnect. The
 // zero value, the default, keeps nothing.
 type History struct {
 	// Messages is how many are kept at most; 0: none.
@@ -110,8 +110,8 @@ func (c *Config) checkMatches(p *Problems) {
 	}
 }
 
-// MemoryBound is the most that queues and history may take of the process's memory, and
-// the keys that it is the sum of.
+// MemoryBound returns the most memory that queues and history may take, and the keys that
+// add up to it.
 func (c *Config) MemoryBound() (sum Size, keys []string) {
 	add := func(key string, bound Size) {
 		sum += bound

@@ -79,8 +79,8 @@ type WebhookOutbox struct {
 	Redis int `yaml:"redis"`
 }
 
-// DeadLetters bounds the notifications that were refused for good, or not taken within
-// Retry.GiveUpAfter; past it the oldest make room.
+// DeadLetters bounds the notifications that were refused for good, or not accepted within
+// Retry.GiveUpAfter; past it the oldest are dropped.
 type DeadLetters struct {
 	// Messages is the number of events, over all nodes. Default 10000.
 	Messages int `yaml:"messages"`
@@ -94,8 +94,7 @@ const (
 	FormatStructured = "structured"
 )
 
-// Batch joins notifications into one CloudEvents batch. What is asked is never in
-// one.
+// Batch combines notifications into one CloudEvents batch. Requests are never batched.
 type Batch struct {
 	// Events is how many one request has at most, up to 1000; 1: no batches.
 	// Default 1.
@@ -105,8 +104,8 @@ type Batch struct {
 	Wait time.Duration `yaml:"wait"`
 }
 
-// Breaker answers what is asked at once while the backend does not answer: a connect
-// by OnError, a message as unavailable. There is one for each of the two events.
+// Breaker answers requests at once while the backend does not answer: a connect by
+// OnError, a message as unavailable. There is one for each of the two events.
 type Breaker struct {
 	// Failures in a row, from at least 3 connections, open it: no connection,
 	// timeout, 502, 503, 504. 0: it never opens. Default 20.
@@ -116,7 +115,7 @@ type Breaker struct {
 	Pause time.Duration `yaml:"pause"`
 }
 
-// OnError is deny or allow for each asked event.
+// OnError is deny or allow for each request.
 type OnError struct {
 	// Connect: deny answers the handshake 503; allow, only with auth.anonymous,
 	// lets it in. Default deny.

@@ -254,8 +254,8 @@ func followersOf(conns []Conn) (numbers []uint64) {
 	return numbers
 }
 
-// Acknowledge takes a client's word that it has the message with this id. It counts once,
-// and only where the client was sent the message and asked to confirm it.
+// Acknowledge records a client's confirmation of the message with this id. It counts
+// once, and only if the client was sent the message and asked to confirm it.
 func (h *Hub) Acknowledge(m *Member, id string) { h.acks.Confirm(id, m.Number()) }
 
 // answerBy is how long a node waits for its connections when the publisher waits

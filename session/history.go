@@ -11,7 +11,7 @@ import (
 	"github.com/pushcart/pushcart/webhook"
 )
 
-// Page is what is kept of a channel from some place on.
+// Page is the kept part of a channel from some position on.
 type Page struct {
 	hub.HistoryPage
 	// Room is how many bytes the answer may have, unless one message alone is longer: so
@@ -19,9 +19,9 @@ type Page struct {
 	Room int
 }
 
-// History reads what is kept of a channel; after nil reads from the oldest message on,
-// and limit 0 as many as fit. The client needs the right to subscribe; where a webhook
-// gives that, it has to be subscribed.
+// History reads the history of a channel; after nil reads from the oldest message, and
+// limit 0 as many as fit. The client needs the right to subscribe; if a webhook grants
+// it, the client must be subscribed.
 func (e *Engine) History(s *Session, t Transport, channel string, after *hub.Position, limit int, done func(Page, *apierror.Error)) {
 	r := &request{channel: channel, reads: readsHistory}
 	answer := func(p Page, err *apierror.Error) {

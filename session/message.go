@@ -5,7 +5,7 @@ import (
 	"github.com/pushcart/pushcart/webhook"
 )
 
-// Message is what a client says to the backend.
+// Message is a client's message to the backend.
 type Message struct {
 	// Event is what it is called, "" for nothing.
 	Event string
@@ -14,8 +14,8 @@ type Message struct {
 	Binary bool
 }
 
-// Request puts a message to the backend, after those before it. An error is that of the
-// backend, or that there is none.
+// Request sends a message to the backend, after earlier ones. The error is the backend's,
+// or says that there is no backend.
 func (e *Engine) Request(s *Session, t Transport, m Message, done func(Answer, *apierror.Error)) {
 	r := &request{cost: len(m.Data)}
 	answer := func(a Answer, err *apierror.Error) {

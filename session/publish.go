@@ -18,8 +18,8 @@ type Publication struct {
 	Data []byte
 }
 
-// Publish publishes, if the client may. at is where the message stands in its stream, zero
-// where nothing is kept.
+// Publish publishes, if the client is allowed to. at is the message's position in its
+// stream, zero if it has no history.
 func (e *Engine) Publish(s *Session, t Transport, p Publication, done func(at hub.Position, err *apierror.Error)) {
 	set := e.settings.Load()
 	r := &request{channel: p.Channel, cost: len(p.Data)}

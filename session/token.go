@@ -11,9 +11,9 @@ import (
 	"github.com/pushcart/pushcart/webhook"
 )
 
-// Refresh replaces the connection's token. expires is when the connection ends now, zero
-// for never. The new token's grants take the place of the old one's, and subscriptions
-// that only the old one gave end.
+// Refresh replaces the connection's token. expires is the connection's new end, zero for
+// never. The new token's grants replace the old one's, and subscriptions that only the
+// old one allowed end.
 func (e *Engine) Refresh(s *Session, t Transport, token string, done func(expires time.Time, err *apierror.Error)) {
 	r := &request{cost: len(token)}
 	e.dear(s)

@@ -207,8 +207,8 @@ func retryAfter(v string, now time.Time) time.Duration {
 // farAway is longer than anything waits.
 const farAway = 10 * 365 * 24 * time.Hour
 
-// ParseConnectAnswer reads the body of a 200 to connect. State that is too large
-// is left out; anything else that is wrong wraps ErrUnavailable.
+// ParseConnectAnswer reads the body of a 200 to connect. A state that is too large is
+// dropped; any other mistake is an error that wraps ErrUnavailable.
 func (d *Dispatcher) ParseConnectAnswer(a Answer) (ConnectAnswer, error) {
 	c, err := parseConnectAnswer(a.Body)
 	if err != nil {

@@ -140,9 +140,8 @@ func (q *queue) closeBreakers() {
 	}
 }
 
-// Refuses says whether a message would get ErrUnavailable at once, as the backend does
-// not answer, and counts it then. It is for callers that would else prepare an event
-// for Ask.
+// Refuses says whether a message would get ErrUnavailable at once because the breaker is
+// open, and if so counts it. It saves callers from preparing an event for Ask.
 func (d *Dispatcher) Refuses() bool {
 	b := &d.queue.kindOf(Message).breaker
 	if !b.open.Load() {
