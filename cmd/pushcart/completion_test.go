@@ -28,7 +28,7 @@ func TestCompletion_KnowsCommandsFlagsAndValues(t *testing.T) {
 	f("--subscribe\twith --protocol json, NAME of a channel to subscribe to as a client does; may be repeated\n"+noFiles, "listen", "--sub")
 	f(noFiles, "listen", "--subscribe", "")
 	f("list\tlist the events that wait for delivery, or the dead letters\n"+noFiles, "outbox", "l")
-	f("waiting\tto be told to the app\ndead\tgiven up\n"+noFiles, "outbox", "list", "--state", "")
+	f("waiting\twaits for delivery\ndead\tgiven up\n"+noFiles, "outbox", "list", "--state", "")
 	f("yaml\nyml\n"+filesLike, "run", "--config", "")
 	f("yaml\nyml\n"+filesLike, "check", "")
 	f("bash\n"+noFiles, "completion", "b")
