@@ -9,7 +9,7 @@ import (
 // ChannelRule applies to the channels that match its pattern.
 type ChannelRule struct {
 	// Match is a pattern for channels' names: * stands for anything but dots, ** for
-	// anything, {user} for one segment between dots, the asking user's id. Required.
+	// anything, {user} for one segment between dots, the requesting user's id. Required.
 	Match string `yaml:"match"`
 	// Subscribe says which clients may subscribe: granted (by the token, the connect
 	// answer or the push API), webhook (the app is asked), user (those with a user_id),
@@ -17,18 +17,18 @@ type ChannelRule struct {
 	Subscribe string `yaml:"subscribe"`
 	// Publish says which clients may publish, in the same words. Default nobody.
 	Publish string `yaml:"publish"`
-	// Presence says whether it is kept who is subscribed. Default false.
+	// Presence tracks which users are subscribed. Default false.
 	Presence bool `yaml:"presence"`
-	// PresenceFrames is up to how many members clients of pushcart.json.v1 are told of
-	// each that comes and goes; 0: of none. Default 200, at most 1000.
+	// PresenceFrames is the number of members up to which pushcart.json.v1 clients get a
+	// frame for each that joins or leaves; 0: none. Default 200, at most 1000.
 	PresenceFrames int `yaml:"presence_frames"`
-	// History is what is kept of each of the channels.
+	// History says what is kept of each channel.
 	History History `yaml:"history"`
 }
 
 // Users are the rules for users.
 type Users struct {
-	// History is what is kept of the pushes to each user.
+	// History says what is kept of the pushes to each user.
 	History History `yaml:"history"`
 	// OfflineDelay is how long a user has no connection before the event user.offline.
 	// Default 10s.
