@@ -81,7 +81,7 @@ func (s *Server) reload(w http.ResponseWriter, _ *http.Request) {
 }
 
 func failAll(w http.ResponseWriter, problems config.Problems) {
-	e := apierror.New(apierror.InvalidArgument, "the new configuration is not good; the old one stays")
+	e := apierror.New(apierror.InvalidArgument, "the new configuration is invalid; the old one stays")
 	body := Problems{Error: e}
 	for _, p := range problems {
 		body.Problems = append(body.Problems, Problem{Where: p.Where, Key: p.Path, Message: p.Message})

@@ -32,7 +32,7 @@ func TestReload_SaysWhatCameOfIt(t *testing.T) {
 	}
 	f(200, `{"changed":[{"key":"log.level","from":"info","to":"debug"},{"key":"push.tokens"}],"restart":[{"key":"listen","from":":1","to":":2"}]}`)
 	err = config.Problems{{Where: "c.yaml:1", Path: "listen", Message: "is bad"}, {Path: "log", Message: "too"}}
-	f(400, `{"error":{"code":"invalid_argument","message":"the new configuration is not good; the old one stays"},`+
+	f(400, `{"error":{"code":"invalid_argument","message":"the new configuration is invalid; the old one stays"},`+
 		`"problems":[{"where":"c.yaml:1","key":"listen","message":"is bad"},{"key":"log","message":"too"}]}`)
 	err = apierror.New(apierror.Unavailable, "the node is stopping")
 	f(503, `{"error":{"code":"unavailable","message":"the node is stopping"}}`)

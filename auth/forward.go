@@ -138,7 +138,7 @@ func (f *forwarder) judge(resp *fasthttp.Response, err error) (Identity, error) 
 		case status == fasthttp.StatusForbidden:
 			r.kind = ErrForbidden
 		case status/100 == 3:
-			r.Detail = "it redirects, as to a login page, where 401 is wanted"
+			r.Detail = "it redirects, perhaps to a login page; it should answer 401"
 		case status == fasthttp.StatusBadRequest, status == fasthttp.StatusMisdirectedRequest:
 			r.Key = "auth.forward.host"
 		}

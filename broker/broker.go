@@ -15,7 +15,7 @@ var (
 	// not have reached nodes; a retry with the same ID is safe.
 	ErrUnavailable = errors.New("broker: unavailable")
 	// ErrConflict: the ID was used for other content within DuplicateWindow.
-	ErrConflict = errors.New("broker: id was used for other content")
+	ErrConflict = errors.New("broker: id was used with different content")
 	// ErrClosed: Close was called.
 	ErrClosed = errors.New("broker: closed")
 )
@@ -68,8 +68,8 @@ func Topics(topics ...string) []Subscription {
 	return wanted
 }
 
-// Receiver takes what came for this node. It must not block and must not change the
-// payload; it may keep it.
+// Receiver gets the messages for this node. It must not block and must not change the
+// payload; it may retain it.
 type Receiver func(m Message)
 
 // Broker is the contract of the memory and the Redis broker.
@@ -94,7 +94,7 @@ type Broker interface {
 	Close() error
 }
 
-// Streams is what is kept of topics, for whoever comes back.
+// Streams is the history of topics, for clients that reconnect.
 type Streams interface {
 	// Read returns messages of a stream; it does not begin one. An error wraps
 	// ErrUnavailable or ErrClosed. Many who read one stream at once share what is read.

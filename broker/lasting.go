@@ -13,13 +13,13 @@ const (
 	MaxLasting = 256
 )
 
-// ErrFull: the list has as many names as it may have.
+// ErrFull means that the list has as many names as it may have.
 var ErrFull = errors.New("broker: the list is full")
 
 // Lasting keeps a list of names with a topic, until 30 days after its last use: the
-// channels that a user's connections are subscribed to, also those that come. Who
-// subscribes to the topic first and reads the list then misses no change: what the list
-// does not have yet comes as a message.
+// channels that all of a user's connections are subscribed to, including future ones. A
+// node that first subscribes to the topic and then reads the list misses no change:
+// changes that are not in the list yet arrive as messages.
 type Lasting interface {
 	// WatchLasting has f called when lists may have changed while this node heard no
 	// messages, and twice a day, so that the lists of those who stay are used. f must not
@@ -39,7 +39,7 @@ type Lasting interface {
 	ChangeLasting(ctx context.Context, c LastingChange) (nodes int, err error)
 }
 
-// LastingChange adds a name to a topic's list, or removes it; either may be done before.
+// LastingChange adds a name to a topic's list, or removes it; both are idempotent.
 type LastingChange struct {
 	Topic, Name string
 	Remove      bool

@@ -5,24 +5,24 @@ import (
 	"time"
 )
 
-// MaxMembers bounds the members that one page of Members has (SPEC §4.3 presence), and
-// the users that one Resumed lists.
+// MaxMembers is the maximum number of members in one page of Members (SPEC §4.3
+// presence), and of users in one Resumed.
 const MaxMembers = 1000
 
-// Roster is what each node has, put together over all nodes: which users are online,
-// which channels are occupied, who is present in them, and whose connections are to be
-// told as lost when a node dies (SPEC §5 Safety).
+// Roster combines what each node has: which users are online, which channels are
+// occupied, who is present in them, and which connections to report as lost when a node
+// dies (SPEC §5 Safety).
 //
-// A node declares what it has, whole and by itself: "ann is here", "two connections of
-// ann are in chat", "nobody is in chat any more". Nothing is counted up or down between
-// nodes, so that anything may be declared again, and after a Redis that lost its data
-// the nodes declare all they have. What follows of it over all nodes, that a user came
-// online or a channel was vacated, is a Fact: it is decided in the same step as the
-// declaration is stored, and told by one node.
+// A node declares its own state in absolute terms: "ann is here", "two connections of ann
+// are in chat", "nobody is in chat any more". Nothing is incremented or decremented
+// between nodes, so anything may be declared again, and when Redis lost its data, the
+// nodes declare everything again. What results across all nodes, such as a user coming
+// online or a channel being vacated, is a Fact: it is decided in the same step that
+// stores the declaration, and sent by one node.
 //
-// What is declared is stored by node, so that the others can take back what a dead node
-// declared, and tell what follows. A node is dead when it did not beat for a Lease of
-// Redis' time while Redis was there.
+// Declarations are stored by node, so the others can withdraw those of a dead node and
+// send the resulting events. A node is dead when it has not renewed its lease for a Lease
+// by Redis' clock while Redis was available.
 type Roster interface {
 	// WatchRoster sets who hears of facts. Call it once, before Start.
 	WatchRoster(w RosterWatcher)
@@ -121,7 +121,7 @@ const (
 	ConnectionToTell
 )
 
-// Fact is something that the backend is to be told, by this node.
+// Fact is an event that this node must send to the backend.
 type Fact struct {
 	// Entry names it for the Outbox; "" where nothing has to be settled, as in memory.
 	Entry string
@@ -138,8 +138,8 @@ type Fact struct {
 	Record []byte
 }
 
-// RosterWatcher is told what a node has to do. Its functions must not block; they may be
-// called from several goroutines, but for one name in the order of what happened.
+// RosterWatcher is notified of what a node has to do. Its functions must not block; they
+// may be called from several goroutines, but for one name in the order of events.
 type RosterWatcher struct {
 	// Tell has this node tell a fact, and then settle its entry.
 	Tell func(f Fact)
@@ -147,7 +147,7 @@ type RosterWatcher struct {
 	// true of. Those that are not on their way to the backend are to be dropped without
 	// a word.
 	Withdraw func(elsewhere func(entry string) bool)
-	// Buried: this node was taken for dead, and what it declared was told as lost. It is
+	// Buried: this node was declared dead, and what it declared was told as lost. It is
 	// to end its connections, to tell nothing of them, and to tell none of the ends it
 	// declared before; the broker has forgotten all that it declared.
 	Buried func()
@@ -169,7 +169,7 @@ type Members struct {
 	More bool
 }
 
-// Member is a user who is subscribed to a channel, over all nodes.
+// Member is a user subscribed to a channel, on any node.
 type Member struct {
 	User        string
 	Connections int
@@ -190,8 +190,8 @@ type Presence struct {
 	Members []Member
 }
 
-// Outbox is what is to be told to the backend, and what the backend refused for good,
-// kept beyond the life of this node.
+// Outbox holds events for the backend, and events that the backend refused for good,
+// beyond the life of this node.
 type Outbox interface {
 	// LimitOutbox sets the bounds, at first before Start and then whenever they change.
 	LimitOutbox(l OutboxLimits)
@@ -222,7 +222,7 @@ type OutboxLimits struct {
 	Age         time.Duration
 }
 
-// DeadLetter is an event that was given up. The broker reads nothing of Event.
+// DeadLetter is an event that was given up. The broker does not read Event.
 type DeadLetter struct {
 	// ID is the event's (ce-id); a second one of the same id replaces the first.
 	ID string
@@ -235,5 +235,5 @@ type DeadLetter struct {
 	At     int64
 }
 
-// Lease is how long a node may be silent before it is taken for dead (SPEC §5 Safety).
+// Lease is how long a node may be silent before it is declared dead (SPEC §5 Safety).
 const Lease = 10 * time.Second

@@ -2,9 +2,9 @@ package broker
 
 import "github.com/pushcart/pushcart/config"
 
-// Seats counts the connections of each user over all nodes, for
-// limits.connections_per_user. It is apart from Broker: a node without that limit
-// pays nothing.
+// Seats counts the connections of each user across all nodes, for
+// limits.connections_per_user. It is separate from Broker: a node without that limit pays
+// nothing.
 type Seats interface {
 	// Start begins to count. evict is called, on the node that holds it, for each
 	// connection whose seat went to a newer one, once; it must not block. Call Start

@@ -102,7 +102,7 @@ type Range struct {
 	Reached uint64
 }
 
-// AtMost is how many messages are wanted at most: Limit, but never more than MaxRead.
+// AtMost is the maximum number of messages: Limit, but never more than MaxRead.
 func (q *Query) AtMost() int {
 	if q.Limit <= 0 || q.Limit > MaxRead {
 		return MaxRead

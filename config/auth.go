@@ -2,8 +2,8 @@ package config
 
 import "time"
 
-// Auth lists the ways in (SPEC §4.1). Those that are configured are asked in
-// this order: JWT, Forward, the connect webhook.
+// Auth lists the ways in (SPEC §4.1). Those configured are tried in this order: JWT,
+// Forward, the connect webhook.
 type Auth struct {
 	// Anonymous lets a connection without credentials in as user "".
 	Anonymous bool `yaml:"anonymous"`
@@ -54,15 +54,14 @@ func (j JWT) Enabled() bool {
 // Forward asks the backend who the client is: a GET with some of the handshake's
 // headers; 2xx with a usable user lets in.
 type Forward struct {
-	// URL is the endpoint, http:// or https://; a path alone ("/me") is asked at
-	// the backend itself, over its socket and TLS settings. Empty: off.
+	// URL is the endpoint, http:// or https://; a bare path ("/me") is a route of the
+	// backend, reached over its socket and TLS settings. Empty: off.
 	URL string `yaml:"url"`
-	// Host is the Host header to send. Empty: the URL's, or the handshake's where
-	// the backend itself is asked and backend.preserve_host is set. "preserve":
-	// the handshake's.
+	// Host is the Host header to send. Empty: the URL's, or for a bare path the
+	// handshake's if backend.preserve_host is set. "preserve": the handshake's.
 	Host string `yaml:"host"`
-	// Headers are the handshake's headers that are sent along, every line of
-	// each. Default Cookie, Authorization, User-Agent, Accept-Language.
+	// Headers are the handshake's headers to send, every line of each. Default Cookie,
+	// Authorization, User-Agent, Accept-Language.
 	Headers []string `yaml:"headers"`
 	// User says where the response names the user: a JSON pointer ("/user/id")
 	// or "header:X-User-Id". Required with URL.

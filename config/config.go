@@ -9,24 +9,24 @@ import (
 type Config struct {
 	// Listen is the public listener's address, host:port. Default ":8080".
 	Listen string `yaml:"listen"`
-	// TLS ends TLS on the public listener when both its files are set.
+	// TLS terminates TLS on the public listener if both files are set.
 	TLS TLS `yaml:"tls"`
 	// Backend is the app behind the sidecar.
 	Backend Backend `yaml:"backend"`
 	// Client holds timeouts and bounds of the public listener.
 	Client Client `yaml:"client"`
-	// TrustedProxies are the networks whose X-Forwarded-* are believed and
-	// appended to; everybody else's are replaced. Default none.
+	// TrustedProxies are the networks whose X-Forwarded-* are trusted and extended; those
+	// of others are replaced. Default none.
 	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
 	// WebSocket says which paths end at the sidecar and how connections live.
 	WebSocket WebSocket `yaml:"websocket"`
 	// Auth lists the ways in.
 	Auth Auth `yaml:"auth"`
-	// Channels are rules for channels: of those whose pattern fits a channel's name, the
-	// first holds. Default one that keeps nothing, for all.
+	// Channels are rules for channels: the first whose pattern fits a channel's name
+	// applies. Default: one for all channels, which keeps nothing.
 	Channels []ChannelRule `yaml:"channels"`
-	// HistoryTotal bounds what is kept in memory, where there is no Redis; past it the
-	// stream longest unused is dropped. Default 256MiB.
+	// HistoryTotal bounds the history in memory, without Redis; past it the least
+	// recently used stream is dropped. Default 256MiB.
 	HistoryTotal Size `yaml:"history_total"`
 	// Users are the rules for users.
 	Users Users `yaml:"users"`
@@ -38,7 +38,7 @@ type Config struct {
 	Redis Redis `yaml:"redis"`
 	// Limits bound what clients may take.
 	Limits Limits `yaml:"limits"`
-	// Shutdown paces the end of the process.
+	// Shutdown paces the shutdown of the process.
 	Shutdown Shutdown `yaml:"shutdown"`
 	// Admin is the listener for health, readiness and metrics.
 	Admin Admin `yaml:"admin"`
@@ -67,22 +67,21 @@ type Backend struct {
 	// IdleTimeout is how long a kept-alive connection to the backend stays
 	// unused. Default 90s.
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
-	// MaxConnections bounds requests that wait for their response head; more
-	// wait up to ConnectTimeout and get 503 then. Tunnels and bodies under way do
-	// not count. Default 1024.
+	// MaxConnections bounds requests that wait for their response head; more wait up to
+	// ConnectTimeout and then get 503. Tunnels and bodies in flight do not count. Default
+	// 1024.
 	MaxConnections int `yaml:"max_connections"`
-	// MaxStreams bounds tunnels and bodies under way; an upload that finds no room
-	// counts for MaxConnections instead. 0, the default: none.
+	// MaxStreams bounds tunnels and bodies in flight; an upload beyond it counts for
+	// MaxConnections instead. 0, the default: none.
 	MaxStreams int `yaml:"max_streams"`
 	// PreserveHost forwards the client's Host; false sends the backend's own.
 	// Default true.
 	PreserveHost bool `yaml:"preserve_host"`
-	// Via adds "Via: 1.1 pushcart" to requests (RFC 9110 §7.6.3). nginx and IIS
-	// stop compressing for a request that has one. Default false.
+	// Via adds "Via: 1.1 pushcart" to requests (RFC 9110 §7.6.3). nginx and IIS do not
+	// compress responses to such requests. Default false.
 	Via bool `yaml:"via"`
-	// RequestID sends X-Request-Id with requests: the one that a trusted front sent,
-	// else a new one, in place of any other. Default false: X-Request-Id passes as it
-	// came.
+	// RequestID sends X-Request-Id with requests: a trusted front's, or else a new one,
+	// in place of any other. Default false: X-Request-Id passes unchanged.
 	RequestID bool `yaml:"request_id"`
 	// TLS applies to https:// URLs.
 	TLS BackendTLS `yaml:"tls"`
@@ -122,7 +121,7 @@ type Limits struct {
 	Connections int `yaml:"connections"`
 	// ConnectionsPerIP bounds the WebSockets of one address (IPv6: one /64).
 	ConnectionsPerIP int `yaml:"connections_per_ip"`
-	// ConnectionsPerUser bounds the WebSockets of one user over all nodes.
+	// ConnectionsPerUser bounds the WebSockets of one user across all nodes.
 	ConnectionsPerUser int `yaml:"connections_per_user"`
 	// PerUserPolicy is what happens at ConnectionsPerUser: reject the new one,
 	// or replace the oldest. Default reject.
@@ -130,8 +129,8 @@ type Limits struct {
 	// ConnectRatePerIP is new connections per second of one address (IPv6: one
 	// /64), with bursts to 10 times that.
 	ConnectRatePerIP float64 `yaml:"connect_rate_per_ip"`
-	// MessageRate is client messages per second and connection, with bursts to
-	// twice that; past it the socket is read no faster.
+	// MessageRate is client messages per second and connection, with bursts to twice
+	// that; past it the socket is read more slowly.
 	MessageRate float64 `yaml:"message_rate"`
 	// ChannelsPerConnection bounds subscriptions. Default 128.
 	ChannelsPerConnection int `yaml:"channels_per_connection"`
@@ -143,7 +142,7 @@ const (
 	PolicyReplace = "replace"
 )
 
-// Shutdown paces the end of the process (SPEC §9).
+// Shutdown paces the shutdown of the process (SPEC §9).
 type Shutdown struct {
 	// Delay is how long readiness is false before handshakes are refused.
 	// Default 0s.
@@ -174,10 +173,10 @@ type Log struct {
 	// Format is text or json. Default text.
 	Format string `yaml:"format"`
 	// Access writes a line for requests, handshakes and calls of the push API: off,
-	// errors (a status from 400 on, and what broke off) or all. Default off.
+	// errors (a status of 400 or above, and what broke off) or all. Default off.
 	Access string `yaml:"access"`
-	// Query has those lines show query strings, with the values of parameters that
-	// carry tokens hidden. Default false.
+	// Query shows query strings in those lines, with the values of token parameters
+	// hidden. Default false.
 	Query bool `yaml:"query"`
 }
 

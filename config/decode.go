@@ -222,6 +222,6 @@ func (d *decoder) glued(n *yaml.Node, path string) bool {
 	if n.Kind != yaml.ScalarNode || !ok {
 		return false
 	}
-	d.unread(n, strings.TrimPrefix(path+"."+key, "."), "a key wants a space after its colon")
+	d.unread(n, strings.TrimPrefix(path+"."+key, "."), "a key needs a space after its colon")
 	return true
 }

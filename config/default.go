@@ -2,7 +2,7 @@ package config
 
 import "time"
 
-// Default is what an absent key means.
+// Default returns the defaults of all keys.
 func Default() Config {
 	return Config{
 		Listen: ":8080",

@@ -23,8 +23,8 @@ type Entry struct {
 // Entries are all keys of c in the order of the structs.
 func Entries(c Config) []Entry { return entries(reflect.ValueOf(c), "") }
 
-// Effective is what Load makes of a source, key by key, with the place each value
-// came from. Its error is Problems.
+// Effective returns what Load makes of a source, key by key, with the place that each
+// value came from. Its error is Problems.
 func Effective(s Source) ([]Entry, error) {
 	d, c, err := s.load()
 	if err != nil {

@@ -6,10 +6,10 @@ import (
 	"github.com/pushcart/pushcart/internal/glob"
 )
 
-// ChannelRule is what holds for the channels that fit its pattern.
+// ChannelRule applies to the channels that match its pattern.
 type ChannelRule struct {
 	// Match is a pattern for channels' names: * stands for anything but dots, ** for
-	// anything, {user} for one segment between dots, the asking user's id. Required.
+	// anything, {user} for one segment between dots, the requesting user's id. Required.
 	Match string `yaml:"match"`
 	// Subscribe says which clients may subscribe: granted (by the token, the connect
 	// answer or the push API), webhook (the app is asked), user (those with a user_id),
@@ -17,18 +17,18 @@ type ChannelRule struct {
 	Subscribe string `yaml:"subscribe"`
 	// Publish says which clients may publish, in the same words. Default nobody.
 	Publish string `yaml:"publish"`
-	// Presence says whether it is kept who is subscribed. Default false.
+	// Presence tracks which users are subscribed. Default false.
 	Presence bool `yaml:"presence"`
-	// PresenceFrames is up to how many members clients of pushcart.json.v1 are told of
-	// each that comes and goes; 0: of none. Default 200, at most 1000.
+	// PresenceFrames is the number of members up to which pushcart.json.v1 clients get a
+	// frame for each that joins or leaves; 0: none. Default 200, at most 1000.
 	PresenceFrames int `yaml:"presence_frames"`
-	// History is what is kept of each of the channels.
+	// History says what is kept of each channel.
 	History History `yaml:"history"`
 }
 
 // Users are the rules for users.
 type Users struct {
-	// History is what is kept of the pushes to each user.
+	// History says what is kept of the pushes to each user.
 	History History `yaml:"history"`
 	// OfflineDelay is how long a user has no connection before the event user.offline.
 	// Default 10s.
@@ -38,7 +38,7 @@ type Users struct {
 	Publish string `yaml:"publish"`
 }
 
-// History says how much of a stream of messages is kept, for whoever comes back. The
+// History says how much of a stream of messages is kept, for clients that reconnect. The
 // zero value, the default, keeps nothing.
 type History struct {
 	// Messages is how many are kept at most; 0: none.
@@ -110,8 +110,8 @@ func (c *Config) checkMatches(p *Problems) {
 	}
 }
 
-// MemoryBound is the most that queues and history may take of the process's memory, and
-// the keys that it is the sum of.
+// MemoryBound returns the most memory that queues and history may take, and the keys that
+// add up to it.
 func (c *Config) MemoryBound() (sum Size, keys []string) {
 	add := func(key string, bound Size) {
 		sum += bound

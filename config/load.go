@@ -24,7 +24,7 @@ type Source struct {
 	Only []string
 }
 
-// Flag is one value of the command line that stands for a key.
+// Flag is one command-line value for a key.
 type Flag struct {
 	// Name is how the flag is written, like "--backend".
 	Name string
@@ -34,14 +34,14 @@ type Flag struct {
 	Value string
 }
 
-// Load reads and judges a configuration. Everything that is wrong comes as one Problems
-// error.
+// Load reads and checks a configuration. It reports everything that is wrong as one
+// Problems error.
 func Load(s Source) (Config, error) {
 	_, c, err := s.load()
 	return c, err
 }
 
-// Parse is Load for what was read already.
+// Parse is Load for data that was already read.
 func Parse(data []byte, env Env) (Config, error) {
 	_, c, err := Source{Env: env}.parse(data)
 	return c, err
@@ -80,7 +80,7 @@ func (s Source) parse(data []byte) (*decoder, Config, error) {
 	return d, c, nil
 }
 
-// Validate checks a configuration that was made in code. Its error is Problems.
+// Validate checks a configuration built in code. Its error is Problems.
 func (c *Config) Validate() error {
 	var problems Problems
 	c.finish(&problems)

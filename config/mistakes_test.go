@@ -78,8 +78,8 @@ func TestLoad_SaysWhatToTypeInstead(t *testing.T) {
 	required := ": backend.url: is required: the app's address, like http://127.0.0.1:3000"
 
 	// The file as YAML.
-	f("backend:\n\turl: http://h\n", ":2: is indented with a tab; YAML wants spaces")
-	f("log:\n  level: info\n\tformat: json\n", ":3: is indented with a tab; YAML wants spaces")
+	f("backend:\n\turl: http://h\n", ":2: is indented with a tab; YAML needs spaces")
+	f("log:\n  level: info\n\tformat: json\n", ":3: is indented with a tab; YAML needs spaces")
 	f("log:\n   level: info\n  format: json\n", ":3: the line is not indented like those it belongs to")
 	f("log:\n  level: info\n   format: json\n", ":3: a value that contains a colon and a space must be in quotes; or the line is indented too far")
 	f("listen: a: b\n", ":1: a value that contains a colon and a space must be in quotes; or the line is indented too far")
@@ -105,13 +105,13 @@ func TestLoad_SaysWhatToTypeInstead(t *testing.T) {
 		":2: websocket.allowed_origin: unknown key; did you mean allowed_origins?")
 	f(minimal+"jwt: {}", ":2: jwt: unknown key; did you mean auth.jwt? Look at the indentation")
 	f(minimal+"trusted_proxy: []", ":2: trusted_proxy: unknown key; did you mean trusted_proxies?")
-	f(minimal+"<<: {}", ":2: <<: unknown key; YAML's merge keys are not taken here")
-	f("backend: {url:'http://h'}\n", ":1: backend.url: a key wants a space after its colon")
-	f(minimal+"redis: {password:geheim}", ":2: redis.password: a key wants a space after its colon")
-	f(minimal+"redis:\n  password:geheim\n", ":3: redis.password: a key wants a space after its colon")
-	f("listen:8080", ":1: listen: a key wants a space after its colon", required)
+	f(minimal+"<<: {}", ":2: <<: unknown key; YAML's merge keys are not supported here")
+	f("backend: {url:'http://h'}\n", ":1: backend.url: a key needs a space after its colon")
+	f(minimal+"redis: {password:geheim}", ":2: redis.password: a key needs a space after its colon")
+	f(minimal+"redis:\n  password:geheim\n", ":3: redis.password: a key needs a space after its colon")
+	f("listen:8080", ":1: listen: a key needs a space after its colon", required)
 	f("just words", `:1: want keys and values, got "just words"`, required)
-	f(minimal+"log:\n  level:debug\n", ":3: log.level: a key wants a space after its colon")
+	f(minimal+"log:\n  level:debug\n", ":3: log.level: a key needs a space after its colon")
 	f(minimal+"log:\n  level: info\nlog:\n  format: json\n", ":4: log: is already set in line 2; join the two")
 
 	// Values.
@@ -155,7 +155,7 @@ func TestLoad_SaysWhatToTypeInstead(t *testing.T) {
 	f(minimal+"redis: {addresses: ['unix:/redis.sock'], tls: {enabled: true}}", ":2: redis.addresses[0]: a unix socket has no TLS: leave out redis.tls.enabled")
 	f(minimal+"redis: {addresses: ['redis://h/1'], mode: cluster}", ":2: redis.addresses[0]: the database must be 0: a Cluster has no others")
 	f(minimal+"redis: {addresses: ['redis://h:6379/x']}", ":2: redis.addresses[0]: want a database number after the host, like redis://host:6379/0")
-	f(minimal+"redis: {addresses: ['redis://h/0?ssl=true']}", ":2: redis.addresses[0]: options after ? are not taken; set them as keys of redis")
+	f(minimal+"redis: {addresses: ['redis://h/0?ssl=true']}", ":2: redis.addresses[0]: options after ? are not supported; set them as keys of redis")
 	f(minimal+"redis: {url: 'redis://h'}", ":2: redis.url: unknown key; did you mean addresses?")
 	f(minimal+"tls: {cert: x}", ":2: tls.cert: unknown key; did you mean cert_file?")
 	f(minimal+"log: {access: some}", `:2: log.access: want off or errors or all, got "some"`)

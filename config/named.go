@@ -8,8 +8,8 @@ import (
 	"github.com/pushcart/pushcart/internal/files"
 )
 
-// Named is what the files hold that a configuration names: whoever renews a
-// certificate leaves its path as it is.
+// Named identifies the contents of the files that a configuration names: renewing a
+// certificate does not change its path.
 type Named map[string][sha256.Size]byte
 
 // readAgain are the files that every new connection to Redis reads, though another path

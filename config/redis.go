@@ -13,11 +13,11 @@ type Redis struct {
 	// Addresses are host:port, redis:// or rediss:// URLs or unix:/path: of sentinels, of any
 	// servers of a Cluster, or of one server and those that may take its place.
 	Addresses []string `yaml:"addresses"`
-	// Mode is auto, standalone, sentinel or cluster. Default auto: found out from the
-	// first address that answers.
+	// Mode is auto, standalone, sentinel or cluster. Default auto: the first address that
+	// answers decides.
 	Mode string `yaml:"mode"`
-	// MasterName is what the sentinels call the master. It may be empty where they watch
-	// one only.
+	// MasterName is the sentinels' name for the master. It may be empty if they watch
+	// only one.
 	MasterName string `yaml:"master_name"`
 	// Username for ACL AUTH.
 	Username string `yaml:"username"`

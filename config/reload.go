@@ -22,7 +22,7 @@ func isLive(key string) bool {
 	return slices.ContainsFunc(live, func(l string) bool { return within(key, l) })
 }
 
-// Change is a key that has another value in another configuration.
+// Change is a key whose value differs between two configurations.
 type Change struct {
 	// Key is its path, like "limits.connections_per_ip".
 	Key string `json:"key"`
@@ -40,7 +40,7 @@ func (c Change) String() string {
 	return c.Key + ": " + c.From + " → " + c.To
 }
 
-// Reload is what becomes of a running configuration when there is a new one.
+// Reload is the result of applying a new configuration to a running one.
 type Reload struct {
 	// Config is what runs from now on.
 	Config Config
@@ -50,8 +50,8 @@ type Reload struct {
 	Restart []Change
 }
 
-// Reload takes of next what may change while the process runs. Its error, of type
-// Problems, is what is wrong with the two together: c may need what next does without.
+// Reload takes from next the keys that may change at run time. Its error, of type
+// Problems, says what is wrong with the combination: c may need what next omits.
 func (c Config) Reload(next Config) (Reload, error) {
 	r := Reload{Config: c}
 	onOff := (c.TLS.CertFile == "") != (next.TLS.CertFile == "")

@@ -14,7 +14,7 @@ import (
 // like it, or one of the same name in another section.
 func meant(key, section string, known map[string]reflect.Value) string {
 	if key == "<<" {
-		return "; YAML's merge keys are not taken here"
+		return "; YAML's merge keys are not supported here"
 	}
 	if name := otherNames[strings.TrimPrefix(section+"."+key, ".")]; name != "" {
 		return fmt.Sprintf("; did you mean %s?", name)

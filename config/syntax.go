@@ -50,7 +50,7 @@ func explain(line, said string) string {
 	is := func(text string) bool { return strings.Contains(said, text) }
 	switch {
 	case strings.Contains(indent, "\t"):
-		return "is indented with a tab; YAML wants spaces"
+		return "is indented with a tab; YAML needs spaces"
 	case is("cannot start any token"):
 		return "a value that begins with @, `, % or a tab must be in quotes"
 	case is("alphabetic or numeric"), is("unknown anchor"):

@@ -8,9 +8,9 @@ import (
 
 // Webhook is where events go (SPEC §5).
 type Webhook struct {
-	// URL takes one POST per event; "{event}" in it is replaced by the event's
-	// name. A path alone ("/hooks/push") is asked at the backend itself, over its
-	// socket and TLS settings. Empty: no webhooks.
+	// URL takes one POST per event; "{event}" in it is replaced by the event's name. A
+	// bare path ("/hooks/push") is a route of the backend, reached over its socket and
+	// TLS settings. Empty: no webhooks.
 	URL string `yaml:"url"`
 	// Host is the Host header to send; see auth.forward.host.
 	Host string `yaml:"host"`
@@ -31,26 +31,26 @@ type Webhook struct {
 	PublicPath bool `yaml:"public_path"`
 	// Timeout bounds one attempt. Default 5s.
 	Timeout time.Duration `yaml:"timeout"`
-	// MaxAnswer bounds the body of an answer; past it the answer counts as an
-	// error. Default 1MiB.
+	// MaxAnswer bounds the body of an answer; a larger one counts as an error. Default
+	// 1MiB.
 	MaxAnswer Size `yaml:"max_answer"`
-	// ForwardHeaders are the handshake's headers that go with events.
+	// ForwardHeaders are the handshake's headers to send with events.
 	ForwardHeaders ForwardHeaders `yaml:"forward_headers"`
 	// Outbox bounds the notifications that wait for their delivery.
 	Outbox WebhookOutbox `yaml:"outbox"`
-	// DeadLetters bounds the notifications that were given up and are kept to be looked
-	// at and sent again.
+	// DeadLetters bounds the notifications that were given up and are kept for inspection
+	// and replay.
 	DeadLetters DeadLetters `yaml:"dead_letters"`
 	// Format is binary or structured, the content mode of CloudEvents. In binary mode
-	// attributes are headers and the signature covers the payload; in structured
-	// mode all is one JSON body, and the signature covers it. Default binary.
+	// attributes are headers and the signature covers the payload; in structured mode
+	// everything is one JSON body, and the signature covers it. Default binary.
 	Format string `yaml:"format"`
-	// Batch joins notifications into one request.
+	// Batch combines notifications into one request.
 	Batch Batch `yaml:"batch"`
-	// MaxInFlight bounds requests under way at once over all connections;
-	// connect, and the notifications, take at most half each. Default 256.
+	// MaxInFlight bounds requests in flight; connect and notifications get at most half
+	// each. Default 256.
 	MaxInFlight int `yaml:"max_in_flight"`
-	// OnError says what happens when an asked event gets no answer.
+	// OnError says what happens when a request gets no answer.
 	OnError OnError `yaml:"on_error"`
 	// Breaker stops asking a backend that does not answer.
 	Breaker Breaker `yaml:"breaker"`
@@ -60,7 +60,7 @@ type Webhook struct {
 
 // ForwardHeaders are names of handshake headers, by event.
 type ForwardHeaders struct {
-	// Connect go with connect. Default Cookie, Authorization, User-Agent,
+	// Connect are sent with connect. Default Cookie, Authorization, User-Agent,
 	// Accept-Language.
 	Connect []string `yaml:"connect"`
 	// Message are kept per connection (at most 4 KiB, else the handshake is
@@ -75,14 +75,14 @@ type WebhookOutbox struct {
 	Messages int `yaml:"messages"`
 	// Bytes is their size. Default 64MiB.
 	Bytes Size `yaml:"bytes"`
-	// Redis is the number of events in Redis, over all nodes. Default 1000000.
+	// Redis is the number of events in Redis, of all nodes. Default 1000000.
 	Redis int `yaml:"redis"`
 }
 
-// DeadLetters bounds the notifications that were refused for good, or not taken within
-// Retry.GiveUpAfter; past it the oldest make room.
+// DeadLetters bounds the notifications that were refused for good, or not accepted within
+// Retry.GiveUpAfter; past it the oldest are dropped.
 type DeadLetters struct {
-	// Messages is the number of events, over all nodes. Default 10000.
+	// Messages is the number of events, on all nodes together. Default 10000.
 	Messages int `yaml:"messages"`
 	// Age is how long one is kept. Default 168h.
 	Age time.Duration `yaml:"age"`
@@ -94,29 +94,26 @@ const (
 	FormatStructured = "structured"
 )
 
-// Batch joins notifications into one CloudEvents batch. What is asked is never in
-// one.
+// Batch combines notifications into one CloudEvents batch. Requests are never batched.
 type Batch struct {
-	// Events is how many one request has at most, up to 1000; 1: no batches.
-	// Default 1.
+	// Events is the most events in one request, up to 1000; 1: no batches. Default 1.
 	Events int `yaml:"events"`
-	// Wait is how long a notification waits for others; 0: what is there when a
-	// request can begin goes in it. Default 0s.
+	// Wait is how long a notification waits for others; 0: a request takes what is there
+	// when it starts. Default 0s.
 	Wait time.Duration `yaml:"wait"`
 }
 
-// Breaker answers what is asked at once while the backend does not answer: a connect
-// by OnError, a message as unavailable. There is one for each of the two events.
+// Breaker answers requests at once while the backend does not answer: a connect by
+// OnError, a message as unavailable. There is one for each of the two events.
 type Breaker struct {
 	// Failures in a row, from at least 3 connections, open it: no connection,
 	// timeout, 502, 503, 504. 0: it never opens. Default 20.
 	Failures int `yaml:"failures"`
-	// Pause is how long nothing is asked then; after it one request tries.
-	// Default 5s.
+	// Pause is how long it stays open; then one trial request is sent. Default 5s.
 	Pause time.Duration `yaml:"pause"`
 }
 
-// OnError is deny or allow for each asked event.
+// OnError is deny or allow for each request.
 type OnError struct {
 	// Connect: deny answers the handshake 503; allow, only with auth.anonymous,
 	// lets it in. Default deny.

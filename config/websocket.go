@@ -20,15 +20,15 @@ type WebSocket struct {
 	HandshakeTimeout time.Duration `yaml:"handshake_timeout"`
 	// MaxMessageSize bounds a client's message, after inflating. Default 64KiB.
 	MaxMessageSize Size `yaml:"max_message_size"`
-	// InboundTotal bounds the messages of all connections: those that are unfinished
-	// and those that the backend has yet to answer. Past half of it asked no other is
-	// begun; past all of it the largest unfinished one is closed with 1009.
-	// Default 128MiB.
+	// InboundTotal bounds the messages of all connections: those that are unfinished and
+	// those that the backend has yet to answer. When those waiting for an answer take
+	// half of it, no further messages are read; past all of it the connection with the
+	// largest unfinished one is closed with 1009. Default 128MiB.
 	InboundTotal Size `yaml:"inbound_total"`
-	// Subprotocols are further names to accept, select and treat as raw.
+	// Subprotocols are more names to accept, select and treat as raw.
 	Subprotocols []string `yaml:"subprotocols"`
 	// RequestsInFlight is how many requests of one pushcart.json.v1 connection may wait
-	// for their answers; with so many it is read no further. Default 16.
+	// for their answers; at the limit it is not read. Default 16.
 	RequestsInFlight int `yaml:"requests_in_flight"`
 	// Compression accepts permessage-deflate without context takeover (RFC 7692).
 	// Default false.
@@ -44,7 +44,7 @@ type Outbox struct {
 	Messages int `yaml:"messages"`
 	// Bytes is the bound per connection. Default 1MiB.
 	Bytes Size `yaml:"bytes"`
-	// Total is the bound over all connections; past it the connection with the
-	// largest outbox is closed with 4000. Default 512MiB.
+	// Total is the bound for all connections; past it the connection with the largest
+	// outbox is closed with 4000. Default 512MiB.
 	Total Size `yaml:"total"`
 }

@@ -5,9 +5,9 @@ import (
 	"regexp"
 )
 
-// Words are the keys whose value, or each item of whose list, is one of a few words,
-// and these words. A key within a list of sections is written without an index. It asks
-// the checks themselves, with values that are not words.
+// Words returns the keys whose value, or each item of whose list, is one of a few words,
+// with these words. A key within a list of sections is written without an index. It gets
+// the words from the checks themselves, by passing values that are not allowed.
 func Words() map[string][]string {
 	c := Default()
 	misspell(reflect.ValueOf(&c).Elem())

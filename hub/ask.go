@@ -51,7 +51,8 @@ func (h *Hub) ReplaceState(ctx context.Context, connection string, state json.Ra
 	return h.askOne(ctx, request{Op: opSetState, Connection: connection, State: state})
 }
 
-// Subscribe subscribes a connection to a channel, unless it has most of them.
+// Subscribe subscribes a connection to a channel. It fails with ErrFull if the connection
+// has most channels already.
 func (h *Hub) Subscribe(ctx context.Context, connection, channel string, most int) error {
 	_, err := h.askOne(ctx, request{Op: opSubscribe, Connection: connection, Channel: channel, Most: most})
 	return err
@@ -63,19 +64,19 @@ func (h *Hub) Unsubscribe(ctx context.Context, connection, channel string) error
 	return err
 }
 
-// Disconnect ends a connection, after every push that its node received before.
+// Disconnect closes a connection, after every push that its node received earlier.
 func (h *Hub) Disconnect(ctx context.Context, connection string, code int, reason string) error {
 	_, err := h.askOne(ctx, request{Op: opDisconnect, Connection: connection, Code: code, Reason: reason})
 	return err
 }
 
-// DisconnectUser ends the connections of a user and returns how many nodes were
-// told.
+// DisconnectUser closes the connections of a user and returns how many nodes were asked
+// to.
 func (h *Hub) DisconnectUser(ctx context.Context, user string, code int, reason string) (nodes int, err error) {
 	return h.order(ctx, UserTopic+user, &request{Op: opDisconnect, Code: code, Reason: reason})
 }
 
-// DisconnectChannel ends the connections that are subscribed to a channel.
+// DisconnectChannel closes the connections subscribed to a channel.
 func (h *Hub) DisconnectChannel(ctx context.Context, channel string, code int, reason string) (nodes int, err error) {
 	return h.order(ctx, ChannelTopic+channel, &request{Op: opDisconnect, Code: code, Reason: reason})
 }
@@ -96,8 +97,8 @@ func (h *Hub) Nodes(ctx context.Context) (nodes []NodeInfo, complete bool, err e
 	return nodes, complete, nil
 }
 
-// ListChannels is a page of the channels that match a pattern, in the order of
-// their names, after a name; next is the name to go on after, "" at the end.
+// ListChannels returns a page of the channels that match a pattern, ordered by name and
+// starting after a name. next is the name to continue after, "" at the end.
 func (h *Hub) ListChannels(ctx context.Context, match glob.Pattern, after string, limit int) (page []ChannelCount, next string, complete bool, err error) {
 	replies, complete, err := h.gather(ctx, registry.AllTopic, request{Op: opChannels, Channel: match.String(), After: after, Most: limit})
 	if err != nil {

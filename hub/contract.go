@@ -83,14 +83,14 @@ const (
 	ChannelTopic = registry.ChannelTopic
 )
 
-// Rules say what is kept of users and channels, and what the backend is told of them.
-// They do not change: a reload makes new ones and calls Hub.Apply.
+// Rules say what is kept for users and channels, and which of their events the backend
+// gets. They are immutable: a reload makes new ones and calls Hub.Apply.
 type Rules = registry.Rules
 
-// Telling says which facts the backend wants to be told (webhook.events).
+// Telling says which facts the backend wants as events (webhook.events).
 type Telling = registry.Telling
 
-// NewRules makes rules of their sections of the configuration.
+// NewRules makes rules from their sections of the configuration.
 func NewRules(channels []config.ChannelRule, users config.Users, limits config.Limits) (*Rules, error) {
 	return registry.NewRules(channels, users, limits)
 }

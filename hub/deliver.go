@@ -195,8 +195,8 @@ func followersOf(conns []Conn) (numbers []uint64) {
 	return numbers
 }
 
-// Acknowledge takes a client's word that it has the message with this id. It counts once,
-// and only where the client was sent the message and asked to confirm it.
+// Acknowledge records a client's confirmation of the message with this id. It counts
+// once, and only if the client was sent the message and asked to confirm it.
 func (h *Hub) Acknowledge(m *Member, id string) { h.acks.Confirm(id, m.Number()) }
 
 // answerBy is how long a node waits for its connections when the publisher waits
@@ -235,11 +235,11 @@ func (h *Hub) listed(topic string, e *envelope.Envelope) (names envelope.Listed,
 	case b == nil && e.Bulk.Whole:
 		// The node fetches later what it did not hear, but for bulks. A client that gets
 		// the push twice is better off than one that does not get it.
-		h.rate.Warn("no bulk of a stream", "a push may come twice to connections that several of its targets match: its list of them did not come to this node")
+		h.rate.Warn("no bulk of a stream", "a push may be delivered twice to connections that match several of its targets: the list of these did not reach this node")
 		return envelope.NewListed(&e.Except, &e.Skip), true
 	case b == nil: // it found no room, or came while the subscription was broken
 		h.metrics.FanoutDropped.Inc()
-		h.rate.Warn("no bulk", "messages dropped: the push that they are part of did not come to this node")
+		h.rate.Warn("no bulk", "messages dropped: the push that they belong to did not reach this node")
 		return envelope.Listed{}, false
 	}
 	names = b.Listed

@@ -7,8 +7,8 @@ import (
 	"github.com/pushcart/pushcart/hub/internal/registry"
 )
 
-// Follower is a connection whose protocol knows positions: what it gets of a stream is
-// complete, or it is told of a gap.
+// Follower is a connection whose protocol knows positions: it gets every message of a
+// stream, or a gap.
 type Follower interface {
 	Conn
 	// Room is how many messages, and bytes of them, recovery may put into the outbox now:
@@ -45,11 +45,11 @@ func (h *Hub) Enter(c Follower, user string) {
 	h.here.EnterFollower(c, user)
 }
 
-// Follow subscribes c to a channel, unless it has most of them already (ErrFull). answer
+// Follow subscribes c to a channel, unless it has most channels already (ErrFull). answer
 // is called once, from any goroutine, before any of the channel's messages is sent to c;
-// it must not block. Its error may also be ErrNotFollowing, or the broker's where that is
-// away. Who is subscribed already is handed what lies between After and where its
-// messages began. The name is checked by the caller.
+// it must not block. Its error may also be ErrNotFollowing, or the broker's error if the
+// broker is away. If c is subscribed already, it gets the messages between After and its
+// first one. The caller checks the name.
 func (h *Hub) Follow(c Follower, channel string, from Start, most int, answer func(Followed, error)) {
 	topic := ChannelTopic + channel
 	h.follow(&cursor{conn: c, topic: topic, start: from, answer: answer}, func() error {

@@ -9,7 +9,7 @@ import (
 	"github.com/pushcart/pushcart/hub/internal/envelope"
 )
 
-// ErrNoHistory: the rules keep nothing of the topic.
+// ErrNoHistory means that the rules keep no history of the topic.
 var ErrNoHistory = errors.New("hub: nothing is kept")
 
 // Kept is a message of a stream as history returns it.
@@ -40,7 +40,7 @@ type HistoryQuery struct {
 	Limit int
 }
 
-// HistoryPage is what is kept of a stream from some place on.
+// HistoryPage is the kept part of a stream from some position on.
 type HistoryPage struct {
 	// Messages are in order. Their payloads are about broker.MaxReadBytes at most.
 	Messages []Kept
@@ -53,8 +53,8 @@ type HistoryPage struct {
 	More bool
 }
 
-// History reads messages of a stream. The error wraps ErrNoHistory, or one of the
-// broker's where that does not answer.
+// History reads messages of a stream. The error wraps ErrNoHistory, or the broker's error
+// if it does not answer.
 func (h *Hub) History(ctx context.Context, q HistoryQuery) (page HistoryPage, err error) {
 	keep, err := h.kept(q.Topic)
 	if err != nil {
@@ -80,8 +80,8 @@ func (h *Hub) History(ctx context.Context, q HistoryQuery) (page HistoryPage, er
 	}
 }
 
-// Forget deletes what is kept of a topic. Its position stays, and earlier ones are gaps
-// from then on. Errors are those of History.
+// Forget deletes the history of a topic. Its position stays, and earlier positions become
+// gaps. Errors are those of History.
 func (h *Hub) Forget(ctx context.Context, topic string) error {
 	_, err := h.kept(topic)
 	if err == nil {

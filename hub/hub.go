@@ -26,8 +26,8 @@ type Broker interface {
 	broker.Lasting
 }
 
-// Hub is this node's table of connections and the receiving end of the broker:
-// it keeps subscriptions in step with who is here, and delivers what comes.
+// Hub is this node's table of connections and the receiving end of the broker: it keeps
+// subscriptions in step with the connections, and delivers what arrives.
 type Hub struct {
 	node   string
 	about  about
@@ -69,10 +69,10 @@ type about struct {
 	started          time.Time
 }
 
-// Guard takes the panics of who works for the hub.
+// Guard returns the guard that handles panics in the hub's work.
 func (h *Hub) Guard() *guard.Guard { return h.guard }
 
-// NewHub returns a hub that keeps nothing; Start makes it receive, and Apply gives it
+// NewHub returns a hub that keeps nothing; Start makes it receive, and Apply sets its
 // rules.
 func NewHub(b Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub {
 	_, alone := b.(*memory.Broker)
@@ -101,19 +101,19 @@ func NewHub(b Broker, nodeID string, m *metrics.Metrics, log *slog.Logger) *Hub 
 	return h
 }
 
-// SetVersion is what GET /v1/nodes says of this node's program. Call it before
+// SetVersion sets the version that GET /v1/nodes reports for this node. Call it before
 // Start.
 func (h *Hub) SetVersion(v string) { h.about.version = v }
 
-// SetAddress is what GET /v1/nodes says of where this node listens. Call it before
+// SetAddress sets the address that GET /v1/nodes reports for this node. Call it before
 // Start.
 func (h *Hub) SetAddress(a string) { h.about.address = a }
 
 // startWait is how long Start waits for a broker that may not be there.
 const startWait = time.Second
 
-// Start begins to receive. It waits for the broker a moment only: what cannot be
-// subscribed to now will be.
+// Start begins to receive. It waits for the broker only briefly: subscriptions that fail
+// now follow later.
 func (h *Hub) Start(ctx context.Context) error {
 	if err := h.broker.Start(h.receive); err != nil {
 		return fmt.Errorf("start broker: %w", err)
@@ -131,15 +131,15 @@ func (h *Hub) Start(ctx context.Context) error {
 	return nil
 }
 
-// NewEncoding returns an encoding that nobody else has. Call it before Start.
+// NewEncoding returns a new, unique encoding. Call it before Start.
 func (h *Hub) NewEncoding() Encoding {
 	h.encodings++
 	return h.encodings
 }
 
-// Apply changes the rules, for pushes and subscriptions to come. What of those here is to
-// be known to other nodes, or to be told, by these rules and was not by the old ones is
-// declared, and the other way round.
+// Apply changes the rules for future pushes and subscriptions. It declares the users and
+// channels here that the new rules share with other nodes or report to the backend and
+// the old ones did not, and withdraws the others.
 func (h *Hub) Apply(r *Rules) {
 	h.applying.Lock()
 	defer h.applying.Unlock()
@@ -150,13 +150,13 @@ func (h *Hub) Apply(r *Rules) {
 // NodeID is this node's id.
 func (h *Hub) NodeID() string { return h.node }
 
-// NewMember returns the record of a connection to come, with its id.
+// NewMember returns the record of a new connection, with its id.
 func (h *Hub) NewMember() Member { return h.here.NewMember() }
 
-// Join registers c, whose Member came from NewMember, so that pushes to user and
-// channels reach it from now on. It waits for the broker's confirmation until ctx
-// ends; with an error the connection is registered all the same and the
-// subscription follows. Names are checked by the caller.
+// Join registers c, whose Member came from NewMember, so that pushes to user and channels
+// reach it from now on. It waits for the broker's confirmation until ctx ends; with an
+// error the connection is registered anyway and the subscription follows. The caller
+// checks the names.
 func (h *Hub) Join(ctx context.Context, c Conn, user string, channels []string) error {
 	topics := make([]string, 0, 4)
 	if user != "" {
@@ -204,8 +204,8 @@ var ended = func() context.Context {
 	return ctx
 }()
 
-// Leave takes c out. No delivery that begins afterwards sends to it; one under
-// way may still. Calling it again does nothing.
+// Leave removes c. No delivery that begins afterwards sends to it; one in progress still
+// may. Calling it again does nothing.
 func (h *Hub) Leave(c Conn) {
 	if h.here.Table.Remove(c.Member().Number()) {
 		h.withdraw(c)
@@ -262,8 +262,8 @@ func (h *Hub) Users() int { return h.here.Users.Size() }
 // Channels counts the channels that have a subscription on this node.
 func (h *Hub) Channels() int { return h.here.Channels.Size() }
 
-// Close ends the broker, delivers what was received, and waits for the hub's
-// goroutines. Publishers that wait for receipts get what is known.
+// Close closes the broker, delivers what was received, and waits for the hub's
+// goroutines. Publishers waiting for receipts get those that arrived.
 func (h *Hub) Close() error {
 	err := h.broker.Close()
 	h.lasting.close()

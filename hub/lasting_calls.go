@@ -13,17 +13,17 @@ import (
 	"github.com/pushcart/pushcart/internal/plainjson"
 )
 
-// SubscribeUser subscribes a user's connections to a channel, those to come too, until 30
-// days after the last of them. It returns when the nodes of those that are open did so, a
-// second later at most: one that hangs will. ErrFull: the user has as many such channels
-// as a connection may have. Every other error means that the broker did not confirm. The
-// names are checked by the caller.
+// SubscribeUser subscribes a user's connections to a channel, including future ones,
+// until 30 days after the last of them. It returns when the nodes with open connections
+// have done so, or after a second; a node that hangs catches up later. ErrFull means that
+// the user has as many such channels as a connection may have. Any other error means that
+// the broker did not confirm. The caller checks the names.
 func (h *Hub) SubscribeUser(ctx context.Context, user, channel string) error {
 	return h.changeLasting(ctx, user, request{Op: opSubscribeUser, Channel: channel, Most: h.rules.Load().Most})
 }
 
 // UnsubscribeUser undoes SubscribeUser; it ends the subscriptions of the user's open
-// connections to the channel, whatever they came from.
+// connections to the channel, wherever they came from.
 func (h *Hub) UnsubscribeUser(ctx context.Context, user, channel string) error {
 	return h.changeLasting(ctx, user, request{Op: opUnsubscribeUser, Channel: channel})
 }
@@ -100,12 +100,11 @@ func unsubscribed(channel string) *Message {
 	return &Message{Kind: Unsubscribed, Topic: ChannelTopic + channel, Accepted: time.Now().UnixNano()}
 }
 
-// Lasting returns the names of the channels that c's user is subscribed to for as long as
-// it comes back; c is registered as that user's, by Join or by FollowUser. The caller
-// subscribes c to them, and then calls settled, which ends what was deleted meanwhile.
-// Until ctx ends it waits for the broker: where that does not answer there are no names,
-// and c is subscribed to them when it does. Where nobody has such channels it costs
-// nothing to speak of.
+// Lasting returns the channels of the lasting subscriptions of c's user; c must be
+// registered as that user's, by Join or FollowUser. The caller subscribes c to them and
+// then calls settled, which ends those deleted meanwhile. It waits for the broker until
+// ctx ends: if the broker does not answer, there are no names, and c is subscribed when
+// it does. If nobody has lasting subscriptions, it costs almost nothing.
 func (h *Hub) Lasting(ctx context.Context, c Conn) (names []string, settled func()) {
 	settled = func() {}
 	user := c.Member().User()
@@ -151,9 +150,8 @@ func (h *Hub) listens(ctx context.Context, c Conn, topic string) bool {
 	return err == nil
 }
 
-// JoinLasting subscribes a connection that joined to what its user is subscribed to for as
-// long as it comes back. It waits for the broker as Join does; what it cannot do now
-// follows.
+// JoinLasting subscribes a connection that joined to its user's lasting subscriptions. It
+// waits for the broker as Join does; what fails now follows later.
 func (h *Hub) JoinLasting(ctx context.Context, c Conn) {
 	names, settled := h.Lasting(ctx, c)
 	if len(names) > 0 {
@@ -233,7 +231,7 @@ func (h *Hub) place(conns []Conn, names []string) (topics []string) {
 
 func (h *Hub) noRoom(c Conn, channel string) {
 	h.fullLasting.Add(1)
-	h.rate.Warn("no room for a lasting subscription", "a connection has as many channels as it may, and so not one that its user is subscribed to",
+	h.rate.Warn("no room for a lasting subscription", "a connection is at its limit of channels and lacks a lasting subscription of its user",
 		"key", "limits.channels_per_connection", "channel", channel, "conn", c.Member().ID())
 }
 

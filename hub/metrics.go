@@ -42,5 +42,5 @@ func (c pushCounters) count(target string, o *Published) {
 	c[[2]string{target, result}].Inc()
 }
 
-// CountRefused counts a push that a face refused before it had checked targets.
+// CountRefused counts a push that an API refused before it checked the targets.
 func (h *Hub) CountRefused() { h.pushes[[2]string{targetNone, resultInvalid}].Inc() }

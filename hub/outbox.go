@@ -10,7 +10,8 @@ import (
 	"github.com/pushcart/pushcart/hub/internal/registry"
 )
 
-// Outbox is what this node is to tell the backend. Its functions must not block.
+// Outbox holds the events that this node has to send to the backend. Its functions must
+// not block.
 type Outbox interface {
 	// Waiting returns the events behind a rank, "" for all, in order of rank, at most
 	// limit; more: there are others.
@@ -22,8 +23,8 @@ type Outbox interface {
 	Drop(id string) (Pending, bool)
 }
 
-// Pending is an event that waits to be told to the backend, or that was given up, as
-// the API shows it.
+// Pending is an event that waits for delivery to the backend, or was given up, as the API
+// shows it.
 type Pending struct {
 	// ID is its ce-id, Event its name.
 	ID    string `json:"id"`
@@ -49,11 +50,11 @@ type Pending struct {
 	Node string `json:"node_id,omitempty"`
 }
 
-// SetOutbox sets what this node has to tell. Call it before Start.
+// SetOutbox sets this node's outbox. Call it before Start.
 func (h *Hub) SetOutbox(o Outbox) { h.outbox = o }
 
-// ListWaiting is a page of the events that wait on all nodes, behind a rank, in order;
-// next is the rank to go on behind, "" at the end.
+// ListWaiting returns a page of the events that wait on all nodes, in order, after a
+// rank; next is the rank to continue after, "" at the end.
 func (h *Hub) ListWaiting(ctx context.Context, after string, limit int) (page []Pending, next string, complete bool, err error) {
 	replies, complete, err := h.gather(ctx, registry.AllTopic, request{Op: opWaiting, After: after, Most: limit})
 	if err != nil {
@@ -87,18 +88,18 @@ func mergeWaiting(replies []reply, limit int) (page []Pending, next string) {
 	return page, next
 }
 
-// FindWaiting returns the event of an id, if it waits on a node. complete: all nodes
-// answered.
+// FindWaiting returns the event with an id, if it waits on a node. complete means that
+// all nodes answered.
 func (h *Hub) FindWaiting(ctx context.Context, id string) (p Pending, found, complete bool, err error) {
 	return h.askWaiting(ctx, opFindWaiting, id)
 }
 
-// HurryWaiting makes it due now.
+// HurryWaiting makes the event due now.
 func (h *Hub) HurryWaiting(ctx context.Context, id string) (p Pending, found, complete bool, err error) {
 	return h.askWaiting(ctx, opHurryWaiting, id)
 }
 
-// DropWaiting has it not told.
+// DropWaiting drops the event.
 func (h *Hub) DropWaiting(ctx context.Context, id string) (p Pending, found, complete bool, err error) {
 	return h.askWaiting(ctx, opDropWaiting, id)
 }

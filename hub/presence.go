@@ -10,20 +10,20 @@ import (
 	"github.com/pushcart/pushcart/broker"
 )
 
-// ErrNoPresence: the rules do not keep who is subscribed to the channel.
+// ErrNoPresence means that the rules do not enable presence for the channel.
 var ErrNoPresence = errors.New("hub: no presence")
 
-// Present is a user who is subscribed to a channel, over all nodes.
+// Present is a user subscribed to a channel, on any node.
 type Present = broker.Member
 
 // PresenceQuery asks who is subscribed to a channel.
 type PresenceQuery = broker.MembersQuery
 
-// PresencePage is a page of a channel's members, in the order of their names.
+// PresencePage is a page of a channel's members, ordered by name.
 type PresencePage = broker.Members
 
-// Presence returns a page of the users that are subscribed to a channel, over all nodes.
-// The error wraps ErrNoPresence, or one of the broker's where that does not answer.
+// Presence returns a page of the users subscribed to a channel, across all nodes. The
+// error wraps ErrNoPresence, or the broker's error if it does not answer.
 func (h *Hub) Presence(ctx context.Context, channel string, q PresenceQuery) (PresencePage, error) {
 	if h.roster == nil || !h.rules.Load().ShowsPresence(channel) {
 		return PresencePage{}, fmt.Errorf("read presence: %w", ErrNoPresence)
@@ -118,7 +118,7 @@ func (c *cursor) hold(m heldMessage) bool {
 }
 
 func (h *Hub) tooManyHeld(topic string) {
-	h.rate.Warn("members held", "too many users come and go while a connection recovers: it is not told of all of them",
+	h.rate.Warn("members held", "too many users join and leave while a connection recovers: it does not get all of them",
 		"topic", topic, "setting", "channels[].presence_frames")
 }
 
@@ -165,9 +165,9 @@ func (c *cursor) handHeld() {
 	c.held = nil
 }
 
-// Abandon takes all connections out of the tables and ends them, for a node that others
-// took for dead: the broker has forgotten what it declared. Those that came meanwhile are
-// declared anew.
+// Abandon removes all connections from the tables and closes them, for a node that others
+// declared dead: the broker has dropped its state. Connections that join meanwhile are
+// declared again.
 func (h *Hub) Abandon(cause *Cause) {
 	h.Each(func(c Conn) {
 		h.Leave(c)

@@ -160,7 +160,7 @@ func failure(pubs []broker.Publication, id string) *apierror.Error {
 		case errors.Is(e, broker.ErrConflict):
 			return &apierror.Error{
 				Code: apierror.Conflict, Field: "id", ID: id,
-				Message: "id: was used for other content in the last 5 minutes",
+				Message: "id: was used with different content in the last 5 minutes",
 			}
 		default:
 			err = &apierror.Error{Code: apierror.Unavailable, ID: id, Message: unconfirmedPush + adviceWithout}

@@ -118,12 +118,12 @@ type Result struct {
 	Positions []Placed
 }
 
-// MaxExceptKept is how many users a push to a stream may except: they are kept with it
+// MaxExceptKept is how many users a push to a stream may except: they are stored with it
 // (SPEC §6.1).
 const MaxExceptKept = 1000
 
-// Check says what of a push, whose fields were checked, the rules do not allow; nil:
-// nothing.
+// Check says what the rules do not allow in a push whose fields are valid; nil means that
+// everything is allowed.
 func (h *Hub) Check(p *Push) *apierror.Error {
 	if len(p.To.ExceptUsers) <= MaxExceptKept {
 		return nil

@@ -98,7 +98,7 @@ func TestJSON_EveryRequest(t *testing.T) {
 		if kind == "publish" {
 			frame = strings.Replace(frame, `}`, `,"data":1}`, 1)
 		}
-		if got := a.ask(frame); got != `{"type":"error","id":5,"code":"forbidden","message":"the backend said no"}` {
+		if got := a.ask(frame); got != `{"type":"error","id":5,"code":"forbidden","message":"the backend refused"}` {
 			t.Errorf("%s: %s", kind, got)
 		}
 	}

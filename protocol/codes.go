@@ -39,7 +39,7 @@ var ends = map[hub.Why]end{
 	hub.Replaced:      {CodeReplaced, "replaced by a newer connection"},
 	hub.Draining:      {CodeRestart, "node restarts"},
 	hub.GoingAway:     {CodeGoingAway, "going away"},
-	hub.Buried:        {CodeRestart, "node was taken for dead"},
+	hub.Buried:        {CodeRestart, "node was declared dead"},
 	hub.Failed:        {CodeInternal, "internal error"},
 	hub.NoAnswer:      {CodeInternal, "backend unavailable"},
 	hub.Dismissed:     {CodeNormal, ""},

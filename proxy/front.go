@@ -43,7 +43,7 @@ func (c *clientConn) lookAtFront(r *http1.Request, wants upgrade) {
 		c.suspectFront()
 	}
 	if r.WebSocketKey && wants == noUpgrade && c.s.routes.websocket(r.Path) {
-		c.s.quiet.Warn("no upgrade", "a request for a WebSocket comes without Upgrade: the front has to pass Upgrade and Connection on",
+		c.s.quiet.Warn("no upgrade", "a WebSocket request comes without Upgrade: the front must pass Upgrade and Connection on",
 			"path", logged(r.Path), "ip", c.peer.String(), "setting", "websocket.paths")
 	}
 }

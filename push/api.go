@@ -90,7 +90,7 @@ func (a *API) Serve(ln net.Listener) error {
 	return nil
 }
 
-// Shutdown lets requests in flight finish until ctx ends; what waits then is
+// Shutdown lets requests in flight finish until ctx ends; those that still wait are then
 // answered with what is known.
 func (a *API) Shutdown(ctx context.Context) error {
 	a.callers.close(false)

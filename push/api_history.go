@@ -15,8 +15,8 @@ import (
 
 // noHistory are the answers where the rules keep nothing.
 const (
-	noUserHistory    = "nothing is kept of users; see users.history"
-	noChannelHistory = "nothing is kept of this channel; see channels[].history"
+	noUserHistory    = "no history is kept for users; see users.history"
+	noChannelHistory = "no history is kept for this channel; see channels[].history"
 )
 
 func (a *API) getUserHistory(ctx *fasthttp.RequestCtx, names []string) *apierror.Error {

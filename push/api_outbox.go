@@ -12,8 +12,7 @@ import (
 	"github.com/pushcart/pushcart/internal/apierror"
 )
 
-// Letters are the events that were given up, over all nodes. An error is the broker's,
-// or ErrUnreadable.
+// Letters are the dead letters of all nodes. An error is the broker's, or ErrUnreadable.
 type Letters interface {
 	// DeadLetters returns a page, the oldest first, and where the next begins.
 	DeadLetters(ctx context.Context, cursor string, limit int) (page []hub.Pending, next string, err error)
@@ -24,7 +23,7 @@ type Letters interface {
 	DropLetter(ctx context.Context, id string) (bool, error)
 }
 
-// ErrUnreadable: a dead letter is of a version that this one does not know.
+// ErrUnreadable means that a dead letter was written by an unknown version.
 var ErrUnreadable = errors.New("push: unreadable dead letter")
 
 // States of an event in the outbox.
@@ -74,7 +73,7 @@ func (a *API) getOutbox(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
 	case state != stateWaiting:
 		return apierror.Invalid("state", "must be waiting or dead")
 	case cursor != "" && !waitingCursor.MatchString(cursor):
-		return apierror.Invalid("cursor", "is not one that a page of waiting events gave as next")
+		return apierror.Invalid("cursor", "must be the next of an earlier page of waiting events")
 	default:
 		found, page.Next, page.Complete, err = a.hub.ListWaiting(a.ctx, cursor, limit)
 	}

@@ -21,7 +21,7 @@ type memberSeen struct {
 	Info json.RawMessage `json:"info,omitempty"`
 }
 
-const noPresence = "it is not kept who is subscribed to this channel; see channels[].presence"
+const noPresence = "presence is not enabled for this channel; see channels[].presence"
 
 // getPresence pages through the members of a channel in the order of their names; the
 // cursor is the last name of the page before.
@@ -63,7 +63,7 @@ func presenceQuery(ctx *fasthttp.RequestCtx) (q hub.PresenceQuery, bad *apierror
 	}
 	cursor, given := values["cursor"]
 	if given && names.CheckUser(cursor) != nil {
-		return q, apierror.Invalid("cursor", "must be the next of a page before")
+		return q, apierror.Invalid("cursor", "must be the next of an earlier page")
 	}
 	q.After = cursor
 	return q, nil

@@ -55,7 +55,7 @@ func (a *API) push(ctx *fasthttp.RequestCtx, _ []string) *apierror.Error {
 // plainBody refuses a body that is compressed: it would be sent as it is.
 func plainBody(ctx *fasthttp.RequestCtx) *apierror.Error {
 	if len(ctx.Request.Header.ContentEncoding()) > 0 {
-		return apierror.New(apierror.UnsupportedType, "Content-Encoding is not taken")
+		return apierror.New(apierror.UnsupportedType, "Content-Encoding is not supported")
 	}
 	return nil
 }

@@ -157,7 +157,7 @@ func TestAPI_Push(t *testing.T) {
 	f(`{"to":{"channels":["news"]},"text":"x","id":"k3","wait":"1s"}`, `{"id":"k3","nodes":1,"delivered":1,"slow":0,"duplicate":false}`)
 	f(`{"pushes":[{"to":{"all":true},"text":"y","id":"k4"},{"to":{"all":true},"text":"z","id":"k4"}]}`,
 		`{"results":[{"id":"k4","nodes":1,"duplicate":false},{"error":{"code":"conflict",`+
-			`"message":"id: was used for other content in the last 5 minutes","field":"id","id":"k4"}}]}`)
+			`"message":"id: was used with different content in the last 5 minutes","field":"id","id":"k4"}}]}`)
 	f(`{"pushes":[]}`, `{"results":[]}`)
 	hubtest.WantFrames(t, c, `{ "b" :1.50, "a":"<\u00e9>"}`, "x", "y")
 	s.wantError(409, "conflict", "id", "POST", "/v1/push", `{"to":{"all":true},"text":"other","id":"k4"}`)

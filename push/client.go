@@ -14,8 +14,7 @@ import (
 	"time"
 )
 
-// Client sends pushes to a push API and asks it, for the command line. It may be used
-// concurrently.
+// Client calls a push API, for the command line. It may be used concurrently.
 type Client struct {
 	http  *http.Client
 	base  string
@@ -63,7 +62,7 @@ type ClientPush struct {
 	Wait  string          `json:"wait,omitempty"`
 }
 
-// Refused is an answer that is not what was asked for.
+// Refused is the error for an answer that is a refusal.
 type Refused struct {
 	// Status is the HTTP status.
 	Status int
@@ -74,8 +73,8 @@ type Refused struct {
 // Error implements error.
 func (e *Refused) Error() string { return e.Message }
 
-// Push sends one push and returns the API's answer as it came. Its error is a *Refused
-// where the API said no.
+// Push sends one push and returns the API's raw answer. Its error is a *Refused if the
+// API refused.
 func (c *Client) Push(ctx context.Context, p *ClientPush) ([]byte, error) {
 	body, err := json.Marshal(p)
 	if err != nil {
@@ -84,8 +83,8 @@ func (c *Client) Push(ctx context.Context, p *ClientPush) ([]byte, error) {
 	return c.do(ctx, http.MethodPost, pathPush, bytes.NewReader(body))
 }
 
-// Get asks what is at /v1 and the segments, which may contain any character, and
-// returns the answer as it came. Its error is a *Refused where the API said no.
+// Get requests /v1 and the segments, which may contain any character, and returns the raw
+// answer. Its error is a *Refused if the API refused.
 func (c *Client) Get(ctx context.Context, query url.Values, segments ...string) ([]byte, error) {
 	path := apiPath(segments)
 	if len(query) > 0 {
@@ -94,7 +93,7 @@ func (c *Client) Get(ctx context.Context, query url.Values, segments ...string) 
 	return c.do(ctx, http.MethodGet, path, nil)
 }
 
-// Call is Get by another method, without a body.
+// Call is Get with another method, without a body.
 func (c *Client) Call(ctx context.Context, method string, segments ...string) ([]byte, error) {
 	return c.do(ctx, method, apiPath(segments), nil)
 }

@@ -68,7 +68,7 @@ func TestAPI_PushToStreamsHasPositions(t *testing.T) {
 	b.wantBody(`{"id":"k1","nodes":0,"positions":{"channel:kn":{"offset":1,"epoch":"e1"}},"duplicate":true}`,
 		"POST", "/v1/push", `{"to":{"channels":["kn"]},"text":"1","id":"k1"}`)
 	a.wantBody(`{"results":[{"id":"ID","nodes":0,"positions":{"channel:kn":{"offset":3,"epoch":"e1"}},"duplicate":false},`+
-		`{"error":{"code":"conflict","message":"id: was used for other content in the last 5 minutes","field":"id","id":"k1"}},`+
+		`{"error":{"code":"conflict","message":"id: was used with different content in the last 5 minutes","field":"id","id":"k1"}},`+
 		`{"id":"ID","nodes":0,"duplicate":false}]}`,
 		"POST", "/v1/push", `{"pushes":[{"to":{"channels":["kn"]},"text":"3"},{"to":{"channels":["kn"]},"text":"other","id":"k1"},{"to":{"channels":["o"]},"text":"3"}]}`)
 	a.wantBody(`{"id":"ID","nodes":0,"positions":{"channel:kn":{"offset":4,"epoch":"e1"}},"duplicate":false}`, "POST", "/v1/channels/kn/push", "4")

@@ -299,7 +299,7 @@ func (p *pushReader) check() *fault {
 		return bad("to", "a push needs a target: users, channels, connections or all")
 	}
 	if p.payloads != 1 {
-		return bad("data", "exactly one of data, text, data_base64 is wanted")
+		return bad("data", "exactly one of data, text, data_base64 is required")
 	}
 	return nil
 }

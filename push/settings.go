@@ -14,13 +14,13 @@ type Settings struct {
 	access   *accesslog.Log
 }
 
-// NewSettings makes settings of their sections of the configuration; requests are
-// logged to access, if any.
+// NewSettings makes settings from their sections of the configuration; requests are
+// logged to access, if it is not nil.
 func NewSettings(p config.Push, l config.Limits, access *accesslog.Log) *Settings {
 	return &Settings{gate: gate.NewSettings(p.Hosts, p.Tokens), channels: l.ChannelsPerConnection, access: access}
 }
 
-// Apply changes the settings for the requests to come.
+// Apply changes the settings for future requests.
 func (a *API) Apply(s *Settings) { a.settings.Store(s) }
 
 // rules are those of the listener; nothing is exempt from them.

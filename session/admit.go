@@ -22,7 +22,7 @@ import (
 // the user's pushes reach this node (SPEC §11 Handshake).
 const registerWait = time.Second
 
-// Handshake is a request to be let in. Its memory is not kept.
+// Handshake is a client's request to connect. Its memory is not retained.
 type Handshake struct {
 	Head *http1.Request
 	From clientaddr.Origin
@@ -32,7 +32,7 @@ type Handshake struct {
 	Settings *Settings
 }
 
-// Admission is a client that may come in. Its transport calls, in this order, Begin,
+// Admission is a client that may connect. Its transport calls, in this order, Begin,
 // Keep, Join when the connection can take messages, and Open; or Cancel.
 type Admission struct {
 	// Subprotocol is the one to select, "" for none.
@@ -94,7 +94,7 @@ func (e *Engine) Admit(ctx context.Context, h Handshake) (*Admission, *Refusal) 
 	return nil, r
 }
 
-// Who is the connection's id, and the user.
+// Who returns the connection's id and the user.
 func (a *Admission) Who() (connection, user string) { return a.member.ID(), a.identity.user }
 
 // interrupted is what a handshake comes to that gave up waiting.
@@ -164,7 +164,7 @@ func goingAway() *Refusal {
 	return Refuse("draining", apierror.Unavailable, "the node is going away").after(1)
 }
 
-// GoingAway refuses what comes while the node stops.
+// GoingAway is the refusal while the node stops.
 func (a *Admission) GoingAway() *Refusal {
 	r := goingAway()
 	r.SetCookie = a.SetCookie
@@ -271,12 +271,12 @@ func (a *Admission) Begin(s *Session, secure bool) {
 	}
 }
 
-// Keep hands what the admission holds of the limits to its session, for
-// [Engine.Released] to give back.
+// Keep transfers the admission's share of the limits to its session; [Engine.Released]
+// gives it back.
 func (a *Admission) Keep() { a.held = held{} }
 
-// Cancel gives back what the admission holds, unless Keep was called. It may be
-// called on nil.
+// Cancel gives back the admission's share of the limits, unless Keep was called. It may
+// be called on nil.
 func (a *Admission) Cancel() {
 	if a == nil {
 		return
@@ -290,9 +290,8 @@ func (a *Admission) Cancel() {
 	a.held = held{}
 }
 
-// Join registers the connection with the hub, so that pushes reach it from now on,
-// and waits a moment for the broker's confirmation. A cause is why it must end at
-// once.
+// Join registers the connection with the hub, so that pushes reach it from now on, and
+// waits briefly for the broker's confirmation. A cause means that it must end at once.
 func (a *Admission) Join(ctx context.Context, t Transport) *hub.Cause {
 	e, m := a.engine, t.Member()
 	if a.resume != nil {
@@ -325,8 +324,8 @@ func (a *Admission) subscribe(ctx context.Context, t Transport) {
 	a.engine.hub.JoinLasting(ctx, t)
 }
 
-// Open lets the session's protocol begin, and tells the backend. It returns what is to be
-// written first.
+// Open starts the session's protocol and notifies the backend. It returns the first
+// frames to write.
 func (a *Admission) Open(s *Session, t Transport) []Frame {
 	e := a.engine
 	o := Opening{First: a.identity.messages}
@@ -339,5 +338,5 @@ func (a *Admission) Open(s *Session, t Transport) []Frame {
 	return first
 }
 
-// Released gives back what a session holds of the limits, when its socket is closed.
+// Released gives back a session's share of the limits, when its socket is closed.
 func (e *Engine) Released(s *Session) { e.occupancy.left(s) }

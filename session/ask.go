@@ -34,8 +34,8 @@ type Answer struct {
 // Asks says whether the backend is asked about messages.
 func (e *Engine) Asks() bool { return e.wants(webhook.Message) }
 
-// Throttle counts a message against limits.message_rate and returns how long nothing
-// more is to be taken from the client.
+// Throttle counts a message against limits.message_rate and returns how long to stop
+// reading from the client.
 func (e *Engine) Throttle(s *Session) time.Duration {
 	r := e.settings.Load().limits.MessageRate
 	if r == 0 {
@@ -53,11 +53,11 @@ func (e *Engine) Throttle(s *Session) time.Duration {
 // §3).
 const messageSeconds = 2
 
-// Ask puts a message to the backend; nothing more is read of the client until it is
+// Ask sends a message to the backend; nothing more is read from the client until it is
 // answered (SPEC §5 Order and back-pressure). done is called once, with the answer or
-// [ErrUnavailable]: from another goroutine, or, while the backend does not answer
-// anybody (webhook.breaker), before Ask returns. Where the backend is not asked
-// about messages, the message only counts, and done is not called. p is not kept.
+// [ErrUnavailable]: from another goroutine, or, while the breaker is open
+// (webhook.breaker), before Ask returns. If the backend does not take messages, the
+// message is only counted, and done is not called. p is not retained.
 func (e *Engine) Ask(s *Session, t Transport, kind hub.Kind, p []byte, done func(Answer, error)) {
 	if !e.Asks() {
 		s.sequence.Add(1)
@@ -94,7 +94,7 @@ func (e *Engine) Ask(s *Session, t Transport, kind hub.Kind, p []byte, done func
 
 // ReportInvalidText logs that the backend called an answer text that is not UTF-8.
 func (e *Engine) ReportInvalidText() {
-	e.rare.Warn("invalid text", "the answer to a message says that it is text, but is not UTF-8: it goes to the client as binary",
+	e.rare.Warn("invalid text", "the answer to a message is declared as text, but is not UTF-8: it is sent to the client as binary",
 		"event", webhook.Message, "setting", "webhook.url")
 }
 

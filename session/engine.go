@@ -95,9 +95,9 @@ func NewEngine(o Options) *Engine {
 	return e
 }
 
-// Apply changes the settings, for what comes from now on. Handshakes under way go on
-// with those they began with, so that the old Authenticator is to be retired, if at
-// all, when no other begins with them.
+// Apply changes the settings from now on. Handshakes in progress continue with those they
+// began with, so retire the old Authenticator, if at all, only when no handshake begins
+// with it any more.
 func (e *Engine) Apply(s *Settings) {
 	e.users.apply(&s.limits)
 	old := e.settings.Swap(s)
@@ -124,7 +124,7 @@ func (e *Engine) adopt(t Transport) {
 	}
 }
 
-// Hub is the node's.
+// Hub returns the node's hub.
 func (e *Engine) Hub() *hub.Hub { return e.hub }
 
 // Protocol is what a session speaks; index is [Session.ProtocolIndex].
@@ -133,10 +133,10 @@ func (e *Engine) Protocol(index uint8) Protocol { return e.protocols[index].Prot
 // Protocols counts the protocols.
 func (e *Engine) Protocols() int { return len(e.protocols) }
 
-// Sessions counts those that are let in, and those that are just being let in.
+// Sessions counts the sessions, including handshakes that are being admitted.
 func (e *Engine) Sessions() int { return e.occupancy.count() }
 
-// Limit is how many there may be at most.
+// Limit is the maximum number of sessions.
 func (e *Engine) Limit() int64 {
 	return min(mostConnections(e.settings.Load().limits.Connections), e.occupancy.fds.Connections())
 }

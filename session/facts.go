@@ -61,7 +61,7 @@ func (f *facts) tell(fact broker.Fact) {
 func (f *facts) ofConnection(fact *broker.Fact) []*webhook.Event {
 	r, err := webhook.ParseRecord(fact.Record)
 	if err != nil {
-		f.engine.rare.Warn("unreadable connection record", "the end of a connection is not told: its node's record of it cannot be read; is another version running?",
+		f.engine.rare.Warn("unreadable connection record", "the app is not notified of the end of a connection: its node's record cannot be read; is another version running?",
 			"conn", fact.Name, "err", err)
 		return nil
 	}

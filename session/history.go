@@ -11,7 +11,7 @@ import (
 	"github.com/pushcart/pushcart/webhook"
 )
 
-// Page is what is kept of a channel from some place on.
+// Page is the kept part of a channel from some position on.
 type Page struct {
 	hub.HistoryPage
 	// Room is how many bytes the answer may have, unless one message alone is longer: so
@@ -19,9 +19,9 @@ type Page struct {
 	Room int
 }
 
-// History reads what is kept of a channel; after nil reads from the oldest message on,
-// and limit 0 as many as fit. The client needs the right to subscribe; where a webhook
-// gives that, it has to be subscribed.
+// History reads the history of a channel; after nil reads from the oldest message, and
+// limit 0 as many as fit. The client needs the right to subscribe; if a webhook grants
+// it, the client must be subscribed.
 func (e *Engine) History(s *Session, t Transport, channel string, after *hub.Position, limit int, done func(Page, *apierror.Error)) {
 	r := &request{channel: channel, reads: readsHistory}
 	answer := func(p Page, err *apierror.Error) {
@@ -30,7 +30,7 @@ func (e *Engine) History(s *Session, t Transport, channel string, after *hub.Pos
 	}
 	r.act = func(webhook.Answer, error) {
 		if !e.mayRead(s, channel) {
-			answer(Page{}, mayNot("read what is kept of this channel"))
+			answer(Page{}, mayNot("read the history of this channel"))
 			return
 		}
 		e.goOn(t, func() {
@@ -67,9 +67,9 @@ func (e *Engine) read(ctx context.Context, q hub.HistoryQuery) (hub.HistoryPage,
 	p, err := e.hub.History(ctx, q)
 	switch {
 	case errors.Is(err, hub.ErrNoHistory):
-		return p, apierror.New(apierror.NotFound, "nothing is kept of this channel")
+		return p, apierror.New(apierror.NotFound, "no history is kept for this channel")
 	case err != nil:
-		return p, unavailable("what is kept cannot be read now")
+		return p, unavailable("the history cannot be read now")
 	}
 	return p, nil
 }

@@ -28,7 +28,7 @@ func (w *admitting) show(id *identity, info json.RawMessage, setting string) {
 	switch {
 	case strictjson.Null(info):
 	case len(info) > maxInfo:
-		w.engine.rare.Warn("info too large", "info for presence is larger than 1 KiB and is ignored", "bytes", len(info), "setting", setting)
+		w.engine.rare.Warn("info too large", "presence info is larger than 1 KiB and is ignored", "bytes", len(info), "setting", setting)
 	default:
 		id.info = info
 	}

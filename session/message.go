@@ -5,7 +5,7 @@ import (
 	"github.com/pushcart/pushcart/webhook"
 )
 
-// Message is what a client says to the backend.
+// Message is a client's message to the backend.
 type Message struct {
 	// Event is what it is called, "" for nothing.
 	Event string
@@ -14,8 +14,8 @@ type Message struct {
 	Binary bool
 }
 
-// Request puts a message to the backend, after those before it. An error is that of the
-// backend, or that there is none.
+// Request sends a message to the backend, after earlier ones. The error is the backend's,
+// or says that there is no backend.
 func (e *Engine) Request(s *Session, t Transport, m Message, done func(Answer, *apierror.Error)) {
 	r := &request{cost: len(m.Data)}
 	answer := func(a Answer, err *apierror.Error) {
@@ -50,6 +50,6 @@ func (e *Engine) Request(s *Session, t Transport, m Message, done func(Answer, *
 
 // BadReply is the error of a reply that cannot be passed on, which it logs.
 func (e *Engine) BadReply() *apierror.Error {
-	e.rare.Warn("bad reply", "the backend's answer to a message is not the JSON that its Content-Type says", "setting", "webhook.url")
+	e.rare.Warn("bad reply", "the backend's answer to a message is not JSON, although its Content-Type says so", "setting", "webhook.url")
 	return apierror.New(apierror.BackendError, "the backend's answer is not JSON")
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/pushcart/pushcart/webhook"
 )
 
-// Presence reads who is subscribed to a channel, after a user's name. The client needs
-// the right to subscribe; where a webhook gives that, it has to be subscribed.
+// Presence reads the users subscribed to a channel, after a user's name. The client needs
+// the right to subscribe; if a webhook grants it, the client must be subscribed.
 func (e *Engine) Presence(s *Session, t Transport, channel, after string, done func(hub.PresencePage, *apierror.Error)) {
 	r := &request{channel: channel, reads: readsPresence}
 	answer := func(p hub.PresencePage, err *apierror.Error) {
@@ -40,9 +40,9 @@ func (e *Engine) present(channel, after string) (hub.PresencePage, *apierror.Err
 	p, err := e.hub.Presence(ctx, channel, hub.PresenceQuery{After: after})
 	switch {
 	case errors.Is(err, hub.ErrNoPresence):
-		return p, apierror.New(apierror.NotFound, "it is not kept who is subscribed to this channel")
+		return p, apierror.New(apierror.NotFound, "presence is not enabled for this channel")
 	case err != nil:
-		return p, unavailable("who is subscribed cannot be read now")
+		return p, unavailable("presence cannot be read now")
 	}
 	return p, nil
 }

@@ -18,8 +18,8 @@ type Publication struct {
 	Data []byte
 }
 
-// Publish publishes, if the client may. at is where the message stands in its stream, zero
-// where nothing is kept.
+// Publish publishes, if the client is allowed to. at is the message's position in its
+// stream, zero if it has no history.
 func (e *Engine) Publish(s *Session, t Transport, p Publication, done func(at hub.Position, err *apierror.Error)) {
 	set := e.settings.Load()
 	r := &request{channel: p.Channel, cost: len(p.Data)}
@@ -74,7 +74,7 @@ func (e *Engine) publish(s *Session, p *Publication) (at hub.Position, _ *apierr
 	var out [1]hub.Published
 	e.hub.Publish(e.life, []*hub.Push{&push}, out[:])
 	if out[0].Err != nil {
-		return hub.Position{}, unavailable("not confirmed; it may have been published all the same")
+		return hub.Position{}, unavailable("not confirmed; it may have been published anyway")
 	}
 	if p := out[0].Positions; len(p) > 0 {
 		at = p[0].Position

@@ -9,8 +9,8 @@ import (
 	"github.com/pushcart/pushcart/internal/apierror"
 )
 
-// Refusal is the answer to a handshake that is not let in. Transports write it, as
-// plain HTTP where they can.
+// Refusal is the answer to a refused handshake. Transports write it, as plain HTTP if
+// they can.
 type Refusal struct {
 	// Result names it in metrics. ResultLeft: nobody is there to read it.
 	Result string
@@ -45,7 +45,7 @@ func (r *Refusal) look(keys string) *Refusal {
 	return r
 }
 
-// Because tells the log more.
+// Because adds a cause for the log.
 func (r *Refusal) Because(err error) *Refusal {
 	r.detail = err.Error()
 	return r

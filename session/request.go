@@ -92,9 +92,9 @@ func (e *Engine) goOn(t Transport, do func()) {
 	})
 }
 
-// Settle says whether requests of the client wait for their answers: what came last, a
-// Close or the end of the input, is then worked off later (SPEC §5). The input is held
-// until all are answered. Called in the input's own goroutine.
+// Settle says whether requests of the client wait for their answers: a Close or the end
+// of the input is then handled later (SPEC §5). Input is paused until all are answered.
+// It is called in the input's own goroutine.
 func (e *Engine) Settle(s *Session, t Transport) bool {
 	m := s.more.Load()
 	if m == nil || m.dialog == nil || !m.dialog.settle() {
@@ -123,8 +123,7 @@ func (e *Engine) patience() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(e.life, requestTime)
 }
 
-// Close ends what is under way for requests, and waits for it. Connections are closed
-// before.
+// Close ends work in progress for requests and waits for it. Close the connections first.
 func (e *Engine) Close() {
 	e.end()
 	e.roster.close()

@@ -16,7 +16,7 @@ import (
 // MaxResumed is how many streams a handshake may resume.
 const MaxResumed = 64
 
-// Resume is what a client that comes back asks for in its handshake.
+// Resume is what a reconnecting client asks for in its handshake.
 type Resume struct {
 	// User is a position in what was pushed to the user, nil for none.
 	User *hub.Position
@@ -30,7 +30,7 @@ type Resumed struct {
 	After   hub.Position
 }
 
-// Opening is what a session begins with.
+// Opening is the state in which a session begins.
 type Opening struct {
 	// First are the messages of the connect answer, each a JSON value.
 	First [][]byte

@@ -63,8 +63,8 @@ func (s *Session) Expires() time.Time {
 	return time.Time{}
 }
 
-// ExpireAt sets when the session ends, to the second after; zero is never, and so is
-// what a uint32 of seconds does not reach (2106).
+// ExpireAt sets when the session ends, rounded up to a second; zero means never, and so
+// does any time beyond a uint32 of seconds (2106).
 func (s *Session) ExpireAt(t time.Time) {
 	at := max(1, t.Add(time.Second-1).Unix()) // 0 would be never
 	if t.IsZero() || at > math.MaxUint32 {

@@ -8,11 +8,10 @@ import (
 	"github.com/pushcart/pushcart/webhook"
 )
 
-// Settings are what of the configuration may change while the process runs
-// (SPEC §2). They do not change: a reload makes new ones and calls Engine.Apply. All
-// that lets a handshake in is here, so that none is judged by half a configuration: a
-// token that the old one asks for, and a connect webhook of the new one that relies on
-// tokens, would let in anybody.
+// Settings are the part of the configuration that may change at run time (SPEC §2). They
+// are immutable: a reload makes new ones and calls Engine.Apply. Everything that decides
+// about a handshake is here, so that none is judged by half a configuration: the connect
+// webhook of a new one may rely on tokens that the old one did not require.
 type Settings struct {
 	anonymous    bool
 	allowOnError bool // webhook.on_error.connect
@@ -29,7 +28,7 @@ type Settings struct {
 	tells        connectionEvents
 }
 
-// Sections are those of the configuration that decide about sessions.
+// Sections are the sections of the configuration that decide about sessions.
 type Sections struct {
 	WebSocket config.WebSocket
 	Auth      config.Auth
@@ -39,8 +38,8 @@ type Sections struct {
 	Users     config.Users
 }
 
-// NewSettings makes settings of their sections of the configuration, and of what auth
-// and webhook made of theirs; without hooks the backend is not asked.
+// NewSettings makes settings from their sections of the configuration and from the
+// settings of auth and webhook; without hooks the backend is not asked.
 func NewSettings(c Sections, verifies *auth.Authenticator, hooks *webhook.Settings) (*Settings, error) {
 	rules, err := newRules(c.Channels, c.Users)
 	if err != nil {
@@ -69,5 +68,5 @@ func (s *Settings) named() bool { return s.credentials() || s.connect != nil }
 // credentials says whether clients may have any.
 func (s *Settings) credentials() bool { return s.auth.HasJWT() || s.auth.HasForward() }
 
-// PingInterval is websocket.ping_interval, which clients are told.
+// PingInterval is websocket.ping_interval, which is sent to clients.
 func (e *Engine) PingInterval() time.Duration { return e.settings.Load().pingInterval }

@@ -22,10 +22,10 @@ type Subscription struct {
 	Token string
 }
 
-// Subscribe subscribes the client to a channel, if it may. done is called once, from any
-// goroutine, before any message of the channel is sent; it must not wait. So is that of
-// all other requests; of one that did not begin before the connection ended it is not
-// called at all.
+// Subscribe subscribes the client to a channel, if it is allowed to. done is called once,
+// from any goroutine, before any message of the channel is sent; it must not block. The
+// same holds for all other requests. If a request did not begin before the connection
+// ended, done is not called.
 func (e *Engine) Subscribe(s *Session, t Transport, q Subscription, done func(hub.Followed, *apierror.Error)) {
 	set := e.settings.Load()
 	rule := set.rules.of(q.Channel, s.member.User())
@@ -104,7 +104,7 @@ func (e *Engine) follows(s *Session, channel string) bool {
 	return slices.Contains(s.member.Channels(), channel)
 }
 
-// Unsubscribe ends a subscription, or none.
+// Unsubscribe ends a subscription, if there is one.
 func (e *Engine) Unsubscribe(s *Session, t Transport, channel string, done func()) {
 	r := &request{channel: channel}
 	r.act = func(webhook.Answer, error) {
@@ -116,7 +116,7 @@ func (e *Engine) Unsubscribe(s *Session, t Transport, channel string, done func(
 	e.begin(s, t, r)
 }
 
-// Recover hands out what was pushed to the user after a position.
+// Recover delivers what was pushed to the user after a position.
 func (e *Engine) Recover(s *Session, t Transport, after hub.Position, done func(hub.Followed, *apierror.Error)) {
 	r := &request{}
 	r.act = func(webhook.Answer, error) {
@@ -147,7 +147,7 @@ func allowed(a webhook.Answer, err error, onError string) *apierror.Error {
 	case err != nil:
 		return unavailable("the backend did not answer")
 	}
-	return apierror.New(apierror.Forbidden, "the backend said no")
+	return apierror.New(apierror.Forbidden, "the backend refused")
 }
 
 func mayNot(what string) *apierror.Error {
@@ -160,11 +160,11 @@ func notFollowed(err error) *apierror.Error {
 	case err == nil:
 		return nil
 	case errors.Is(err, hub.ErrFull):
-		return apierror.New(apierror.RateLimited, "as many channels as one connection may have")
+		return apierror.New(apierror.RateLimited, "the connection is at its limit of channels")
 	case errors.Is(err, hub.ErrNotFollowing):
 		return unavailable("the subscription was ended meanwhile")
 	}
-	return unavailable("what is kept cannot be read now")
+	return unavailable("the history cannot be read now")
 }
 
 // endOf is the moment when a token ends, in Unix seconds; always, for one without an end.

@@ -7,7 +7,7 @@ import (
 	"github.com/pushcart/pushcart/webhook"
 )
 
-// Opened tells the backend that the client is let in.
+// Opened notifies the backend that the client has connected.
 func (e *Engine) Opened(s *Session) {
 	s.sequence.Add(1)
 	var ev *webhook.Event
@@ -18,7 +18,7 @@ func (e *Engine) Opened(s *Session) {
 	e.roster.tellConnected(s, ev)
 }
 
-// Ended forgets a connection whose socket is at its end, and tells the backend. The
+// Ended removes a connection whose socket has ended, and notifies the backend. The
 // transport calls it once.
 func (e *Engine) Ended(s *Session, t Transport, c *hub.Cause) {
 	e.dropRequests(s, t)

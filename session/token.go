@@ -11,9 +11,9 @@ import (
 	"github.com/pushcart/pushcart/webhook"
 )
 
-// Refresh replaces the connection's token. expires is when the connection ends now, zero
-// for never. The new token's grants take the place of the old one's, and subscriptions
-// that only the old one gave end.
+// Refresh replaces the connection's token. expires is the connection's new end, zero for
+// never. The new token's grants replace the old one's, and subscriptions that only the
+// old one allowed end.
 func (e *Engine) Refresh(s *Session, t Transport, token string, done func(expires time.Time, err *apierror.Error)) {
 	r := &request{cost: len(token)}
 	e.dear(s)
@@ -73,7 +73,7 @@ func (d *dialog) isSubject(s *Session, user string) bool {
 func (e *Engine) grantsOf(channels []string) *grants {
 	g, bad := newGrants(channels)
 	if len(bad) > 0 {
-		e.rare.Warn("bad grant", "a grant of channels is ignored: it is not a pattern",
+		e.rare.Warn("bad grant", "a channel grant is ignored: it is not a valid pattern",
 			"pattern", bad[0], "setting", "auth.jwt.channels_claim, webhook.url")
 	}
 	return g

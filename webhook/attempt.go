@@ -152,7 +152,7 @@ func encoded(resp *fasthttp.Response) bool {
 
 // unreadable is a compressed answer: as one that is too large.
 func (d *Dispatcher) unreadable(j *job, v *verdict, encoding string) {
-	d.rare.Warn("encoding "+j.event.Name, "webhook answer is compressed, though nothing asked for that: switch the app's compression off for the webhook's route",
+	d.rare.Warn("encoding "+j.event.Name, "webhook answer is compressed, although pushcart did not ask for that: disable the app's compression for the webhook's route",
 		"event", j.event.Name, "status", v.answer.Status, "encoding", encoding[:min(len(encoding), maxLoggedPath)], "setting", "webhook.url")
 	if v.answer.Status/100 == 2 {
 		v.result = "error"
@@ -207,8 +207,8 @@ func retryAfter(v string, now time.Time) time.Duration {
 // farAway is longer than anything waits.
 const farAway = 10 * 365 * 24 * time.Hour
 
-// ParseConnectAnswer reads the body of a 200 to connect. State that is too large
-// is left out; anything else that is wrong wraps ErrUnavailable.
+// ParseConnectAnswer reads the body of a 200 to connect. A state that is too large is
+// dropped; any other mistake is an error that wraps ErrUnavailable.
 func (d *Dispatcher) ParseConnectAnswer(a Answer) (ConnectAnswer, error) {
 	c, err := parseConnectAnswer(a.Body)
 	if err != nil {

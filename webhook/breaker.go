@@ -140,9 +140,8 @@ func (q *queue) closeBreakers() {
 	}
 }
 
-// Refuses says whether a message would get ErrUnavailable at once, as the backend does
-// not answer, and counts it then. It is for callers that would else prepare an event
-// for Ask.
+// Refuses says whether a message would get ErrUnavailable at once because the breaker is
+// open, and if so counts it. It saves callers from preparing an event for Ask.
 func (d *Dispatcher) Refuses() bool {
 	b := &d.queue.kindOf(Message).breaker
 	if !b.open.Load() {
@@ -172,7 +171,7 @@ var errBreaker = fmt.Errorf("%w: the backend did not answer others (webhook.brea
 func (d *Dispatcher) breakerOpened(j *job, v *verdict, failures int, limit config.Breaker) {
 	d.metrics.WebhookBreaker.WithLabelValues(j.event.Name).Set(1)
 	reason, setting := explain(j.set, v)
-	d.rare.Warn("breaker of "+j.event.Name+" opened", "webhook breaker opened: the backend is not asked for the pause, then one request tries",
+	d.rare.Warn("breaker of "+j.event.Name+" opened", "webhook breaker opened: the backend is not asked during the pause, then one request is tried",
 		"event", j.event.Name, "failures", failures, "pause", limit.Pause, "reason", reason, "setting", "webhook.breaker, "+setting)
 }
 

@@ -38,8 +38,8 @@ type Dispatcher struct {
 	queue *queue
 }
 
-// New returns a dispatcher. It holds goroutines only while something is under way;
-// Close waits for them.
+// New returns a dispatcher. It runs goroutines only while requests are in flight; Close
+// waits for them.
 func New(set *Settings, nodeID string, m *metrics.Metrics, log *slog.Logger) *Dispatcher {
 	d := &Dispatcher{node: nodeID, source: sourcePrefix + nodeID, metrics: m, guard: guard.New(log, m.Panics.Inc), rare: ratelog.New(log)}
 	d.settings.Store(set)
@@ -55,15 +55,15 @@ func New(set *Settings, nodeID string, m *metrics.Metrics, log *slog.Logger) *Di
 // measure shows what waits, where, and for how long.
 func (d *Dispatcher) measure() {
 	m := d.metrics
-	m.Gauge("pushcart_webhook_outbox", "Told events that wait for their delivery.",
+	m.Gauge("pushcart_webhook_outbox", "Notifications that wait for delivery on this node.",
 		func() float64 { return float64(d.queue.waiting()) })
-	m.Gauge("pushcart_webhook_outbox_redis", "Told events that wait in the broker, over all nodes; 0 without Redis.",
+	m.Gauge("pushcart_webhook_outbox_redis", "Notifications that wait in Redis, of all nodes; 0 without Redis.",
 		func() float64 { waiting, _ := d.sizes(); return float64(waiting) })
-	m.Gauge("pushcart_webhook_dead_letters", "Told events that were given up and are kept, over all nodes.",
+	m.Gauge("pushcart_webhook_dead_letters", "Notifications that were given up and are kept, of all nodes.",
 		func() float64 { _, dead := d.sizes(); return float64(dead) })
-	m.Gauge("pushcart_webhook_at_once", "Told events that may be under way at once; less than half of webhook.max_in_flight after failures.",
+	m.Gauge("pushcart_webhook_at_once", "Notifications that may be in flight at once; less than half of webhook.max_in_flight after failures.",
 		func() float64 { return float64(d.queue.atOnce()) })
-	m.Gauge("pushcart_webhook_outbox_oldest_seconds", "Age of the oldest told event that waits on this node; 0 if none does.",
+	m.Gauge("pushcart_webhook_outbox_oldest_seconds", "Age of the oldest notification that waits on this node; 0 if none waits.",
 		func() float64 { return d.OldestWaiting().Seconds() })
 	m.Gauge("pushcart_webhook_asked", "Messages of clients that wait for the backend's answer.",
 		func() float64 { return float64(d.queue.asked()) })
@@ -72,9 +72,9 @@ func (d *Dispatcher) measure() {
 // Wants says whether webhook.events names the event.
 func (d *Dispatcher) Wants(name string) bool { return d.settings.Load().Wants(name) }
 
-// Connect asks who may come in, by the settings with which the handshake began. It
-// makes one attempt; a 4xx is an Answer, everything else that is not one wraps ErrUnavailable. It
-// waits no longer than ctx.
+// Connect sends a connect event, with the settings with which the handshake began. It
+// makes one attempt; a 4xx is an Answer, any other failure is an error that wraps
+// ErrUnavailable. It waits no longer than ctx.
 func (d *Dispatcher) Connect(ctx context.Context, set *Settings, ev *Event) (Answer, error) {
 	type result struct {
 		a   Answer
@@ -98,24 +98,24 @@ func (d *Dispatcher) Connect(ctx context.Context, set *Settings, ev *Event) (Ans
 }
 
 // Ask queues a message, subscribe or publish and returns at once; done is called once,
-// from another goroutine, with the backend's answer, which may be a 4xx, or an error
-// that wraps ErrUnavailable. That takes no longer than webhook.timeout for each try: a
-// message has several, the others one. It is sent after the first attempt of what was
-// told of its connection before.
+// from another goroutine, with the backend's answer, which may be a 4xx, or an error that
+// wraps ErrUnavailable. That takes no longer than webhook.timeout per attempt: a message
+// has several, the others one. It is sent after the first attempt at earlier
+// notifications of its connection.
 func (d *Dispatcher) Ask(ev *Event, done func(Answer, error)) {
 	j := newJob(ev, done)
 	j.deadline = j.born.Add(time.Duration(d.queue.kindOf(ev.Name).tries) * d.settings.Load().timeout)
 	d.queue.ask(j)
 }
 
-// Tell queues an event and returns at once. Events of one connection, and facts about
-// one user, channel, or user in a channel, are delivered in order and retried until
+// Tell queues a notification and returns at once. Events of one connection, and facts
+// about one user, channel, or user in a channel, are delivered in order and retried until
 // webhook.retry.give_up_after.
 func (d *Dispatcher) Tell(ev *Event) { d.queue.tell(newJob(ev, nil)) }
 
-// Close delivers what waits and returns when nothing is left or ctx ended; then
-// requests under way are cut, and what is left is counted and logged as lost, as
-// are notifications that come later. What is asked from now on gets ErrUnavailable.
+// Close delivers waiting events and returns when none is left or ctx ends; then it cuts
+// requests in flight, and counts and logs the remaining events as lost, as well as
+// notifications that come later. Requests made from now on get ErrUnavailable.
 func (d *Dispatcher) Close(ctx context.Context) error {
 	return d.queue.close(ctx)
 }

@@ -32,7 +32,7 @@ var eventNames = [...]string{
 	UserOnline, UserOffline, ChannelOccupied, ChannelVacated, PresenceJoin, PresenceLeave,
 }
 
-// Field is one header of the handshake that goes with events.
+// Field is one header of the handshake that is sent with events.
 type Field struct{ Name, Value string }
 
 // Source is where a connection came from; it is the same for all its events and
@@ -55,8 +55,7 @@ type Source struct {
 // Trace is a W3C trace context; State may be empty.
 type Trace struct{ Parent, State string }
 
-// Event is one fact or question. Its slices must not change while it is under
-// way.
+// Event is one notification or request. Its slices must not change while it is in flight.
 type Event struct {
 	Source
 	// Name is one of the event names.
@@ -89,7 +88,7 @@ type Event struct {
 	Body []byte
 }
 
-// Answer is the backend's 2xx or 4xx response to an asked event.
+// Answer is the backend's 2xx or 4xx response to a request.
 type Answer struct {
 	// Status is the HTTP status.
 	Status int
@@ -112,8 +111,8 @@ type ConnectAnswer struct {
 	unknown     string // a field that is none of these
 }
 
-// ErrUnavailable: no usable answer came: no connection, timeout, 5xx, 3xx, or a
-// body that is not what SPEC §5 asks for. Match with errors.Is.
+// ErrUnavailable means that there was no usable answer: no connection, timeout, 5xx, 3xx,
+// or a body that violates SPEC §5. Match with errors.Is.
 var ErrUnavailable = errors.New("webhook: no usable answer")
 
 // errInternal: something of ours panicked.

@@ -40,13 +40,13 @@ func NewFact(name, channel, user string, generation uint64, at time.Time) *Event
 
 const contentJSON = "application/json"
 
-// FactID is the ce-id of a fact, the same on every node that tells it: a UUIDv8 (RFC
-// 9562 §5.8) of what it is about.
+// FactID is the ce-id of a fact, the same on every node that sends it: a UUIDv8 (RFC 9562
+// §5.8) derived from its content.
 func FactID(name, channel, user string, generation uint64) uuid.UUID {
 	return hashID(binary.BigEndian.AppendUint64(nil, generation), name, channel, user)
 }
 
-// ConnectionEventID is the ce-id of connected and disconnected, whichever node tells
+// ConnectionEventID is the ce-id of connected and disconnected, whichever node sends
 // them: a UUIDv8.
 func ConnectionEventID(name, connection string) uuid.UUID {
 	return hashID(nil, name, connection)

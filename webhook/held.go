@@ -1,7 +1,7 @@
 package webhook
 
-// Release lets an event that is Held go, also one that is told after this. It does
-// nothing to others. It does not call Kept, and may be called where that is not to be.
+// Release releases an event that is Held, even one that is queued only later. It does
+// nothing to others. It does not call Kept, and may be called where Kept must not be.
 func (d *Dispatcher) Release(ev *Event) { d.queue.release(ev) }
 
 func (q *queue) release(ev *Event) {

@@ -1,8 +1,8 @@
 package webhook
 
-// Kept is what an event that is told leaves behind elsewhere, as in the broker. One of
-// its functions is called, once, when the event's fate is settled; none after Withdraw
-// took the event. They must not block, and may be called from any goroutine.
+// Kept is a notification's record elsewhere, such as in the broker. One of its functions
+// is called, once, when the event is delivered or given up; none after Withdraw took the
+// event. They must not block, and may be called from any goroutine.
 type Kept interface {
 	// Told: the backend took it, or an operator does not want it told any more.
 	Told()
@@ -15,10 +15,10 @@ type Kept interface {
 	Lost() (elsewhere bool)
 }
 
-// Withdraw drops the told events that wait and that drop says true of, without a word:
-// they are neither counted nor logged, and Kept does not hear of it. Those under way are
-// tried to the end of this attempt, and not again; if the backend took one, Kept is
-// told. drop is called with a lock held and must not call the Dispatcher.
+// Withdraw silently drops the waiting notifications for which drop returns true: they are
+// neither counted nor logged, and Kept is not called. Those in flight finish their
+// attempt and are not retried; if the backend accepts one, Kept is called. drop is called
+// with a lock held and must not call the Dispatcher.
 func (d *Dispatcher) Withdraw(drop func(*Event) bool) { d.queue.withdraw(drop) }
 
 func (q *queue) withdraw(drop func(*Event) bool) {

@@ -28,8 +28,8 @@ type Letters interface {
 
 var _ Letters = broker.Outbox(nil)
 
-// SetLetters sets where the events that are given up are kept. Call it once, before
-// the broker starts; without it they are lost.
+// SetLetters sets where events that are given up are kept. Call it once, before the
+// broker starts; without it they are lost.
 func (d *Dispatcher) SetLetters(l Letters) {
 	d.letters = l
 	l.LimitOutbox(d.settings.Load().kept)
@@ -49,7 +49,7 @@ func (q *queue) buryLocked(j *job, v *verdict) {
 	reason := failure(j.set, v)
 	late := !final(v.answer.Status)
 	if late {
-		reason = "not taken within webhook.retry.give_up_after; last: " + reason
+		reason = "not accepted within webhook.retry.give_up_after; last: " + reason
 	}
 	q.finishLocked(j)
 	q.after = append(q.after, func() { q.d.bury(j, reason, late) })
@@ -92,8 +92,8 @@ func failure(set *Settings, v *verdict) string {
 	return reason
 }
 
-// DeadLetters returns a page of the events that were given up, the oldest first, over
-// all nodes, and where the next begins. An error is the broker's.
+// DeadLetters returns a page of the events that were given up, oldest first, across all
+// nodes, and the cursor of the next page. An error is the broker's.
 func (d *Dispatcher) DeadLetters(ctx context.Context, cursor string, limit int) (page []Pending, next string, err error) {
 	if d.letters == nil {
 		return nil, "", nil
@@ -140,7 +140,7 @@ func (d *Dispatcher) describe(l *broker.DeadLetter) Pending {
 	return p
 }
 
-// DropLetter forgets one; false: there is none of that id.
+// DropLetter deletes one; false means that there is none with that id.
 func (d *Dispatcher) DropLetter(ctx context.Context, id string) (bool, error) {
 	if d.letters == nil {
 		return false, nil
@@ -152,8 +152,8 @@ func (d *Dispatcher) DropLetter(ctx context.Context, id string) (bool, error) {
 	return ok, nil
 }
 
-// Replay tells a dead letter anew, with the same id; false: there is none. The letter
-// goes when the backend took it, and is replaced when it is given up again.
+// Replay sends a dead letter again, with the same id; false means that there is none. The
+// letter is removed when the backend accepts it, and replaced when it is given up again.
 func (d *Dispatcher) Replay(ctx context.Context, id string) (bool, error) {
 	l, ok, err := d.letter(ctx, id)
 	if !ok || err != nil {

@@ -131,7 +131,7 @@ func TestLetters_KeepWhatWasNotTakenInTime(t *testing.T) {
 		r.Tell(f.event(Disconnected, "a", 1))
 		pass(2 * time.Hour)
 		want(t, "fates", f.all(), []string{"disconnected a buried"})
-		if len(letters.all) != 1 || !strings.HasPrefix(letters.all[0].Reason, "not taken within webhook.retry.give_up_after; last: ") {
+		if len(letters.all) != 1 || !strings.HasPrefix(letters.all[0].Reason, "not accepted within webhook.retry.give_up_after; last: ") {
 			t.Errorf("letters %+v", letters.all)
 		}
 		if s := out.String(); !strings.Contains(s, "setting=webhook.retry.give_up_after") || !strings.Contains(s, "pushcart outbox list --state dead") {

@@ -14,7 +14,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Pending is an event that waits to be told, or a dead letter, for people.
+// Pending is a waiting event or a dead letter, in a form for people.
 type Pending struct {
 	// ID is ce-id, Event the event's name.
 	ID, Event string
@@ -43,8 +43,9 @@ func (p *Pending) describe(ev *Event, at time.Time) {
 	p.Connection, p.User, p.Channel = ev.ConnectionID, ev.UserID, ev.Channel
 }
 
-// Waiting returns the events that wait on this node, by their Rank, from the one after
-// the given; "": from the first. It returns at most limit; more: there are others.
+// Waiting returns the events that wait on this node, ordered by Rank, starting after the
+// given one; "" starts with the first. It returns at most limit; more says that there are
+// others.
 func (d *Dispatcher) Waiting(after string, limit int) (page []Pending, more bool) {
 	jobs := d.queue.behind(parseRank(after))
 	slices.SortFunc(jobs, func(a, b *job) int { return a.rank().compare(b.rank()) })
@@ -54,13 +55,13 @@ func (d *Dispatcher) Waiting(after string, limit int) (page []Pending, more bool
 	return d.queue.describe(jobs), more
 }
 
-// Find returns the event of an id; false: none of that id waits here.
+// Find returns the event with an id; false means that none waits here.
 func (d *Dispatcher) Find(id string) (Pending, bool) {
 	return d.queue.change(id, func(*queue, *job) {})
 }
 
-// Hurry makes an event that waits here due now, if those before it let it; false: none
-// of that id waits here.
+// Hurry makes a waiting event due now, unless an earlier one in its order waits; false
+// means that none with that id waits here.
 func (d *Dispatcher) Hurry(id string) (Pending, bool) {
 	return d.queue.change(id, func(q *queue, j *job) {
 		if j.index >= 0 {
@@ -70,8 +71,8 @@ func (d *Dispatcher) Hurry(id string) (Pending, bool) {
 	})
 }
 
-// Drop has an event that waits here not told; if it is under way it is not told again.
-// false: none of that id waits here.
+// Drop drops a waiting event; if it is in flight, it is not retried. false means that
+// none with that id waits here.
 func (d *Dispatcher) Drop(id string) (Pending, bool) {
 	return d.queue.change(id, func(q *queue, j *job) {
 		if j.dropped = true; !j.sent {

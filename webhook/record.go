@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Record is what a connection's node leaves with the broker for the one that has to
-// tell of the connection, should its own die.
+// Record is what a connection's node leaves with the broker, so that another node can
+// report the connection's end if this one dies.
 type Record struct {
 	// Since is when the connection began.
 	Since time.Time
@@ -19,7 +19,7 @@ type Record struct {
 	Events []*Event
 }
 
-// ErrRecord: bytes are not an event or record that this version can read.
+// ErrRecord means that bytes are not an event or record that this version can read.
 var ErrRecord = errors.New("webhook: unreadable record")
 
 // recordVersion begins each record.
@@ -58,8 +58,8 @@ func ParseRecord(b []byte) (Record, error) {
 	return r, nil
 }
 
-// AppendEvent appends a told event for ParseEvent. Kept and Entry stay behind, and so
-// does what only asked events have: MessageEvent and Header.
+// AppendEvent appends a notification for ParseEvent. It omits Kept and Entry, and the
+// fields that only requests have: MessageEvent and Header.
 func AppendEvent(b []byte, ev *Event) []byte {
 	return appendFields(append(b, recordVersion), ev)
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // errExpired is why a message is answered that could not be sent in its time.
-var errExpired = errors.New("webhook: its time was up before it could be sent")
+var errExpired = errors.New("webhook: timed out before it could be sent")
 
 // report logs an attempt that was not what the event wants, at most once per cause
 // and minute.
@@ -90,7 +90,7 @@ func explain(set *Settings, v *verdict) (reason, setting string) {
 	case status == 404, status == 405:
 		return "the backend has no such route", "webhook.url, webhook.events"
 	case status == 408, status == 429:
-		return "the backend has too much to do", "webhook.max_in_flight"
+		return "the backend is overloaded", "webhook.max_in_flight"
 	case status/100 == 3:
 		reason = "redirects are not followed"
 		if v.leads != "" {
@@ -147,7 +147,7 @@ type loss struct{ reason, setting string }
 var (
 	lostOutboxFull = &loss{"too many wait", "webhook.outbox"}
 	lostNoWebhook  = &loss{errNoWebhook.Error(), "webhook.url"}
-	lostAtTheEnd   = &loss{"not delivered before the end of the process", "webhook.timeout"}
+	lostAtTheEnd   = &loss{"not delivered before the process ended", "webhook.timeout"}
 	lostAfterEnd   = &loss{"told after the end", "shutdown.drain"}
 )
 

@@ -34,8 +34,8 @@ type Settings struct {
 	retry       config.Retry
 }
 
-// NewSettings makes settings of their sections of the configuration; a URL that is a
-// path alone is asked at backend. Without a URL no event is wanted.
+// NewSettings makes settings from their sections of the configuration; a URL that is a
+// bare path is a route of backend. Without a URL no event is wanted.
 func NewSettings(cfg config.Webhook, backend config.Backend) (*Settings, error) {
 	set := &Settings{
 		wanted: map[string]bool{}, targets: map[string]*fasthttp.URI{}, timeout: cfg.Timeout, maxAnswer: cfg.MaxAnswer,
@@ -77,9 +77,9 @@ func (s *Settings) Wants(name string) bool { return s.wanted[name] }
 // Settings returns the newest settings.
 func (d *Dispatcher) Settings() *Settings { return d.settings.Load() }
 
-// Apply changes the settings. Every attempt from now on is made by them, so that a
-// rotated secret signs the next one, and what waits goes to the new URL. Attempts
-// under way end as they began. Apply must not be called after Close.
+// Apply changes the settings. Every later attempt uses them, so a rotated secret signs
+// the next one, and waiting events go to the new URL. Attempts in flight finish as they
+// began. Apply must not be called after Close.
 func (d *Dispatcher) Apply(set *Settings) {
 	old := d.settings.Swap(set)
 	d.queue.closeBreakers()

@@ -190,5 +190,5 @@ func TestLog_SaysWhatIsLost(t *testing.T) {
 	}
 	f(func(c *config.Webhook) { c.Outbox.Messages = 1 }, false, "setting=webhook.outbox")
 	f(func(c *config.Webhook) { c.Retry.GiveUpAfter = time.Second }, false, "setting=webhook.retry.give_up_after")
-	f(nil, true, "before the end of the process")
+	f(nil, true, "before the process ended")
 }

@@ -21,8 +21,8 @@ const (
 	phaseClosed
 )
 
-// Conn is one client's WebSocket. Its size is the product's promise: what only
-// some connections have is behind a pointer.
+// Conn is one client's WebSocket. Its size matters most for memory: what only some
+// connections have is behind a pointer.
 type Conn struct {
 	session session.Session
 	srv     *Server

@@ -1,6 +1,6 @@
 // Package ws is a transport: RFC 6455 on pollers. It has sockets, frames, the outbox,
 // heartbeats, compression and the drain, and knows no users, channels or webhooks:
-// who comes in, and what is done with what they say, is decided by package session.
+// package session decides who may connect and what happens to their messages.
 //
 // On Linux a connection belongs to a poller: a goroutine in a blocking epoll_wait
 // that reads, parses and unmasks in one shared buffer. An idle connection holds
@@ -15,9 +15,8 @@
 // frees it by defer.
 //
 // Settings (heartbeat, handshake_timeout, shutdown.drain) may change while the server
-// runs. Sizes (outbox, max_message_size, inbound_total) and compression are looked at
-// for every frame, and are a connection's promise from its handshake on: they, paths
-// and subprotocols want a restart.
+// runs. Sizes (outbox, max_message_size, inbound_total) and compression apply to every
+// frame and are fixed at the handshake: these, paths and subprotocols need a restart.
 //
 // The methods of Conn and Server may be called from any goroutine.
 package ws

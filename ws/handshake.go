@@ -24,18 +24,18 @@ type handshake struct {
 	entry     accesslog.Entry
 }
 
-// Serve takes over conn, on which head was read, and early after it: it answers
-// the handshake and returns; what is let in lives on in the server. The memory of
-// head and early is not kept.
+// Serve takes over conn, from which head and then early were read: it answers the
+// handshake and returns; an admitted connection lives on in the server. The memory of
+// head and early is not retained.
 //
-// Where ctx ends while the handshake waits for an answer, the client has left or the
-// node drains: nothing is waited for any longer.
+// If ctx ends while the handshake waits for an answer (the client left or the node
+// drains), Serve stops waiting.
 func (s *Server) Serve(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
 	s.By(s.settings.Load())(ctx, conn, head, early, from)
 }
 
-// By is Serve by the given settings instead of the newest: whoever hands a connection
-// over has judged its request by the same configuration.
+// By is Serve with the given settings instead of the newest, so the caller and the server
+// judge a request by the same configuration.
 func (s *Server) By(set *Settings) func(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
 	return func(ctx context.Context, conn net.Conn, head *http1.Request, early []byte, from clientaddr.Origin) {
 		h := &handshake{srv: s, set: set, conn: conn}
@@ -93,13 +93,13 @@ func (h *handshake) checkRequest() *session.Refusal {
 	case r.ContentLength > 0 || r.Chunked:
 		return bad("a WebSocket handshake has no body")
 	case r.Count("Sec-WebSocket-Version") != 1:
-		return bad("one Sec-WebSocket-Version is wanted")
+		return bad("exactly one Sec-WebSocket-Version is required")
 	case string(r.Get("Sec-WebSocket-Version")) != "13":
 		v := bad("Sec-WebSocket-Version must be 13")
 		v.Status = http.StatusUpgradeRequired // refuse adds the version
 		return v
 	case r.Count("Sec-WebSocket-Key") != 1 || !goodKey(r.Get("Sec-WebSocket-Key")):
-		return bad("one Sec-WebSocket-Key of 16 bytes in base64 is wanted")
+		return bad("exactly one Sec-WebSocket-Key of 16 bytes in base64 is required")
 	}
 	return nil
 }

@@ -58,7 +58,7 @@ type counts struct {
 	messages atomic.Uint64 // of clients
 }
 
-// New starts the server's pollers. It takes connections through Serve.
+// New returns a server and starts its pollers. Connections arrive through Serve.
 func New(o Options) (*Server, error) {
 	e, err := newEngine()
 	if err != nil {

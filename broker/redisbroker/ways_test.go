@@ -94,7 +94,7 @@ func TestRedis_VerifiesEachServerOfAClusterUnderItsOwnName(t *testing.T) {
 	cfg := config.Redis{Addresses: []string{c.Primaries[0].TLSAddr}, TLS: config.RedisTLS{Enabled: true, CAFile: ca.CertFile}}
 	exchange(t, newConfigured(t, "a", cfg), newConfigured(t, "b", cfg))
 	cfg.TLS.ServerName = "127.0.0.11" // that of one is not that of all
-	newConfigured(t, "c", cfg).complains(t, "redis.tls.server_name", "has another name: certificate is valid for 127.0.0.1")
+	newConfigured(t, "c", cfg).complains(t, "redis.tls.server_name", "is for another name: certificate is valid for 127.0.0.1")
 }
 
 // Certificates for names want a Cluster that announces names, or one name for all.

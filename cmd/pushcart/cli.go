@@ -31,13 +31,13 @@ func (p *process) command(ctx context.Context) error {
 	return err
 }
 
-const about = `pushcart puts push in front of an HTTP app that stays as it is.
+const about = `pushcart adds push to an HTTP app without changing the app.
 
 Without a command it runs the sidecar, with ./pushcart.yaml or for --backend URL.`
 
 func (p *process) rootCommand() *cobra.Command {
 	root := p.runCommand()
-	root.Use, root.Short, root.Long = "pushcart", "push for an HTTP app that stays as it is", about
+	root.Use, root.Short, root.Long = "pushcart", "push for an unchanged HTTP app", about
 	root.Example = `  pushcart demo
   pushcart --backend http://127.0.0.1:3000 --anonymous
   pushcart check && pushcart run`
@@ -57,7 +57,7 @@ func (p *process) rootCommand() *cobra.Command {
 // addCommands puts them into groups: those that run a node, that ask one, and that
 // play its client or its app.
 func (p *process) addCommands(root *cobra.Command) {
-	root.AddGroup(&cobra.Group{ID: "run", Title: "Run it:"}, &cobra.Group{ID: "ask", Title: "Ask a node that runs:"},
+	root.AddGroup(&cobra.Group{ID: "run", Title: "Run it:"}, &cobra.Group{ID: "ask", Title: "Query a running node:"},
 		&cobra.Group{ID: "try", Title: "Try it out:"}, &cobra.Group{ID: "rest", Title: "Other:"})
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {

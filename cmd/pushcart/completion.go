@@ -15,15 +15,15 @@ var shells = []string{"bash", "zsh", "fish", "powershell"}
 // completionCommand is pushcart completion.
 func (p *process) completionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "completion SHELL", Short: "print what makes a shell complete commands and flags",
-		Long: `Print what makes bash, zsh, fish or powershell complete commands, flags and their values.
+		Use: "completion SHELL", Short: "print a completion script for a shell",
+		Long: `Print the script with which bash, zsh, fish or powershell completes commands, flags and their values.
 For this shell only:
 
   source <(pushcart completion bash)
   source <(pushcart completion zsh)
   pushcart completion fish | source
 
-For every one to come (bash needs its package bash-completion):
+For every new shell (bash needs its package bash-completion):
 
   pushcart completion bash > ~/.local/share/bash-completion/completions/pushcart
   pushcart completion zsh > "${fpath[1]}/_pushcart"

@@ -20,14 +20,14 @@ func (p *process) configCommand() *cobra.Command {
 	var s sourceFlags
 	var asJSON, changed bool
 	c := &cobra.Command{
-		Use: "config", Short: "show the configuration that is in force, and where each value came from", Args: cli.SubcommandsOnly,
-		Long: "Show the configuration that is in force, as YAML; a comment says where each value came from. Secrets are hidden.\n" +
+		Use: "config", Short: "show the effective configuration, and where each value came from", Args: cli.SubcommandsOnly,
+		Long: "Show the effective configuration as YAML; a comment says where each value came from. Secrets are hidden.\n" +
 			"It takes the flags of pushcart run.",
 		Example: "  pushcart config\n  pushcart config --changed\n  pushcart config schema > pushcart.schema.json",
 	}
 	s.flags(c)
 	cli.JSONFlag(c, &asJSON)
-	c.Flags().BoolVar(&changed, "changed", false, "only what is not left to its default")
+	c.Flags().BoolVar(&changed, "changed", false, "only the values that are not defaults")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		source, err := s.source(c)
 		if err != nil {

@@ -183,7 +183,7 @@ func TestMemory_BoundsBeyondTheLimitAreWarnedOf(t *testing.T) {
 			t.Error(err)
 		}
 		log := r.log.String()
-		warns := strings.Contains(log, "what may wait in memory") && strings.Contains(log, `look_at="websocket.outbox.total, websocket.inbound_total"`)
+		warns := strings.Contains(log, "configured queues may exceed") && strings.Contains(log, `look_at="websocket.outbox.total, websocket.inbound_total"`)
 		if warns != want || !strings.Contains(log, "memory_limit=64MiB") {
 			t.Errorf("outbox.total %v: warns: %v, want %v\n%s", outbox, warns, want, log)
 		}

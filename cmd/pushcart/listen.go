@@ -31,11 +31,11 @@ var protocolChoices = []string{
 	"raw\tmessages are shown and sent as they are", "json\tpushcart.json.v1: channels, recovery, requests and answers",
 }
 
-const listenAbout = `Open a WebSocket, print what comes with its time, and send what is typed, line by line: Ctrl-C ends it.
+const listenAbout = `Open a WebSocket, print each message with its time, and send each line that is typed. Ctrl-C ends it.
 URL is ws:// or wss:// (http:// and https:// mean the same), host:port, or a path of the configured node; without one it is
 the node's own address and the first of websocket.paths.
 
-Messages go to stdout, what is said about the connection to stderr. Control characters are shown, not carried out, and
+Messages go to stdout, notes on the connection to stderr. Control characters are shown, not carried out, and
 binary is shown as base64. At the end of a file or pipe it goes on listening, until --for or --count end it.
 
 With --protocol json it speaks pushcart.json.v1: a line that begins with { is sent as a frame, any other as
@@ -46,7 +46,7 @@ like [gap], [ok 1] and [error 1].`
 func (p *process) listenCommand() *cobra.Command {
 	var l listenFlags
 	c := &cobra.Command{
-		Use: "listen [URL]", Short: "open a WebSocket: print what comes, send what is typed", Long: listenAbout,
+		Use: "listen [URL]", Short: "open a WebSocket: print messages, send typed lines", Long: listenAbout,
 		Example: "  pushcart listen --user 42\n  pushcart listen wss://app.example.com/_push --token \"$TOKEN\"\n" +
 			"  echo hello | pushcart listen --user 42 --count 1 --for 5s\n" +
 			"  pushcart listen --protocol json --user 42 --channel news --subscribe chat.1",
@@ -57,13 +57,13 @@ func (p *process) listenCommand() *cobra.Command {
 	f.StringVar(&l.token, "token", "", "`TOKEN` (JWT) to come in with, where auth.jwt.sources says")
 	f.StringVar(&l.user, "user", "", "come in as the user `ID`, with a token signed with auth.jwt.secret")
 	f.StringArrayVar(&l.channels, "channel", nil, "with --user, `NAME` of a channel to subscribe to; may be repeated")
-	f.StringArrayVar(&l.options.Subscribe, "subscribe", nil, "with --protocol json, `NAME` of a channel to ask for as a client does; may be repeated")
+	f.StringArrayVar(&l.options.Subscribe, "subscribe", nil, "with --protocol json, `NAME` of a channel to subscribe to as a client does; may be repeated")
 	f.StringArrayVar(&l.headers, "header", nil, "`'NAME: VALUE'` of the handshake, like 'Cookie: session=…'; may be repeated")
 	f.StringVar(&l.origin, "origin", "", "`ORIGIN` header, as a page would send it")
 	f.StringVar(&l.protocol, "protocol", listen.Protocols()[0], "`NAME` of the protocol: "+strings.Join(listen.Protocols(), ", "))
 	f.BoolVar(&l.options.JSON, "json", false, "print one JSON object per line")
 	f.BoolVar(&l.options.Binary, "binary", false, "send lines as binary messages")
-	f.DurationVar(&l.options.For, "for", 0, "end after so long, like 5s")
+	f.DurationVar(&l.options.For, "for", 0, "end after this time, like 5s")
 	f.IntVar(&l.options.Count, "count", 0, "end after `N` messages")
 	f.BoolVar(&l.dial.Insecure, "insecure", false, "do not verify the server's certificate")
 	f.StringVar(&l.dial.Socket, "unix-socket", "", "connect to the socket `FILE` instead of the URL's host")

@@ -196,7 +196,7 @@ func TestStatus_ShowsWhatTheAppMisses(t *testing.T) {
 		c.end(t, 1) // 1011: the app did not answer
 	}
 	out := spaces.ReplaceAllString(mustRun(t, "status"), "|")
-	if !strings.Contains(out, "\nwaiting|5 webhooks, 0 questions") || !strings.Contains(out, "\nbreaker|open: the app is not asked about message, as it did not answer\n") ||
+	if !strings.Contains(out, "\nwaiting|5 webhooks, 0 questions") || !strings.Contains(out, "\nbreaker|open: the app is not asked about message, because it did not answer\n") ||
 		!strings.Contains(out, "\noutbox|the oldest webhook has waited ") || !strings.Contains(out, ", 0 dead letters\n") {
 		t.Errorf("got\n%s", out)
 	}

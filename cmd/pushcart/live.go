@@ -109,7 +109,7 @@ func (n *node) share(cfg config.Config) (fds *descriptors.Plan, err error) {
 		"client.max_connections": cfg.Client.MaxConnections, "limits.connections": cfg.Limits.Connections,
 	} {
 		if most := fds.Clients.Connections(); int64(limit) > most {
-			n.log.Warn("more connections are configured than there are file descriptors for (ulimit -n)",
+			n.log.Warn("more connections are configured than file descriptors allow (ulimit -n)",
 				"setting", key, "configured", limit, "possible", most)
 		}
 	}

@@ -225,7 +225,7 @@ func (n *node) sayStarted() {
 	}
 	n.log.Info("pushcart started", args...)
 	if err := n.supervisor.Ready(); err != nil {
-		n.log.Warn("the service manager does not know that pushcart is ready", "err", err)
+		n.log.Warn("the service manager could not be notified that pushcart is ready", "err", err)
 	}
 }
 
@@ -234,7 +234,7 @@ func (n *node) sayStarted() {
 func (n *node) warn() {
 	limit, limited := memlimit.Bytes()
 	if bound, keys := n.live.cfg.MemoryBound(); limited && int64(bound) > limit {
-		n.log.Warn("what may wait in memory is more than the memory limit: lower these keys, or give the process more memory",
+		n.log.Warn("the configured queues may exceed the memory limit: lower these keys, or give the process more memory",
 			"bound", bound.String(), "memory_limit", config.Size(limit).String(), "look_at", strings.Join(keys, ", "))
 	}
 	a := n.live.cfg.Auth

@@ -73,7 +73,7 @@ func TestOutbox_ShowsReplaysAndDropsWhatWaits(t *testing.T) {
 		t.Errorf("the app got %d requests, want 5: three first tries, two again", n)
 	}
 	code, out, errs := run(t, "outbox", "drop", one.ID, list.Events[1].ID)
-	if code != 1 || out != "0 events dropped\n" || strings.Count(errs, "in the outbox now: it was told or dropped") != 2 {
+	if code != 1 || out != "0 events dropped\n" || strings.Count(errs, "in the outbox now: it was delivered or dropped") != 2 {
 		t.Errorf("exit %d %s%s", code, out, errs)
 	}
 }

@@ -28,7 +28,7 @@ func TestPresence_ListsTheUsersOfAChannel(t *testing.T) {
 	if out := mustRun(t, "presence", "room.2"); out != "no user is subscribed to room.2\n" {
 		t.Errorf("got %q", out)
 	}
-	if code, _, errs := run(t, "presence", "news"); code != 1 || errs != "pushcart: it is not kept who is subscribed to news: the rule in channels that fits it has no presence: true\n" {
+	if code, _, errs := run(t, "presence", "news"); code != 1 || errs != "pushcart: presence is not enabled for news: its rule in channels has no presence: true\n" {
 		t.Errorf("exit %d %s", code, errs)
 	}
 	disconnect(t, r, "")

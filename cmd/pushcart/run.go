@@ -70,7 +70,7 @@ func (p *process) runCommand() *cobra.Command {
 func (p *process) checkCommand() *cobra.Command {
 	var file string
 	c := &cobra.Command{
-		Use: "check [FILE]", Short: "say everything that is wrong with a configuration",
+		Use: "check [FILE]", Short: "report every problem of a configuration",
 		Example: "  pushcart check\n  pushcart check /etc/pushcart.yaml",
 		Args: func(c *cobra.Command, args []string) error {
 			switch {

@@ -56,7 +56,7 @@ const slack = 5 * time.Second
 func (n *node) sayStopping() {
 	cfg := n.live.cfg
 	if err := n.supervisor.Stopping(cfg.Shutdown.Delay + cfg.Shutdown.Drain + cfg.Webhook.Timeout + slack); err != nil {
-		n.log.Warn("the service manager does not know how long the end takes", "err", err)
+		n.log.Warn("the service manager could not be notified how long the shutdown takes", "err", err)
 	}
 }
 
@@ -72,7 +72,7 @@ func (n *node) drain(ctx context.Context) {
 	last, cancelLast := context.WithTimeout(ctx, n.live.cfg.Webhook.Timeout)
 	defer cancelLast()
 	if err := n.close(last); err != nil {
-		n.log.Warn("stopped before all was done", "err", err)
+		n.log.Warn("stopped before all work was done", "err", err)
 	}
 }
 

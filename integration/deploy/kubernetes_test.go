@@ -323,7 +323,7 @@ func TestKubernetes_SidecarIsWhatTheBinaryServes(t *testing.T) {
 	if out := c.exec("/pushcart", "check"); out != "pushcart.yaml is good\n" {
 		t.Errorf("check: %s", out)
 	}
-	if c.log.Has("what may wait in memory") || !c.log.Has(`"memory_limit":"460MiB"`) {
+	if c.log.Has("configured queues may exceed") || !c.log.Has(`"memory_limit":"460MiB"`) {
 		t.Errorf("memory:\n%s", &c.log)
 	}
 	get := clientIn(c.network(t))

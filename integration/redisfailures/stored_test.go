@@ -41,7 +41,7 @@ func readStored(t *testing.T) *stored {
 				s.channels = append(s.channels, p)
 				continue
 			}
-			p.forever = row[3] == "for ever"
+			p.forever = row[3] == "does not expire"
 			s.keys = append(s.keys, p)
 		}
 	}

@@ -65,9 +65,9 @@ var (
 	errURL      = errors.New("want host:port, a redis:// or rediss:// URL or unix:/path; a /, ? or # in its password is written %2F, %3F, %23")
 	errPort     = errors.New("want a port from 1 to 65535 after the host")
 	errDatabase = errors.New("want a database number after the host, like redis://host:6379/0")
-	errOptions  = errors.New("options after ? are not taken; set them as keys of redis")
+	errOptions  = errors.New("options after ? are not supported; set them as keys of redis")
 	errPath     = errors.New("want the absolute path of a socket, like unix:/run/redis/redis.sock or unix://user:password@/run/redis/redis.sock")
-	errSocketDB = errors.New("of options after ? only the database is taken, like unix:/run/redis/redis.sock?db=2")
+	errSocketDB = errors.New("the only option after ? is the database, like unix:/run/redis/redis.sock?db=2")
 )
 
 func checkHostPort(s string) error {

@@ -48,17 +48,17 @@ func TestParse_SaysWhatIsWanted(t *testing.T) {
 		"redis://h:99999":          "want a port from 1 to 65535",
 		"redis://h/x":              "want a database number after the host",
 		"redis://h/1/2":            "want a database number after the host",
-		"redis://h?ssl=true":       "options after ? are not taken",
-		"redis://h#1":              "options after ? are not taken",
+		"redis://h?ssl=true":       "options after ? are not supported",
+		"redis://h#1":              "options after ? are not supported",
 		"http://h:1":               "want host:port, a redis://",
 		"unix:":                    "want the absolute path of a socket",
 		"unix:/":                   "want the absolute path of a socket",
 		"unix:redis.sock":          "want the absolute path of a socket",
 		"unix://run/redis.sock":    "want the absolute path of a socket",
-		"unix:/r.sock?db=x":        "of options after ? only the database is taken",
-		"unix:/r.sock?timeout=1":   "of options after ? only the database is taken",
-		"unix:/r.sock?db=1&max=2":  "of options after ? only the database is taken",
-		"unix:/r.sock?db=1;max=%z": "of options after ? only the database is taken",
+		"unix:/r.sock?db=x":        "the only option after ? is the database",
+		"unix:/r.sock?timeout=1":   "the only option after ? is the database",
+		"unix:/r.sock?db=1&max=2":  "the only option after ? is the database",
+		"unix:/r.sock?db=1;max=%z": "the only option after ? is the database",
 	} {
 		if _, err := redisurl.Parse(in); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: got %v, want %s", in, err, want)

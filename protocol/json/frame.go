@@ -124,7 +124,7 @@ func (out *frame) readSubscribe(f *fields) *jsonread.Fault {
 		return fault
 	}
 	if f[keyPosition] != nil && f[keyRecent] != nil {
-		return invalid(keyRecent, "goes not together with position")
+		return invalid(keyRecent, "cannot be combined with position")
 	}
 	if fault := out.readPosition(f, keyPosition); fault != nil {
 		return fault
@@ -148,7 +148,7 @@ func (out *frame) readToken(f *fields) (fault *jsonread.Fault) {
 func (out *frame) readPublish(f *fields) *jsonread.Fault {
 	switch channel, user := f[keyChannel] != nil, f[keyUser] != nil; {
 	case channel && user:
-		return invalid(keyUser, "goes not together with channel")
+		return invalid(keyUser, "cannot be combined with channel")
 	case !channel && !user:
 		return invalid(keyChannel, "is required, or user")
 	}
@@ -169,7 +169,7 @@ func (out *frame) readMessage(f *fields) (fault *jsonread.Fault) {
 	}
 	switch {
 	case f[keyData] != nil && f[keyBase64] != nil:
-		return invalid(keyBase64, "goes not together with data")
+		return invalid(keyBase64, "cannot be combined with data")
 	case f[keyData] != nil:
 		out.data = bytes.Clone(f[keyData])
 	case f[keyBase64] != nil:
@@ -213,7 +213,7 @@ func (out *frame) readPresence(f *fields) (fault *jsonread.Fault) {
 		return fault
 	}
 	if out.cursor, fault = f.text(keyCursor); fault == nil && names.CheckUser(out.cursor) != nil {
-		fault = invalid(keyCursor, "must be the next of a page before")
+		fault = invalid(keyCursor, "must be the next of an earlier page")
 	}
 	return fault
 }

@@ -101,7 +101,7 @@ func TestParse_SaysWhatIsWrong(t *testing.T) {
 	f(`{"type":"sub","id":1}`, `1`, `type: unknown type "sub"`)
 	f(`{"type":"Ping"}`, ``, `type: unknown type "Ping"`)
 	f(`{"type":"presence","id":5}`, `5`, "channel: is required")
-	f(`{"type":"presence","id":5,"channel":"c","cursor":""}`, `5`, "cursor: must be the next of a page before")
+	f(`{"type":"presence","id":5,"channel":"c","cursor":""}`, `5`, "cursor: must be the next of an earlier page")
 	f(`{"type":"presence","id":5,"channel":"c","limit":5}`, `5`, "limit: is not a field of presence")
 	f(`{"type":"ping","pong":1,"id":2}`, `2`, `"pong": unknown field`)
 	f(`{"type":"subscribe","Channel":"a","channel":"a","id":2}`, `2`, `"Channel": unknown field`)
@@ -127,7 +127,7 @@ func TestParse_SaysWhatIsWrong(t *testing.T) {
 	f(`{"type":"subscribe","channel":"a*"}`, ``, "channel: must not contain *")
 	f(`{"type":"subscribe","channel":"a\ud800"}`, ``, "channel: has half a surrogate pair")
 	f(`{"type":"subscribe","channel":"\udc00\ud800"}`, ``, "channel: has half a surrogate pair")
-	f(`{"type":"subscribe","channel":"c","recent":1,"position":{"offset":1,"epoch":"e"}}`, ``, "recent: goes not together with position")
+	f(`{"type":"subscribe","channel":"c","recent":1,"position":{"offset":1,"epoch":"e"}}`, ``, "recent: cannot be combined with position")
 	for _, n := range []string{`-1`, `-0`, `1.0`, `1e1`, `"1"`, `1001`, `null`, strings.Repeat("9", 1000)} {
 		f(`{"type":"subscribe","channel":"c","recent":`+n+`}`, ``, "recent: must be a whole number from 0 to 1000")
 	}
@@ -154,13 +154,13 @@ func TestParse_SaysWhatIsWrong(t *testing.T) {
 
 	f(`{"type":"publish","id":3,"channel":"c"}`, `3`, "data: is required")
 	f(`{"type":"publish","data":1}`, ``, "channel: is required, or user")
-	f(`{"type":"publish","data":1,"channel":"c","user":"u"}`, ``, "user: goes not together with channel")
+	f(`{"type":"publish","data":1,"channel":"c","user":"u"}`, ``, "user: cannot be combined with channel")
 	f(`{"type":"publish","data":1,"user":""}`, ``, "user: must not be empty")
 	for _, e := range []string{``, `A`, `a b`, strings.Repeat("x", 65), `é`} {
 		f(`{"type":"publish","data":1,"channel":"c","event":"`+e+`"}`, ``, "event: must be 1 to 64 of a to z, 0 to 9, _, . and -")
 	}
 	f(`{"type":"publish","id":9,"channel":"c","data":`+nested(129)+`}`, `9`, "frame: nested too deeply")
-	f(`{"type":"message","data":1,"data_base64":"AA=="}`, ``, "data_base64: goes not together with data")
+	f(`{"type":"message","data":1,"data_base64":"AA=="}`, ``, "data_base64: cannot be combined with data")
 	for _, b := range []string{`A`, `AA`, `AA=`, `AP_=`, `A\nA==`, `AA==\n`} {
 		f(`{"type":"message","data_base64":"`+b+`"}`, ``, "data_base64: must be base64 with padding (RFC 4648 §4)")
 	}

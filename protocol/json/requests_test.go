@@ -48,7 +48,7 @@ func TestPublish_ByEveryWord(t *testing.T) {
 	f("plain.other", no, no) // whoever may subscribe
 	f("mine.ann.x", ok, no)
 	f("mine.bob.x", no, no)
-	f("asked.a", failure("1", "forbidden", "the backend said no"), failure("1", "forbidden", "the backend said no"))
+	f("asked.a", failure("1", "forbidden", "the backend refused"), failure("1", "forbidden", "the backend refused"))
 	if got := ann.ask(`{"type":"publish","id":1,"channel":"asked.a","event":"e","data":{"a": 1}}`); got != ok+`,"position":{"offset":1,"epoch":"e"}}` {
 		t.Errorf("got %s", got)
 	}
@@ -296,7 +296,7 @@ func TestHistory_IsReadInPages(t *testing.T) {
 func TestHistory_NeedsTheRightToSubscribe(t *testing.T) {
 	r := newRig(t, nil)
 	c, _ := r.join("", "")
-	forbidden, none := failure("1", "forbidden", "not allowed to read what is kept of this channel"), failure("1", "not_found", "nothing is kept of this channel")
+	forbidden, none := failure("1", "forbidden", "not allowed to read the history of this channel"), failure("1", "not_found", "no history is kept for this channel")
 	f := func(channel, want string) {
 		t.Helper()
 		if got := c.ask(`{"type":"history","id":1,"channel":"` + channel + `"}`); got != want {

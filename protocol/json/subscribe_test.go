@@ -11,7 +11,7 @@ import (
 
 const (
 	notAllowed  = `"code":"forbidden","message":"not allowed to subscribe to this channel"}`
-	backendSays = `"code":"forbidden","message":"the backend said no"}`
+	backendSays = `"code":"forbidden","message":"the backend refused"}`
 )
 
 func TestSubscribe_ByEveryWord(t *testing.T) {
@@ -132,7 +132,7 @@ func TestSubscribe_TwiceUnsubscribeAndLimits(t *testing.T) {
 			t.Errorf("%s: got %s", ch, got)
 		}
 	}
-	if got := c.ask(`{"type":"subscribe","id":1,"channel":"plain.c"}`); got != `{"type":"error","id":1,"code":"rate_limited","message":"as many channels as one connection may have"}` {
+	if got := c.ask(`{"type":"subscribe","id":1,"channel":"plain.c"}`); got != `{"type":"error","id":1,"code":"rate_limited","message":"the connection is at its limit of channels"}` {
 		t.Errorf("one too many: got %s", got)
 	}
 	r.say("plain.a", "1")

@@ -28,7 +28,7 @@ func newDialer(cfg config.RedisTLS, enabled bool, log *ratelog.Logger) (*dialer,
 	}
 	trust := tlsconf.Trust{CAFile: cfg.CAFile, ServerName: cfg.ServerName, Insecure: cfg.Insecure}
 	client, err := tlsconf.NewClient("redis.tls", trust, cfg.CertFile, cfg.KeyFile, func(err error) {
-		log.Warn("file redis.tls", "a file for connections to redis cannot be read; what it held is used", "key", "redis.tls", "err", err.Error())
+		log.Warn("file redis.tls", "a file for redis connections cannot be read; its last content is used", "key", "redis.tls", "err", err.Error())
 	})
 	return &dialer{tls: client}, err
 }

@@ -29,14 +29,14 @@ func refusedTLS(server string, err error) error {
 	case errors.As(err, &unknown):
 		return NewFault("redis.tls.ca_file", err, "the certificate of redis at %s is not trusted: %s", server, text)
 	case errors.As(err, &name):
-		return NewFault("redis.tls.server_name", err, "the certificate of redis at %s has another name: %s", server, text)
+		return NewFault("redis.tls.server_name", err, "the certificate of redis at %s is for another name: %s", server, text)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return NewFault("redis.tls", err, "the certificate of redis at %s is to be renewed there: %s", server, text)
 	case errors.As(err, &verification):
 		return NewFault("redis.tls.ca_file", err, "the certificate of redis at %s is refused: %s", server, text)
 	case strings.Contains(err.Error(), "remote error: tls: "):
 		_, alert, _ := strings.Cut(err.Error(), "remote error: tls: ")
-		return NewFault("redis.tls.cert_file", err, "redis at %s refuses the client certificate, or misses one: %s", server, alert)
+		return NewFault("redis.tls.cert_file", err, "redis at %s refuses the client certificate, or requires one: %s", server, alert)
 	case isSpokenPlainly(server):
 		return NewFault("redis.tls.enabled", err, "redis at %s does not speak TLS", server)
 	}
@@ -48,7 +48,7 @@ func silentPlain(server string, err error) error {
 	if isSpokenTLS(server) {
 		return speaksTLS(server)
 	}
-	return fmt.Errorf("redis at %s ended the connection before it answered: %w", server, err)
+	return fmt.Errorf("redis at %s closed the connection before it answered: %w", server, err)
 }
 
 func speaksTLS(server string) error {

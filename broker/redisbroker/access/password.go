@@ -33,7 +33,7 @@ func (p *Password) Read() string {
 	}
 	text, err := files.Secret(p.file)
 	if err != nil {
-		p.log.Warn("file "+p.key, "a file for connections to redis cannot be read; what it held is used", "key", p.key, "err", err.Error())
+		p.log.Warn("file "+p.key, "a file for redis connections cannot be read; its last content is used", "key", p.key, "err", err.Error())
 		return p.last
 	}
 	p.last = text

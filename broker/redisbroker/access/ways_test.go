@@ -152,7 +152,7 @@ func TestTLS_ConnectsWithAClientCertificateAndTakesANewOne(t *testing.T) {
 		_, err := w.do(t, "PING")
 		return err != nil && access.KeyOf(err) == "redis.tls.cert_file"
 	})
-	w.wantFault(t, "redis.tls.cert_file", "refuses the client certificate, or misses one: expired certificate")
+	w.wantFault(t, "redis.tls.cert_file", "refuses the client certificate, or requires one: expired certificate")
 	ca.Issue(t, dir, false, "node.one")
 	testkit.Eventually(t, "the next one is shown", func() bool { _, err := w.do(t, "PING"); return err == nil })
 	other.Issue(t, dir, false, "node.one")
@@ -175,15 +175,15 @@ func TestTLS_SaysWhichKeyIsWrong(t *testing.T) {
 	at(good.TLSAddr, trusting).want(t, "PONG", "PING")
 	at(good.TLSAddr, config.RedisTLS{Enabled: true, CAFile: other.CertFile}).wantFault(t, "redis.tls.ca_file", "is not trusted: certificate signed by unknown authority")
 	at(good.TLSAddr, config.RedisTLS{Enabled: true}).wantFault(t, "redis.tls.ca_file", "is not trusted")
-	at(wrongName.TLSAddr, trusting).wantFault(t, "redis.tls.server_name", "has another name: cannot validate certificate for 127.0.0.1")
+	at(wrongName.TLSAddr, trusting).wantFault(t, "redis.tls.server_name", "is for another name: cannot validate certificate for 127.0.0.1")
 	named := trusting
 	named.ServerName = "redis.internal"
 	at(wrongName.TLSAddr, named).want(t, "PONG", "PING")
-	at(good.TLSAddr, named).wantFault(t, "redis.tls.server_name", "has another name: ")
+	at(good.TLSAddr, named).wantFault(t, "redis.tls.server_name", "is for another name: ")
 	at(expired.TLSAddr, trusting).wantFault(t, "redis.tls", "is to be renewed there: certificate has expired")
 	at(expired.TLSAddr, config.RedisTLS{Enabled: true, Insecure: true}).want(t, "PONG", "PING")
 	wanting := redistest.StartTLS(t, ca, ca.Issue(t, t.TempDir(), false, "127.0.0.1"))
-	at(wanting.TLSAddr, trusting).wantFault(t, "redis.tls.cert_file", "refuses the client certificate, or misses one: certificate required")
+	at(wanting.TLSAddr, trusting).wantFault(t, "redis.tls.cert_file", "refuses the client certificate, or requires one: certificate required")
 	at(good.Addr, trusting).wantFault(t, "redis.tls.enabled", "does not speak TLS")
 	at(good.TLSAddr, config.RedisTLS{}).wantFault(t, "redis.tls.enabled", "speaks TLS only")
 	at(wanting.TLSAddr, config.RedisTLS{}).wantFault(t, "redis.tls.enabled", "speaks TLS only")
@@ -228,7 +228,7 @@ func TestConnect_SaysWhatARefusingServerSays(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 	}
-	if _, err := silent.do(t, "PING"); err == nil || !strings.Contains(err.Error(), "ended the connection before it answered") {
+	if _, err := silent.do(t, "PING"); err == nil || !strings.Contains(err.Error(), "closed the connection before it answered") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -173,7 +173,7 @@ func (w *work) settle(l *Lists, err error) {
 			failed = w.outcome(c, l.line)
 		}
 		if failed != nil && !errors.Is(failed, broker.ErrFull) {
-			l.link.Log().Warn("lists "+link.Cause(failed), "redis did not read or change lasting subscriptions", "key", "redis", "err", failed)
+			l.link.Log().Warn("lists "+link.Cause(failed), "redis could not read or change lasting subscriptions", "key", "redis", "err", failed)
 			failed = link.Unavailable(failed)
 		}
 		c.settle(failed)

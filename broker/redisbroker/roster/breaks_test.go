@@ -312,7 +312,7 @@ func TestRoster_ValuesWrittenByHandStopNothing(t *testing.T) {
 		a.await(t, map[string]string{end: "online"})
 		server.Do(t, "DEL", user, channel, a.roster.KeyOf("present:", "room"))
 	}
-	if a.log.Has("does not take") {
+	if a.log.Has("does not accept") {
 		t.Errorf("the log complains:\n%s", &a.log)
 	}
 }
@@ -326,7 +326,7 @@ func TestRoster_WhatRedisRefusesIsToldLater(t *testing.T) {
 	f := func(name string, refuse, take []any) {
 		server.Do(t, refuse...)
 		a.Declare(here(name), here(name+"2"), member("room", name, 1))
-		a.log.Await(t, "does not take what this node has")
+		a.log.Await(t, "does not accept this node")
 		a.Declare(gone(name+"2"), gone(name), here(name))
 		if told := a.Facts.Of(name); told != "" {
 			t.Errorf("%s: told %q", name, told)

@@ -173,7 +173,7 @@ func (b *burial) learn(err error) {
 		b.keeper.burials.pause = b.keeper.later()
 	}
 	if b.done && b.at != "" && b.at != parting {
-		b.keeper.roster.log.Info("burial", "a node was silent for too long: what it had is told as lost",
+		b.keeper.roster.log.Info("burial", "a node was silent for too long: its connections are reported as lost",
 			"dead_node", b.name, "connections", b.facts)
 	}
 }

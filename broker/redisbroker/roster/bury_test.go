@@ -320,7 +320,7 @@ func TestClose_OthersTellAtOnceWhatIsLeft(t *testing.T) {
 	}
 	all[0].mu.Lock()
 	defer all[0].mu.Unlock()
-	if all[0].buried != 0 || all[0].logged.Has("taken for dead") {
+	if all[0].buried != 0 || all[0].logged.Has("declared dead") {
 		t.Error("a node that ended was told that it was buried")
 	}
 }

@@ -33,7 +33,7 @@ func TestClose_TheNodeIsForgottenAtOnce(t *testing.T) {
 	if keys := server.Do(t, "KEYS", "*:roster:"+a.roster.Name()); keys != "[]" || a.Buried() != 0 {
 		t.Errorf("%s are left, it was buried %d times", keys, a.Buried())
 	}
-	if a.log.Has("taken for dead") || strings.Contains(b.log.String(), "silent") {
+	if a.log.Has("declared dead") || strings.Contains(b.log.String(), "silent") {
 		t.Errorf("logged:\n%s%s", &a.log, &b.log)
 	}
 }

@@ -114,7 +114,7 @@ func (d *declarations) refused(err error, keys ...string) {
 	if len(keys) > 0 {
 		args = append(args, "redis-keys", keys)
 	}
-	d.roster.log.Warn("roster refused "+firstWord(err), "redis does not take what this node has; it is told again", args...)
+	d.roster.log.Warn("roster refused "+firstWord(err), "redis does not accept this node's state; it is sent again", args...)
 }
 
 // firstWord tells answers of Redis apart. Other errors are one, as their texts carry ports.
@@ -188,7 +188,7 @@ func (d *declarations) outcomeLocked(c *parcel) error {
 	case redis.HasErrorPrefix(err, "STALE"):
 		c.part.lose()
 		d.roster.keeper.lease.doubt()
-		d.roster.log.Warn("roster lost", "redis lost what this node declared; it is declared again", "key", "redis")
+		d.roster.log.Warn("roster lost", "redis lost this node's state; it is sent again", "key", "redis")
 		for p, part := range d.parts {
 			if part != c.part {
 				d.checkLocked(p)
@@ -234,7 +234,7 @@ func (d *declarations) left(answer []any) map[int]bool {
 		}
 		at, _ := answer[i].(int64)
 		left[int(at)-1] = true
-		r.log.Error("key of another type", "another program wrote to a key of ours: who is here is not known there; remove that key",
+		r.log.Error("key of another type", "another program wrote to a key of ours: users and channels are not tracked there; remove that key",
 			"key", "redis.prefix", "redis-keys", answer[i+1])
 	}
 	return left

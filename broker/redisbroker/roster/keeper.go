@@ -192,13 +192,13 @@ func (k *keeper) carry(ctx context.Context, all []errand) bool {
 func (k *keeper) later() time.Time { return time.Now().Add(k.pace.beat / tries) }
 
 func (k *keeper) complain(err error) {
-	k.roster.log.Warn("leases "+firstWord(err), "redis did not take a beat, or what a node has to tell; it is tried again",
+	k.roster.log.Warn("leases "+firstWord(err), "redis did not accept a heartbeat or an event; it is retried",
 		"key", "redis", "err", err)
 }
 
 // unreadable complains about what another program wrote.
 func (k *keeper) unreadable(key string, err error) {
-	k.roster.log.Warn("unreadable", "what redis has under a key of ours cannot be read, and is left out",
+	k.roster.log.Warn("unreadable", "a value in redis cannot be read, and is skipped",
 		"key", "redis.prefix", "redis-key", key, "err", err)
 }
 

@@ -150,7 +150,7 @@ func (b *beat) learn(err error) {
 	k.owned.share(b.name, living)
 	k.burials.begin(dead)
 	if before == b.name && !a.known {
-		k.roster.log.Warn("leases lost", "redis lost data: this node declares again what it has", "key", "redis", "name", b.name)
+		k.roster.log.Warn("leases lost", "redis lost data: this node sends its state again", "key", "redis", "name", b.name)
 		k.roster.declared.checkAll()
 	}
 	if !counted {

@@ -40,7 +40,7 @@ func (r *Roster) buried(name string) {
 	if r.link.Context().Err() != nil || !r.life.end(name) {
 		return // a node that ends buries itself
 	}
-	r.log.Error("node buried", "this node was silent for too long and taken for dead: its connections are told as lost, and it ends them",
+	r.log.Error("node buried", "this node was silent for too long and declared dead: its connections are reported as lost, and it closes them",
 		"key", "redis", "name", name)
 	r.declared.forget()
 	if f := r.watcher.Buried; f != nil {

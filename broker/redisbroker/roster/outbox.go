@@ -287,7 +287,7 @@ func parseFact(values map[string]any) (f broker.Fact, err error) {
 func (k *keeper) trimmed(facts int) {
 	if facts > 0 {
 		k.roster.lost(facts)
-		k.roster.log.Error("outbox full", "more waits for the backend than the outbox holds; the oldest is lost",
+		k.roster.log.Error("outbox full", "the outbox is full: the oldest event is lost",
 			"key", "webhook.outbox.redis", "lost", facts)
 	}
 }

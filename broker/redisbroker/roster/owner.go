@@ -135,7 +135,7 @@ func (o *owned) guard() {
 	if !lapsed {
 		return
 	}
-	o.keeper.roster.log.Warn("fenced", "this node reached redis too long ago: it leaves it to others to tell what is in the outbox", "key", "redis")
+	o.keeper.roster.log.Warn("fenced", "this node has not reached redis for too long: it leaves the events in the outbox to other nodes", "key", "redis")
 	o.withdraw(o.fenced)
 	for p := range o.leave {
 		if o.fenced(p) {

@@ -267,7 +267,7 @@ func TestOwners_WhoDoesNotReachRedisTellsNothing(t *testing.T) {
 	testkit.Eventually(t, "it is handed out", func() bool { return len(cut.told()) == 1 })
 	release := vip.Hold()
 	defer release()
-	cut.logged.Await(t, "leaves it to others")
+	cut.logged.Await(t, "leaves the events in the outbox")
 	cut.mu.Lock()
 	withdrawn := cut.withdrawn
 	cut.mu.Unlock()

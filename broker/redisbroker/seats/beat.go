@@ -157,7 +157,7 @@ func (s *Seats) bury(names []string) {
 		members[i] = n
 	}
 	if err := s.strike(s.link.Context(), members...); err != nil {
-		s.link.Log().Warn("seats "+link.Cause(err), "seats of nodes that are gone stay for now: redis did not take them back", "key", "redis", "err", err)
+		s.link.Log().Warn("seats "+link.Cause(err), "seats of nodes that are gone stay for now: redis did not release them", "key", "redis", "err", err)
 	}
 }
 
@@ -228,7 +228,7 @@ func (s *Seats) begin(absent uint64) {
 		s.names.next = 0
 	}
 	if again {
-		s.link.Slog().Info("connections of users are counted over all nodes again", "partitions", bits.OnesCount64(begun), "users", len(users))
+		s.link.Slog().Info("connections of users are counted across all nodes again", "partitions", bits.OnesCount64(begun), "users", len(users))
 	}
 	if len(gone) > 0 {
 		_ = s.dropLeases(s.link.Context(), gone...) // else they run out

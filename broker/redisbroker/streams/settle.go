@@ -88,7 +88,7 @@ func (s *Streams) refused(err error, keys ...string) {
 		s.link.WrongType(keys...)
 		return
 	}
-	s.link.Log().Warn("redis refuses to read "+link.Cause(err), "redis refuses to read a stream; it is tried again",
+	s.link.Log().Warn("redis refuses to read "+link.Cause(err), "redis refuses to read a stream; it is retried",
 		"key", "redis", "redis-keys", keys, "err", fmt.Sprint(err))
 }
 

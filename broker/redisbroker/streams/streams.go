@@ -148,7 +148,7 @@ func (s *Streams) Message(topic, payload string) {
 	m, kept, ok := parse(topic, payload)
 	if !ok {
 		s.lost()
-		s.link.Log().Warn("frame", "message of redis dropped: it tells of members in a way that this version does not know",
+		s.link.Log().Warn("frame", "message from redis dropped: this version does not know its kind of presence event",
 			"key", "redis.prefix", "topic", topic)
 		return
 	}

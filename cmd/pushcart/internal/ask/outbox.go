@@ -23,8 +23,8 @@ import (
 // outboxCommand is pushcart outbox.
 func (p *Commands) outboxCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "outbox", Short: "what is to be told to the app, and what was given up (dead letters)", Args: cli.SubcommandsOnly,
-		Long: "Show what is to be told to the app (webhooks), and what was given up: refused for good, or not taken within\n" +
+		Use: "outbox", Short: "show, resend or drop events for the app and dead letters", Args: cli.SubcommandsOnly,
+		Long: "Show the events that wait for delivery to the app, and those given up: refused for good, or not accepted within\n" +
 			"webhook.retry.give_up_after. These dead letters are kept within webhook.dead_letters.",
 		Example: "  pushcart outbox list --state dead\n  pushcart outbox replay --all",
 		RunE: func(*cobra.Command, []string) error {
@@ -43,8 +43,8 @@ const (
 
 // stateFlag adds --state.
 func stateFlag(c *cobra.Command, state *string, by string) {
-	c.Flags().StringVar(state, "state", by, "`STATE`: waiting (to be told) or dead (given up)")
-	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{waiting + "\tto be told to the app", dead + "\tgiven up"}, cobra.ShellCompDirectiveNoFileComp))
+	c.Flags().StringVar(state, "state", by, "`STATE`: waiting (for delivery) or dead (given up)")
+	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions([]string{waiting + "\twaits for delivery", dead + "\tgiven up"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func checkState(state string) error {
@@ -98,7 +98,7 @@ func (p *Commands) outboxListCommand() *cobra.Command {
 	var state string
 	var limit int
 	c := &cobra.Command{
-		Use: "list", Short: "list the events that wait to be told, or the dead letters", Args: cli.NoArguments,
+		Use: "list", Short: "list the events that wait for delivery, or the dead letters", Args: cli.NoArguments,
 		Example: "  pushcart outbox list\n  pushcart outbox list --state dead --json",
 	}
 	a.flags(c)
@@ -168,7 +168,7 @@ func (e *OutboxEvent) next() string {
 func (p *Commands) outboxShowCommand() *cobra.Command {
 	var a asker
 	c := &cobra.Command{
-		Use: "show ID", Short: "show one event that waits, or dead letter, with its payload",
+		Use: "show ID", Short: "show one waiting event or dead letter, with its payload",
 		Example: "  pushcart outbox show 4f0c7e9e-6a0b-8d1f-a3c2-5a1e0c9b7d43",
 		Args:    oneID("pushcart outbox show ID", "pushcart outbox list (--state dead) lists them"),
 	}
@@ -200,7 +200,7 @@ func (p *Commands) outboxShowCommand() *cobra.Command {
 func noEvent(err error, id string) error {
 	var refused *push.Refused
 	if errors.As(err, &refused) && refused.Message == noSuchEvent {
-		return fmt.Errorf("there is no event %s in the outbox now: it was told or dropped; pushcart outbox list (--state dead) lists them", id)
+		return fmt.Errorf("there is no event %s in the outbox now: it was delivered or dropped; pushcart outbox list (--state dead) lists them", id)
 	}
 	return err
 }
@@ -211,8 +211,8 @@ func (p *Commands) outboxReplayCommand() *cobra.Command {
 	var state string
 	var all bool
 	c := &cobra.Command{
-		Use: "replay ID… | --all", Short: "send dead letters, or what waits, to the app again",
-		Long: "Send dead letters to the app again, with the ids that they had: a letter is gone when the app took it, and stays if it is\n" +
+		Use: "replay ID… | --all", Short: "resend dead letters or waiting events",
+		Long: "Send dead letters to the app again, with their ids: a letter is removed when the app accepts it, and stays if it is\n" +
 			"given up again. An event that waits is sent at once.",
 		Example: "  pushcart outbox replay 4f0c7e9e-6a0b-8d1f-a3c2-5a1e0c9b7d43\n  pushcart outbox replay --all\n  pushcart outbox replay --all --state waiting",
 		Args: func(c *cobra.Command, args []string) error {
@@ -229,7 +229,7 @@ func (p *Commands) outboxReplayCommand() *cobra.Command {
 	}
 	a.flags(c)
 	stateFlag(c, &state, dead)
-	c.Flags().BoolVar(&all, "all", false, "all dead letters, or with --state waiting all that waits")
+	c.Flags().BoolVar(&all, "all", false, "all dead letters, or with --state waiting all waiting events")
 	c.RunE = func(c *cobra.Command, ids []string) error {
 		if all {
 			list, err := a.outbox(c.Context(), state, 0)
@@ -251,7 +251,7 @@ func (p *Commands) outboxReplayCommand() *cobra.Command {
 func (p *Commands) outboxDropCommand() *cobra.Command {
 	var a asker
 	c := &cobra.Command{
-		Use: "drop ID…", Short: "have events not told, and forget dead letters", Args: someIDs,
+		Use: "drop ID…", Short: "drop waiting events and dead letters", Args: someIDs,
 		Example: "  pushcart outbox drop 4f0c7e9e-6a0b-8d1f-a3c2-5a1e0c9b7d43",
 	}
 	a.flags(c)

@@ -15,7 +15,7 @@ import (
 )
 
 // noPresence is the API's answer for a channel of which it is not kept.
-const noPresence = "it is not kept who is subscribed to this channel; see channels[].presence"
+const noPresence = "presence is not enabled for this channel; see channels[].presence"
 
 // memberList is what GET /v1/channels/{channel}/presence answers, page by page.
 type memberList struct {
@@ -48,7 +48,7 @@ func (p *Commands) presenceCommand() *cobra.Command {
 		list, err := a.members(c, args[0], limit)
 		var refused *push.Refused
 		if errors.As(err, &refused) && refused.Message == noPresence {
-			return fmt.Errorf("it is not kept who is subscribed to %s: the rule in channels that fits it has no presence: true", args[0])
+			return fmt.Errorf("presence is not enabled for %s: its rule in channels has no presence: true", args[0])
 		}
 		if err != nil {
 			return err

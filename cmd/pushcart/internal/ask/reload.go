@@ -21,9 +21,9 @@ func (p *Commands) reloadCommand() *cobra.Command {
 	var call adminCall
 	var asJSON bool
 	c := &cobra.Command{
-		Use: "reload", Short: "have the node read its configuration again", Args: cli.NoArguments,
-		Long: "Have the configured node read its configuration file again, as SIGHUP does, and print what changed\n" +
-			"and what needs a restart. Exit 2 if the new configuration is not good: the node goes on with the old one.",
+		Use: "reload", Short: "make the node read its configuration again", Args: cli.NoArguments,
+		Long: "Make the configured node read its configuration file again, as SIGHUP does, and print what changed\n" +
+			"and what needs a restart. Exit 2 if the new configuration is invalid: the node keeps the old one.",
 		Example: "  pushcart check && pushcart reload",
 	}
 	call.flags(c)

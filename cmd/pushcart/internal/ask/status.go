@@ -25,7 +25,7 @@ func (p *Commands) statusCommand() *cobra.Command {
 	var admin string
 	c := &cobra.Command{
 		Use: "status", Short: "show the node and its cluster at a glance", Args: cli.NoArguments,
-		Long: "Show the node and its cluster at a glance: what its admin listener says of it, and its push API of all nodes.\n" +
+		Long: "Show the node and its cluster at a glance: what its admin listener says about it, and its push API about all nodes.\n" +
 			"Exit 0 if both answered, else 1; pushcart health is for probes.",
 	}
 	a.flags(c)
@@ -232,7 +232,7 @@ func (n *nodeStatus) rows(admin string) (rows [][]string) {
 		count(n.Outbox, "byte"), of(n.OutboxMost))
 	add("outbox", "%s", n.outbox())
 	if len(n.Breakers) > 0 {
-		add("breaker", "open: the app is not asked about %s, as it did not answer", strings.Join(n.Breakers, ", "))
+		add("breaker", "open: the app is not asked about %s, because it did not answer", strings.Join(n.Breakers, ", "))
 	} else {
 		add("breaker", "closed")
 	}
