@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -262,18 +263,21 @@ func TestConnect_GivesUpOnAServerThatHangs(t *testing.T) {
 	}
 }
 
-// What ended is noticed before anything is sent on it: what is sent on another connection
-// is not in doubt.
-func TestConnect_NothingIsSentOnAConnectionThatEnded(t *testing.T) {
+// What ended is noticed before anything is sent on it, so that what is sent on another
+// connection is not in doubt: go-redis looks at the socket.
+func TestConnect_GoRedisSeesTheSocket(t *testing.T) {
 	server := redistest.Start(t)
-	o := *newWays(t, config.Redis{Addresses: []string{server.Addr}}).options
-	o.ConnMaxIdleTime = -1
-	c := redis.NewClient(&o)
-	defer c.Close()
-	for range 2 {
-		if err := c.Ping(t.Context()).Err(); err != nil {
-			t.Errorf("ping: %v", err)
-		}
-		server.Restart(t)
+	o := newWays(t, config.Redis{Addresses: []string{server.Addr}}).options
+	conn, err := o.Dialer(t.Context(), o.Network, o.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	s, ok := conn.(syscall.Conn)
+	if !ok {
+		t.Fatalf("%T hides its socket", conn)
+	}
+	if raw, err := s.SyscallConn(); err != nil || raw.Control(func(uintptr) {}) != nil {
+		t.Errorf("%T has no socket: %v", conn, err)
 	}
 }
