@@ -209,6 +209,48 @@ func TestRedisSentinel_TheMasterIsUsedWithoutSentinels(t *testing.T) {
 	awaitFollowed(t, s.Failover(t), time.Now(), nodes, "user:x")
 }
 
+// The master restarts while no sentinel answers: they may have named another one since.
+func TestRedisSentinel_AMasterThatRestartsIsUsedWhenItIsNamedAgain(t *testing.T) {
+	t.Parallel()
+	s := redistest.NewSentinels(t, 0, redistest.Keeping...)
+	nodes := bySentinels(t, 2, s.Addrs...)
+	for _, n := range nodes {
+		n.listen(t, "channel:x")
+	}
+	nodes[0].keep(t, "channel:x", "a")
+	for i := range s.Addrs {
+		s.KillSentinel(i)
+	}
+	master := s.Servers[0]
+	master.Kill()
+	master.RestartSaved(t)
+	for i, n := range nodes {
+		testkit.Eventually(t, "health says why it is not used", func() bool {
+			err := n.Health()
+			return err != nil && strings.Contains(err.Error(), "no sentinel names it since")
+		})
+		if p := publish(n); !errors.Is(p.Err, broker.ErrUnavailable) {
+			t.Errorf("node %d: %v", i, p.Err)
+		}
+	}
+	for _, command := range []string{"set", "evalsha", "publish", "subscribe"} {
+		if did := master.Do(t, "INFO", "commandstats"); strings.Contains(did, "cmdstat_"+command+":") {
+			t.Errorf("it was used:\n%s", did)
+		}
+	}
+	for i := range s.Addrs {
+		s.StartSentinel(t, i)
+	}
+	awaitFollowed(t, master, time.Now(), nodes, "channel:x")
+	nodes[1].keep(t, "channel:x", "b")
+	for _, n := range nodes {
+		testkit.Eventually(t, "nothing that was kept is lost", func() bool {
+			text, lost := n.text("channel:x")
+			return strings.HasPrefix(text, "a ") && strings.HasSuffix(text, " b") && lost == 0
+		})
+	}
+}
+
 func TestRedisSentinel_NoSentinelAtTheStart(t *testing.T) {
 	t.Parallel()
 	s := redistest.NewSentinels(t, 0)

@@ -92,6 +92,27 @@ func (s *Sentinels) Doubt() {}
 // Find asks where the master is. Where no sentinel answers that is the one known before. An
 // error names the key of the configuration to look at.
 func (s *Sentinels) Find(context.Context) (string, error) {
+	at, err := s.latest()
+	if at != "" {
+		return at, nil
+	}
+	return "", err
+}
+
+// Confirm says why what answers at an address, and was not there all the time, is not known
+// to be the master: another one may have taken its place. nil: sentinels name it now.
+func (s *Sentinels) Confirm(_ context.Context, address string) error {
+	switch at, err := s.latest(); {
+	case err != nil:
+		return fmt.Errorf("%s restarted, and no sentinel names it since: %w", address, err)
+	case at != address:
+		return fmt.Errorf("%s is not what the sentinels name: they name %s", address, at)
+	}
+	return nil
+}
+
+// latest asks, and returns the master that is known then, and why none was named just now.
+func (s *Sentinels) latest() (string, error) {
 	called := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,10 +124,7 @@ func (s *Sentinels) Find(context.Context) (string, error) {
 			s.report.Alone(s.master, s.err)
 		}
 	}
-	if s.master != "" {
-		return s.master, nil
-	}
-	return "", s.err
+	return s.master, s.err
 }
 
 // ask asks all of them, and notes what the best informed says.
