@@ -81,7 +81,7 @@ func awaitFollowed(t *testing.T, at *redistest.Server, promoted time.Time, nodes
 
 func TestRedisSentinel_FailoverByCommand(t *testing.T) {
 	t.Parallel()
-	s := redistest.NewSentinels(t, 1)
+	s := redistest.NewPatientSentinels(t, 1)
 	old := s.Master(t)
 	f := begin(t, bySentinels(t, 2, s.Addrs...), spread(100))
 	for _, n := range f.nodes {
@@ -176,7 +176,7 @@ func TestRedisSentinel_OtherSentinelsAreLearned(t *testing.T) {
 
 func TestRedisSentinel_TheMasterIsUsedWithoutSentinels(t *testing.T) {
 	t.Parallel()
-	s := redistest.NewSentinels(t, 1)
+	s := redistest.NewPatientSentinels(t, 1)
 	nodes := bySentinels(t, 2, s.Addrs...)
 	for _, n := range nodes {
 		n.listen(t, "user:x")
@@ -212,7 +212,7 @@ func TestRedisSentinel_TheMasterIsUsedWithoutSentinels(t *testing.T) {
 // The master restarts while no sentinel answers: they may have named another one since.
 func TestRedisSentinel_AMasterThatRestartsIsUsedWhenItIsNamedAgain(t *testing.T) {
 	t.Parallel()
-	s := redistest.NewSentinels(t, 0, redistest.Keeping...)
+	s := redistest.NewPatientSentinels(t, 0, redistest.Keeping...)
 	nodes := bySentinels(t, 2, s.Addrs...)
 	for _, n := range nodes {
 		n.listen(t, "channel:x")
@@ -253,7 +253,7 @@ func TestRedisSentinel_AMasterThatRestartsIsUsedWhenItIsNamedAgain(t *testing.T)
 
 func TestRedisSentinel_NoSentinelAtTheStart(t *testing.T) {
 	t.Parallel()
-	s := redistest.NewSentinels(t, 0)
+	s := redistest.NewPatientSentinels(t, 0)
 	for i := range s.Addrs {
 		s.KillSentinel(i)
 	}
@@ -274,7 +274,7 @@ func TestRedisSentinel_NoSentinelAtTheStart(t *testing.T) {
 
 func TestRedisSentinel_ASettingThatDoesNotFitIsNamed(t *testing.T) {
 	t.Parallel()
-	s := redistest.NewSentinels(t, 0)
+	s := redistest.NewPatientSentinels(t, 0)
 	f := func(cfg config.Redis, want ...string) {
 		t.Helper()
 		cfg.Addresses = s.Addrs

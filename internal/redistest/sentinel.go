@@ -31,6 +31,18 @@ type Sentinels struct {
 // The sentinels notice after a second that the master is gone.
 func NewSentinels(t testing.TB, replicas int, args ...string) *Sentinels {
 	t.Helper()
+	return newSentinels(t, time.Second, replicas, args)
+}
+
+// NewPatientSentinels is NewSentinels where no master dies: where a machine is so slow that
+// it is not heard for a second, it is not taken for dead. Failover works.
+func NewPatientSentinels(t testing.TB, replicas int, args ...string) *Sentinels {
+	t.Helper()
+	return newSentinels(t, time.Minute, replicas, args)
+}
+
+func newSentinels(t testing.TB, downAfter time.Duration, replicas int, args []string) *Sentinels {
+	t.Helper()
 	s := &Sentinels{Servers: []*Server{start(t, &Server{args: args})}}
 	master := s.Servers[0]
 	host, port, _ := net.SplitHostPort(master.Addr)
@@ -49,7 +61,7 @@ func NewSentinels(t testing.TB, replicas int, args ...string) *Sentinels {
 		lines := []string{
 			"port " + at, "bind 127.0.0.1", "dir " + dir,
 			fmt.Sprintf("sentinel monitor %s %s %s 2", MasterName, host, port),
-			"sentinel down-after-milliseconds " + MasterName + " 1000",
+			fmt.Sprintf("sentinel down-after-milliseconds %s %d", MasterName, downAfter.Milliseconds()),
 			"sentinel failover-timeout " + MasterName + " 5000",
 		}
 		if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
