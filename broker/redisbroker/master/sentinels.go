@@ -16,9 +16,12 @@ import (
 	"github.com/pushcart/pushcart/internal/guard"
 )
 
-// askWait is how long a sentinel may take to answer, and how long none is asked again when
-// none did.
-const askWait = time.Second
+// askWait is how long a sentinel may take to answer. When none did, none is asked again for
+// as long as that took, but askPause at least.
+const (
+	askWait  = time.Second
+	askPause = 100 * time.Millisecond
+)
 
 // silentWait is how long one that did not answer the last time may take longer than the
 // others.
@@ -52,6 +55,7 @@ type Sentinels struct {
 	master string    // known; "": none
 	epoch  int64     // of master
 	asked  time.Time // when that began last
+	again  time.Time // when they are asked again if err is set
 	err    error     // why no master was named when they were asked
 }
 
@@ -116,10 +120,11 @@ func (s *Sentinels) latest() (string, error) {
 	called := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := s.asked.After(called) || s.err != nil && time.Since(s.asked) < 2*askWait
+	known := s.asked.After(called) || s.err != nil && called.Before(s.again)
 	if !known {
 		s.asked = time.Now()
 		s.err = s.ask()
+		s.again = time.Now().Add(max(askPause, time.Since(s.asked)))
 		if s.err != nil && s.master != "" && s.ctx.Err() == nil {
 			s.report.Alone(s.master, s.err)
 		}
