@@ -131,11 +131,17 @@ func (s *Sentinels) KillSentinel(i int) {
 func (s *Sentinels) Failover(t testing.TB) *Server {
 	t.Helper()
 	before := s.Master(t)
+	s.order(t)
+	return s.WaitNewMaster(t, before)
+}
+
+// order has a failover begin.
+func (s *Sentinels) order(t testing.TB) {
+	t.Helper()
 	one := &Server{Addr: s.Addrs[0]}
 	testkit.Eventually(t, "the sentinels begin a failover", func() bool {
 		return one.Try("SENTINEL", "FAILOVER", MasterName) == "OK"
 	})
-	return s.WaitNewMaster(t, before)
 }
 
 // Master is the server that the sentinels name.
