@@ -105,6 +105,7 @@ func TestRedisSentinel_TheMasterIsKilledAndComesBack(t *testing.T) {
 	old.Kill()
 	next := s.WaitNewMaster(t, old)
 	promoted := time.Now()
+	s.Calm()
 	old.Restart(t)
 	awaitFollowed(t, next, promoted, f.nodes, "user:x")
 	late := newWitnessAt(t, config.Redis{Addresses: s.Addrs, MasterName: redistest.MasterName}, 2)
@@ -118,7 +119,8 @@ func TestRedisSentinel_TheMasterIsKilledAndComesBack(t *testing.T) {
 	})
 	testkit.Eventually(t, "the old master is a replica", func() bool {
 		if ids := clientsAt(t, old); len(ids) > 0 {
-			t.Fatalf("%d connections to the old master; logs:\n%s\n%s\n%s", len(ids), &f.nodes[0].log, &f.nodes[1].log, &late.log)
+			t.Fatalf("the sentinels name %s, and %d connections are to %s:\n%s\nlogs:\n%s\n%s\n%s", s.Master(t).Addr, len(ids), old.Addr,
+				old.Do(t, "CLIENT", "LIST"), &f.nodes[0].log, &f.nodes[1].log, &late.log)
 		}
 		return strings.HasPrefix(old.Try("ROLE"), "[slave")
 	})

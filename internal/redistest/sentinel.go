@@ -16,6 +16,9 @@ import (
 // MasterName is what the sentinels of NewSentinels call their master.
 const MasterName = "main"
 
+// patient is when sentinels take a master for dead that does not die.
+const patient = time.Minute
+
 // Sentinels are a master with replicas, and processes that watch them.
 type Sentinels struct {
 	// Servers began as a master and its replicas.
@@ -38,7 +41,7 @@ func NewSentinels(t testing.TB, replicas int, args ...string) *Sentinels {
 // it is not heard for a second, it is not taken for dead. Failover works.
 func NewPatientSentinels(t testing.TB, replicas int, args ...string) *Sentinels {
 	t.Helper()
-	return newSentinels(t, time.Minute, replicas, args)
+	return newSentinels(t, patient, replicas, args)
 }
 
 func newSentinels(t testing.TB, downAfter time.Duration, replicas int, args []string) *Sentinels {
@@ -133,6 +136,14 @@ func (s *Sentinels) Failover(t testing.TB) *Server {
 	before := s.Master(t)
 	s.order(t)
 	return s.WaitNewMaster(t, before)
+}
+
+// Calm has them be patient from now on, see NewPatientSentinels. Those that took a master for
+// dead may do the same to the next one before they ever heard it, where a machine is slow.
+func (s *Sentinels) Calm() {
+	for _, addr := range s.Addrs {
+		(&Server{Addr: addr}).Try("SENTINEL", "SET", MasterName, "down-after-milliseconds", patient.Milliseconds()) // it may be killed
+	}
 }
 
 // order has a failover begin.
