@@ -154,8 +154,8 @@ func newLossyCluster(t *testing.T) *deployment {
 // it has all that the master confirmed.
 func newSentinel(t *testing.T) *deployment {
 	t.Helper()
-	sentinels := redistest.NewSentinels(t, 1, redistest.Keeping...)
-	s := sentinels.Shard(t)
+	sentinels := redistest.NewPatientSentinels(t, 1, redistest.Keeping...)
+	s := sentinels.Shard()
 	d := &deployment{
 		yaml:    "addresses: ['" + strings.Join(sentinels.Addrs, "', '") + "'], master_name: " + redistest.MasterName,
 		restart: func() { s.Hold(t); s.Kill(t) },

@@ -81,7 +81,7 @@ func awaitFollowed(t *testing.T, at *redistest.Server, promoted time.Time, nodes
 
 func TestRedisSentinel_FailoverByCommand(t *testing.T) {
 	t.Parallel()
-	s := redistest.NewSentinels(t, 1)
+	s := redistest.NewPatientSentinels(t, 1)
 	old := s.Master(t)
 	f := begin(t, bySentinels(t, 2, s.Addrs...), spread(100))
 	for _, n := range f.nodes {
@@ -105,6 +105,7 @@ func TestRedisSentinel_TheMasterIsKilledAndComesBack(t *testing.T) {
 	old.Kill()
 	next := s.WaitNewMaster(t, old)
 	promoted := time.Now()
+	s.Calm()
 	old.Restart(t)
 	awaitFollowed(t, next, promoted, f.nodes, "user:x")
 	late := newWitnessAt(t, config.Redis{Addresses: s.Addrs, MasterName: redistest.MasterName}, 2)
@@ -118,7 +119,8 @@ func TestRedisSentinel_TheMasterIsKilledAndComesBack(t *testing.T) {
 	})
 	testkit.Eventually(t, "the old master is a replica", func() bool {
 		if ids := clientsAt(t, old); len(ids) > 0 {
-			t.Fatalf("%d connections to the old master; logs:\n%s\n%s\n%s", len(ids), &f.nodes[0].log, &f.nodes[1].log, &late.log)
+			t.Fatalf("the sentinels name %s, and %d connections are to %s:\n%s\nlogs:\n%s\n%s\n%s", s.Master(t).Addr, len(ids), old.Addr,
+				old.Do(t, "CLIENT", "LIST"), &f.nodes[0].log, &f.nodes[1].log, &late.log)
 		}
 		return strings.HasPrefix(old.Try("ROLE"), "[slave")
 	})
@@ -176,7 +178,7 @@ func TestRedisSentinel_OtherSentinelsAreLearned(t *testing.T) {
 
 func TestRedisSentinel_TheMasterIsUsedWithoutSentinels(t *testing.T) {
 	t.Parallel()
-	s := redistest.NewSentinels(t, 1)
+	s := redistest.NewPatientSentinels(t, 1)
 	nodes := bySentinels(t, 2, s.Addrs...)
 	for _, n := range nodes {
 		n.listen(t, "user:x")
@@ -209,9 +211,51 @@ func TestRedisSentinel_TheMasterIsUsedWithoutSentinels(t *testing.T) {
 	awaitFollowed(t, s.Failover(t), time.Now(), nodes, "user:x")
 }
 
+// The master restarts while no sentinel answers: they may have named another one since.
+func TestRedisSentinel_AMasterThatRestartsIsUsedWhenItIsNamedAgain(t *testing.T) {
+	t.Parallel()
+	s := redistest.NewPatientSentinels(t, 0, redistest.Keeping...)
+	nodes := bySentinels(t, 2, s.Addrs...)
+	for _, n := range nodes {
+		n.listen(t, "channel:x")
+	}
+	nodes[0].keep(t, "channel:x", "a")
+	for i := range s.Addrs {
+		s.KillSentinel(i)
+	}
+	master := s.Servers[0]
+	master.Kill()
+	master.RestartSaved(t)
+	for i, n := range nodes {
+		testkit.Eventually(t, "health says why it is not used", func() bool {
+			err := n.Health()
+			return err != nil && strings.Contains(err.Error(), "no sentinel names it since")
+		})
+		if p := publish(n); !errors.Is(p.Err, broker.ErrUnavailable) {
+			t.Errorf("node %d: %v", i, p.Err)
+		}
+	}
+	for _, command := range []string{"set", "evalsha", "publish", "subscribe"} {
+		if did := master.Do(t, "INFO", "commandstats"); strings.Contains(did, "cmdstat_"+command+":") {
+			t.Errorf("it was used:\n%s", did)
+		}
+	}
+	for i := range s.Addrs {
+		s.StartSentinel(t, i)
+	}
+	awaitFollowed(t, master, time.Now(), nodes, "channel:x")
+	nodes[1].keep(t, "channel:x", "b")
+	for _, n := range nodes {
+		testkit.Eventually(t, "nothing that was kept is lost", func() bool {
+			text, lost := n.text("channel:x")
+			return strings.HasPrefix(text, "a ") && strings.HasSuffix(text, " b") && lost == 0
+		})
+	}
+}
+
 func TestRedisSentinel_NoSentinelAtTheStart(t *testing.T) {
 	t.Parallel()
-	s := redistest.NewSentinels(t, 0)
+	s := redistest.NewPatientSentinels(t, 0)
 	for i := range s.Addrs {
 		s.KillSentinel(i)
 	}
@@ -232,7 +276,7 @@ func TestRedisSentinel_NoSentinelAtTheStart(t *testing.T) {
 
 func TestRedisSentinel_ASettingThatDoesNotFitIsNamed(t *testing.T) {
 	t.Parallel()
-	s := redistest.NewSentinels(t, 0)
+	s := redistest.NewPatientSentinels(t, 0)
 	f := func(cfg config.Redis, want ...string) {
 		t.Helper()
 		cfg.Addresses = s.Addrs

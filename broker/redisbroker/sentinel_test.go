@@ -9,10 +9,10 @@ import (
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
-func TestRedis_WithSentinel(t *testing.T) { suite(t, redistest.NewSentinels(t, 1).Sentinel(1)) }
+func TestRedis_WithSentinel(t *testing.T) { suite(t, redistest.NewPatientSentinels(t, 1).Sentinel(1)) }
 
 func TestRedisSeats_WithSentinel(t *testing.T) {
-	s := redistest.NewSentinels(t, 1)
+	s := redistest.NewPatientSentinels(t, 1)
 	seatsSuiteAt(t, s.Addrs[2], s.Master(t))
 }
 

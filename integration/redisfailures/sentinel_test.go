@@ -19,7 +19,7 @@ type watched struct {
 func newWatched(t *testing.T, args ...string) *watched {
 	t.Helper()
 	w := &watched{sentinels: redistest.NewSentinels(t, 1, args...)}
-	w.Shard = w.sentinels.Shard(t)
+	w.Shard = w.sentinels.Shard()
 	w.yaml = "addresses: ['" + strings.Join(w.sentinels.Addrs, "', '") + "'], master_name: " + redistest.MasterName
 	w.serving = func() (alive []*redistest.Server) {
 		for _, s := range w.sentinels.Servers {

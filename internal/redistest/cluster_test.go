@@ -41,7 +41,7 @@ func TestShard_TakeoversLoseNothingThatWasHeld(t *testing.T) {
 	})
 	t.Run("sentinel", func(t *testing.T) { // sentinels look every ten seconds
 		t.Parallel()
-		takeovers(t, NewSentinels(t, 1, Keeping...).Shard(t), kill)
+		takeovers(t, NewPatientSentinels(t, 1, Keeping...).Shard(), kill)
 	})
 }
 

@@ -16,6 +16,9 @@ import (
 // MasterName is what the sentinels of NewSentinels call their master.
 const MasterName = "main"
 
+// patient is when sentinels take a master for dead that does not die.
+const patient = time.Minute
+
 // Sentinels are a master with replicas, and processes that watch them.
 type Sentinels struct {
 	// Servers began as a master and its replicas.
@@ -30,6 +33,18 @@ type Sentinels struct {
 // NewSentinels starts a master with replicas and three sentinels, that end with the test.
 // The sentinels notice after a second that the master is gone.
 func NewSentinels(t testing.TB, replicas int, args ...string) *Sentinels {
+	t.Helper()
+	return newSentinels(t, time.Second, replicas, args)
+}
+
+// NewPatientSentinels is NewSentinels where no master dies: where a machine is so slow that
+// it is not heard for a second, it is not taken for dead. Failover works.
+func NewPatientSentinels(t testing.TB, replicas int, args ...string) *Sentinels {
+	t.Helper()
+	return newSentinels(t, patient, replicas, args)
+}
+
+func newSentinels(t testing.TB, downAfter time.Duration, replicas int, args []string) *Sentinels {
 	t.Helper()
 	s := &Sentinels{Servers: []*Server{start(t, &Server{args: args})}}
 	master := s.Servers[0]
@@ -49,7 +64,7 @@ func NewSentinels(t testing.TB, replicas int, args ...string) *Sentinels {
 		lines := []string{
 			"port " + at, "bind 127.0.0.1", "dir " + dir,
 			fmt.Sprintf("sentinel monitor %s %s %s 2", MasterName, host, port),
-			"sentinel down-after-milliseconds " + MasterName + " 1000",
+			fmt.Sprintf("sentinel down-after-milliseconds %s %d", MasterName, downAfter.Milliseconds()),
 			"sentinel failover-timeout " + MasterName + " 5000",
 		}
 		if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
@@ -119,11 +134,25 @@ func (s *Sentinels) KillSentinel(i int) {
 func (s *Sentinels) Failover(t testing.TB) *Server {
 	t.Helper()
 	before := s.Master(t)
+	s.order(t)
+	return s.WaitNewMaster(t, before)
+}
+
+// Calm has them be patient from now on, see NewPatientSentinels. Those that took a master for
+// dead may do the same to the next one before they ever heard it, where a machine is slow.
+func (s *Sentinels) Calm() {
+	for _, addr := range s.Addrs {
+		(&Server{Addr: addr}).Try("SENTINEL", "SET", MasterName, "down-after-milliseconds", patient.Milliseconds()) // it may be killed
+	}
+}
+
+// order has a failover begin.
+func (s *Sentinels) order(t testing.TB) {
+	t.Helper()
 	one := &Server{Addr: s.Addrs[0]}
 	testkit.Eventually(t, "the sentinels begin a failover", func() bool {
 		return one.Try("SENTINEL", "FAILOVER", MasterName) == "OK"
 	})
-	return s.WaitNewMaster(t, before)
 }
 
 // Master is the server that the sentinels name.

@@ -76,6 +76,10 @@ func (l *Link) open(ctx context.Context, s *Shard, scripts []string) (*connectio
 		return nil, err
 	}
 	greeted.Store(true)
+	if err := s.confirm(ctx, at, c.server); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
 	s.agree(c.server)
 	c.era = s.era.Load()
 	if now := s.lastAt(); now != at {

@@ -13,6 +13,9 @@ import (
 type finder interface {
 	// Find says where it is now.
 	Find(ctx context.Context) (address string, err error)
+	// Confirm says why a server that was not there before, or not all the time, must not be
+	// used.
+	Confirm(ctx context.Context, address string) error
 	// Doubt notes that it was not there, or not the right one.
 	Doubt()
 }
@@ -40,6 +43,16 @@ func (s *Shard) find(ctx context.Context) (at string, before *string, err error)
 		before = s.at.Swap(&at)
 	}
 	return at, before, err
+}
+
+// confirm says why a server must not be used. One that was not connected to before may have
+// been away for as long as another took its place, since it was located: its address was
+// remembered, or to connect took long.
+func (s *Shard) confirm(ctx context.Context, at, server string) error {
+	if known := s.server.Load(); !s.alone || known != nil && *known == server {
+		return nil
+	}
+	return s.finder.Confirm(ctx, at)
 }
 
 // lastAt is where the shard was found last.
@@ -117,6 +130,6 @@ func (r sentinelReport) Silent(sentinel string, err error) {
 }
 
 func (r sentinelReport) Alone(server string, err error) {
-	r.link.rate.Warn("sentinels", "the sentinels name no master; the one that is known is used while it answers",
+	r.link.rate.Warn("sentinels", "the sentinels name no master; the one that is known is used until it restarts",
 		"key", "redis.addresses", "server", server, "err", err.Error())
 }

@@ -91,6 +91,9 @@ func (l *List) Find(ctx context.Context) (string, error) {
 	return replica, nil
 }
 
+// Confirm has nothing to say: nobody but the server knows.
+func (l *List) Confirm(context.Context, string) error { return nil }
+
 // roleAt asks a server for its role; "" is one that does not tell. It closes the client.
 func roleAt(ctx context.Context, c *redis.Client) (string, error) {
 	defer c.Close()

@@ -16,9 +16,12 @@ import (
 	"github.com/pushcart/pushcart/internal/guard"
 )
 
-// askWait is how long a sentinel may take to answer, and how long none is asked again when
-// none did.
-const askWait = time.Second
+// askWait is how long a sentinel may take to answer. When none did, none is asked again for
+// as long as that took, but askPause at least.
+const (
+	askWait  = time.Second
+	askPause = 100 * time.Millisecond
+)
 
 // silentWait is how long one that did not answer the last time may take longer than the
 // others.
@@ -52,6 +55,7 @@ type Sentinels struct {
 	master string    // known; "": none
 	epoch  int64     // of master
 	asked  time.Time // when that began last
+	again  time.Time // when they are asked again if err is set
 	err    error     // why no master was named when they were asked
 }
 
@@ -92,21 +96,40 @@ func (s *Sentinels) Doubt() {}
 // Find asks where the master is. Where no sentinel answers that is the one known before. An
 // error names the key of the configuration to look at.
 func (s *Sentinels) Find(context.Context) (string, error) {
+	at, err := s.latest()
+	if at != "" {
+		return at, nil
+	}
+	return "", err
+}
+
+// Confirm says why what answers at an address, and was not there all the time, is not known
+// to be the master: another one may have taken its place. nil: sentinels name it now.
+func (s *Sentinels) Confirm(_ context.Context, address string) error {
+	switch at, err := s.latest(); {
+	case err != nil:
+		return fmt.Errorf("%s restarted, and no sentinel names it since: %w", address, err)
+	case at != address:
+		return fmt.Errorf("%s is not what the sentinels name: they name %s", address, at)
+	}
+	return nil
+}
+
+// latest asks, and returns the master that is known then, and why none was named just now.
+func (s *Sentinels) latest() (string, error) {
 	called := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	known := s.asked.After(called) || s.err != nil && time.Since(s.asked) < 2*askWait
+	known := s.asked.After(called) || s.err != nil && called.Before(s.again)
 	if !known {
 		s.asked = time.Now()
 		s.err = s.ask()
+		s.again = time.Now().Add(max(askPause, time.Since(s.asked)))
 		if s.err != nil && s.master != "" && s.ctx.Err() == nil {
 			s.report.Alone(s.master, s.err)
 		}
 	}
-	if s.master != "" {
-		return s.master, nil
-	}
-	return "", s.err
+	return s.master, s.err
 }
 
 // ask asks all of them, and notes what the best informed says.

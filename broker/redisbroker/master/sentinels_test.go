@@ -105,6 +105,32 @@ func TestSentinels_NoneThatKnowsTheMaster(t *testing.T) {
 	want(t, s, "", "redis.addresses: no sentinel answers: ")
 }
 
+// What answers at the known address may have been away, and replaced meanwhile.
+func TestSentinels_ConfirmTakesNoOldWord(t *testing.T) {
+	a, b, c := newFake(t, first, 1), newFake(t, first, 1), newFake(t, first, 1)
+	s, _ := ask(t, "main", a, b, c)
+	confirm := func(address, failure string) {
+		t.Helper()
+		err := s.Confirm(t.Context(), address)
+		if failure == "" != (err == nil) || err != nil && !strings.Contains(err.Error(), failure) {
+			t.Errorf("got the error %v, want %q", err, failure)
+		}
+	}
+	want(t, s, first, "")
+	confirm(first, "")
+	for _, f := range []*fake{a, b, c} {
+		f.set(func(f *fake) { f.mute = true })
+	}
+	want(t, s, first, "")
+	confirm(first, "no sentinel names it since: redis.addresses: no sentinel answers")
+	for _, f := range []*fake{a, b, c} {
+		f.set(func(f *fake) { f.mute, f.master, f.epoch = false, second, 2 })
+	}
+	testkit.Eventually(t, "they are asked again", func() bool { at, _ := s.Find(t.Context()); return at == second })
+	confirm(first, "they name "+second)
+	confirm(second, "")
+}
+
 // A sentinel that answers nothing is left for the next, which tells of a switch.
 func TestSentinels_WatchLeavesASilentOne(t *testing.T) {
 	a, b := newFake(t, first, 1), newFake(t, first, 1)

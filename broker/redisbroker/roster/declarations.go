@@ -45,7 +45,8 @@ type declarations struct {
 	line  Line
 	from  int    // the part that comes first
 	held  uint64 // parts that are left alone until the next try
-	round int    // the partition whose turn it is
+	moves moves
+	round int // the partition whose turn it is
 }
 
 func newDeclarations(r *Roster) *declarations {

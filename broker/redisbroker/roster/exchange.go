@@ -209,7 +209,9 @@ func (d *declarations) keptLocked(c *parcel, err error) error {
 	if redis.HasErrorPrefix(err, "WRONGTYPE") {
 		keys = []string{r.rosterKey(c.p, d.name), r.outboxKey(c.p), r.dueKey(c.p)}
 	}
-	d.refused(err, keys...)
+	if !d.moves.pass(c.p, err) {
+		d.refused(err, keys...)
+	}
 	if answered(err) {
 		c.part.refuse()
 	} else {

@@ -3,6 +3,7 @@ package roster
 import (
 	"context"
 	"errors"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/pushcart/pushcart/broker"
+	"github.com/pushcart/pushcart/broker/redisbroker/link"
 )
 
 // keeper is the goroutine that keeps this node counted, buries others, and tells the
@@ -35,7 +37,8 @@ type keeper struct {
 
 	// Of the loop only.
 	pause  time.Time // nothing is sent until then
-	failed uint64    // the partitions of whose servers the last round trip had no answers, as bits
+	moves  moves
+	failed uint64 // the partitions of whose servers the last round trip had no answers, as bits
 }
 
 // pace is how fast a cluster lives: the same on all nodes.
@@ -164,7 +167,9 @@ func (k *keeper) carry(ctx context.Context, all []errand) bool {
 	another := err != nil
 	for _, c := range cmds {
 		if failed := c.Err(); failed != nil && !errors.Is(failed, redis.Nil) && !isDead(failed) {
-			k.complain(failed)
+			if !k.moves.pass(bits.TrailingZeros64(link.PartitionsOf(c))%Partitions, failed) {
+				k.complain(failed)
+			}
 			another = another || needsAnother(failed)
 		}
 	}

@@ -2,6 +2,8 @@ package roster_test
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,6 +78,42 @@ func TestRosterCluster_AServerThatHangsHoldsUpItsOwnNamesOnly(t *testing.T) {
 			a.Facts.Await(t, namesAt(2, 1)[0], "online, offline")
 			a.Facts.Await(t, namesAt(victim, 1)[0], "online, offline")
 		})
+	}
+}
+
+// While the slot of the leases moves no server takes a beat. That is told when it lasts.
+func TestRosterCluster_ASlotThatMovesIsToldWhenItIsStuck(t *testing.T) {
+	t.Parallel()
+	c := redistest.NewCluster(t, 3, 0, redistest.Patient...)
+	n := startNodes(t, c.Primaries[2].Addr)[0]
+	n.Declare(here("ann"))
+	n.Facts.Await(t, "ann", "online")
+	from, to := c.Primaries[0], c.Primaries[1]
+	slot, err := strconv.Atoi(from.Do(t, "CLUSTER", "KEYSLOT", link.NewKeys("pc", 0).In(link.LeasePartition)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to.Do(t, "CLUSTER", "SETSLOT", slot, "IMPORTING", from.Do(t, "CLUSTER", "MYID"))
+	from.Do(t, "CLUSTER", "SETSLOT", slot, "MIGRATING", to.Do(t, "CLUSTER", "MYID"))
+	began := time.Now()
+	for _, name := range namesAt(2, 5) {
+		n.Declare(here(name))
+		n.Facts.Await(t, name, "online")
+	}
+	testkit.Eventually(t, "beats are refused", func() bool { return strings.Contains(from.Do(t, "INFO", "errorstats"), "errorstat_TRYAGAIN") })
+	testkit.Eventually(t, "a second passes", func() bool { return time.Since(began) > time.Second })
+	if told := n.log.Has("redis did not take a beat"); told && time.Since(began) < 3*time.Second {
+		t.Error("it was told at once")
+	}
+	n.log.Await(t, "redis did not take a beat")
+	if d := time.Since(began); d < 3*time.Second {
+		t.Errorf("it was told after %v", d)
+	}
+	c.Move(t, from, to, slot, slot)
+	n.Declare(here("bob"))
+	n.Facts.Await(t, "bob", "online")
+	if n.Buried() > 0 {
+		t.Error("it was buried")
 	}
 }
 

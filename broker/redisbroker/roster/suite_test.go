@@ -26,7 +26,7 @@ func TestRoster_InCluster(t *testing.T) {
 }
 
 func TestRoster_WithSentinel(t *testing.T) {
-	suite(t, redistest.NewSentinels(t, 1).Sentinel(0))
+	suite(t, redistest.NewPatientSentinels(t, 1).Sentinel(0))
 }
 
 func suite(t *testing.T, server *redistest.Server) {
