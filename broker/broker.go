@@ -90,6 +90,8 @@ type Broker interface {
 	Unsubscribe(topics ...string)
 	// Up says whether the broker is believed to work; the memory broker always is.
 	Up() bool
+	// UpFor is Up for one topic: a broker may be several servers, of which one is away.
+	UpFor(topic string) bool
 	// Close ends all subscriptions and waits for the broker's goroutines.
 	Close() error
 }

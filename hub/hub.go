@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -185,16 +186,31 @@ func (h *Hub) Join(ctx context.Context, c Conn, user string, channels []string) 
 	return err
 }
 
-// subscribe does not wait while the broker is known to be away.
+// subscribe does not wait for topics whose part of the broker is known to be away.
 func (h *Hub) subscribe(ctx context.Context, topics ...string) error {
-	if !h.broker.Up() {
-		ctx = ended
-	}
 	wanted, rules := broker.Topics(topics...), h.rules.Load()
 	for i := range wanted {
 		wanted[i].Keep = rules.Retention(wanted[i].Topic)
 	}
-	return h.broker.Subscribe(ctx, wanted...)
+	if h.broker.Up() {
+		return h.broker.Subscribe(ctx, wanted...)
+	}
+	var here, away []broker.Subscription
+	for _, s := range wanted {
+		if h.broker.UpFor(s.Topic) {
+			here = append(here, s)
+		} else {
+			away = append(away, s)
+		}
+	}
+	var errs [2]error
+	if len(away) > 0 {
+		errs[0] = h.broker.Subscribe(ended, away...)
+	}
+	if len(here) > 0 {
+		errs[1] = h.broker.Subscribe(ctx, here...)
+	}
+	return cmp.Or(errs[0], errs[1])
 }
 
 // ended is for a Subscribe that must not wait: the topics are wanted from then on.

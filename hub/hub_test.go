@@ -7,10 +7,11 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/pushcart/pushcart/broker"
-
+	"github.com/pushcart/pushcart/broker/memory"
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
@@ -188,6 +189,45 @@ func TestHub_RacesOfJoinAndLeave(t *testing.T) {
 		}
 		if h.Connections() != total {
 			t.Errorf("round %d: %d connections, of users %d", round, h.Connections(), total)
+		}
+	}
+}
+
+// partly is a broker of several servers, of which that of one topic is away.
+type partly struct {
+	Broker
+	broken atomic.Bool
+	away   string
+
+	mu     sync.Mutex // guards waited
+	waited map[string]bool
+}
+
+func (b *partly) Up() bool                { return !b.broken.Load() }
+func (b *partly) UpFor(topic string) bool { return b.Up() || topic != b.away }
+
+func (b *partly) Subscribe(ctx context.Context, wanted ...broker.Subscription) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range wanted {
+		b.waited[s.Topic] = ctx.Err() == nil
+	}
+	return ctx.Err()
+}
+
+func TestJoin_WaitsForWhatIsNotAway(t *testing.T) {
+	b := &partly{Broker: memory.New(), away: UserTopic + "ann", waited: map[string]bool{}}
+	h := newHub(t, b)
+	b.broken.Store(true)
+	m := &fan{member: h.NewMember()}
+	if err := h.Join(t.Context(), m, "ann", []string{"news", "chat"}); err == nil {
+		t.Error("no error, though the user's topic is away")
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for topic, want := range map[string]bool{UserTopic + "ann": false, ChannelTopic + "news": true, ChannelTopic + "chat": true} {
+		if got, asked := b.waited[topic]; !asked || got != want {
+			t.Errorf("%s: asked %v, waited for %v, want %v", topic, asked, got, want)
 		}
 	}
 }

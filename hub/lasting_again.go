@@ -74,15 +74,12 @@ func (l *lasting) startLocked() {
 func (l *lasting) run() {
 	var rest []string
 	for l.ctx.Err() == nil {
-		if !l.hub.broker.Up() {
-			l.pause()
-			continue
-		}
 		users, ok := l.next(rest)
 		if !ok {
 			return
 		}
-		if rest = l.readAll(users); len(rest) > 0 {
+		users, rest = l.within(users)
+		if rest = append(rest, l.readAll(users)...); len(rest) > 0 {
 			l.pause()
 		}
 	}
@@ -115,6 +112,18 @@ func (l *lasting) next(rest []string) (users []string, ok bool) {
 	}
 	slices.Sort(users)
 	return slices.Compact(users), ok
+}
+
+// within parts users whose lists can be read now from those whose part of the broker is away.
+func (l *lasting) within(users []string) (here, away []string) {
+	for _, user := range users {
+		if l.hub.broker.UpFor(UserTopic + user) {
+			here = append(here, user)
+		} else {
+			away = append(away, user)
+		}
+	}
+	return here, away
 }
 
 // everybody is all users here that may have lists, or had.

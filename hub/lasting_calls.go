@@ -140,7 +140,7 @@ func (h *Hub) listens(ctx context.Context, c Conn, topic string) bool {
 	if h.alone && !c.Member().Follows() { // Join subscribed it; a follower's cursor may not have yet
 		return true
 	}
-	if !h.broker.Up() {
+	if !h.broker.UpFor(topic) {
 		return false
 	}
 	err := h.broker.Subscribe(ctx, broker.Topics(topic)...)

@@ -157,6 +157,9 @@ func (b *NetworkNode) Up() bool {
 	return !b.net.Down
 }
 
+// UpFor implements broker.Broker.
+func (b *NetworkNode) UpFor(string) bool { return b.Up() }
+
 // Close implements broker.Broker.
 func (b *NetworkNode) Close() error {
 	b.net.mu.Lock()

@@ -166,6 +166,9 @@ func (b *Broker) Unsubscribe(topics ...string) {
 // Up implements Broker: memory always is.
 func (b *Broker) Up() bool { return true }
 
+// UpFor implements broker.Broker.
+func (b *Broker) UpFor(string) bool { return true }
+
 // Close implements Broker.
 func (b *Broker) Close() error {
 	for i := range b.shards {

@@ -15,7 +15,7 @@ func (b *Broker) MayLast(topic string) bool { return b.lasting.May(topic) }
 // Lasting implements broker.Lasting.
 func (b *Broker) Lasting(ctx context.Context, topics ...string) ([][]string, error) {
 	for _, topic := range topics {
-		if !b.upFor(topic) {
+		if !b.UpFor(topic) {
 			return nil, broker.ErrUnavailable
 		}
 	}
@@ -24,7 +24,7 @@ func (b *Broker) Lasting(ctx context.Context, topics ...string) ([][]string, err
 
 // ChangeLasting implements broker.Lasting.
 func (b *Broker) ChangeLasting(ctx context.Context, change broker.LastingChange) (nodes int, err error) {
-	if !b.upFor(change.Topic) {
+	if !b.UpFor(change.Topic) {
 		return 0, broker.ErrUnavailable
 	}
 	return b.lasting.Change(ctx, change)

@@ -105,7 +105,7 @@ func (b *Broker) publishSome(ctx context.Context, batch []broker.Publication) {
 	var some []broker.Publication
 	var at []int
 	for i := range batch {
-		if b.upFor(batch[i].Topic) {
+		if b.UpFor(batch[i].Topic) {
 			some, at = append(some, batch[i]), append(at, i)
 		}
 	}
@@ -119,8 +119,8 @@ func (b *Broker) publishSome(ctx context.Context, batch []broker.Publication) {
 	}
 }
 
-// upFor says whether a topic's messages are delivered, as far as is known.
-func (b *Broker) upFor(topic string) bool { return b.link.UpFor(link.TopicPartition(topic)) }
+// UpFor implements broker.Broker.
+func (b *Broker) UpFor(topic string) bool { return b.link.UpFor(link.TopicPartition(topic)) }
 
 // Subscribe implements Broker.
 func (b *Broker) Subscribe(ctx context.Context, wanted ...broker.Subscription) error {
@@ -139,7 +139,7 @@ func (b *Broker) Unsubscribe(topics ...string) {
 
 // Read implements Streams.
 func (b *Broker) Read(ctx context.Context, q broker.Query) (broker.Range, error) {
-	if !b.upFor(q.Topic) {
+	if !b.UpFor(q.Topic) {
 		return broker.Range{}, broker.ErrUnavailable
 	}
 	return b.streams.Read(ctx, q)
@@ -147,7 +147,7 @@ func (b *Broker) Read(ctx context.Context, q broker.Query) (broker.Range, error)
 
 // Forget implements Streams.
 func (b *Broker) Forget(ctx context.Context, topic string) error {
-	if !b.upFor(topic) {
+	if !b.UpFor(topic) {
 		return broker.ErrUnavailable
 	}
 	return b.streams.Forget(ctx, topic)
