@@ -102,10 +102,10 @@ func TestRosterCluster_ASlotThatMovesIsToldWhenItIsStuck(t *testing.T) {
 	}
 	testkit.Eventually(t, "beats are refused", func() bool { return strings.Contains(from.Do(t, "INFO", "errorstats"), "errorstat_TRYAGAIN") })
 	testkit.Eventually(t, "a second passes", func() bool { return time.Since(began) > time.Second })
-	if told := n.log.Has("redis did not take a beat"); told && time.Since(began) < 3*time.Second {
+	if told := n.log.Has("redis did not accept a heartbeat"); told && time.Since(began) < 3*time.Second {
 		t.Error("it was told at once")
 	}
-	n.log.Await(t, "redis did not take a beat")
+	n.log.Await(t, "redis did not accept a heartbeat")
 	if d := time.Since(began); d < 3*time.Second {
 		t.Errorf("it was told after %v", d)
 	}
