@@ -33,6 +33,8 @@ type cursor struct {
 	// at is the place; to, where it has an epoch, is where the connection's own messages
 	// begin: then the cursor ends there.
 	at, to Position
+	// from is where what it hands over begins, once it is known.
+	from   Position
 	opened bool // the broker confirmed the topic
 	// held is what came of members and is not handed over yet; the stream's lock guards it.
 	held []heldMessage
@@ -171,6 +173,7 @@ func (h *Hub) begin(c *cursor, r *broker.Range) {
 		if n := len(r.Messages); n > 0 {
 			c.at.Offset = r.Messages[0].Position.Offset - 1
 		}
+		c.from = c.at
 		c.settle(Followed{Position: r.Current, Recovered: recovers && !r.Gap}, nil)
 	}
 	if !r.Gap {
@@ -178,7 +181,7 @@ func (h *Hub) begin(c *cursor, r *broker.Range) {
 	}
 	// Somebody with a hole has to reload everything, for which the rest is too old.
 	*r = broker.Range{Current: r.Current, Reached: r.Current.Offset}
-	c.at = r.Current
+	c.at, c.from = r.Current, r.Current
 	h.metrics.Gaps.Inc()
 	c.conn.Send([]*Message{gapAt(c.topic, r.Current)})
 }

@@ -430,3 +430,34 @@ func TestLasting_AFollowerListensBeforeItsListIsRead(t *testing.T) {
 		t.Errorf("%d nodes hear of a change, want this one", p[0].Nodes)
 	}
 }
+
+// A subscription begins where it was answered, not where its connection stopped reading
+// what others got as it came: who asks for earlier messages has those already.
+func TestFollow_WhatCameWhileItBeganIsNotHandedOutAgain(t *testing.T) {
+	h := keepingAlone(t)
+	first := say(t, h, "kept.a", "1")
+	say(t, h, "kept.a", "2")
+	other := newFan(h, "") // has the lane know where it is
+	other.follow(h, "kept.a", Start{})
+	testkit.Eventually(t, "the other follows", other.has("ok@2"))
+	f := newFan(h, "")
+	h.Follow(f, "kept.a", Start{}, 10, func(Followed, error) {
+		say(t, h, "kept.a", "3")
+		testkit.Eventually(t, "the others have it", other.has("3"))
+	})
+	testkit.Eventually(t, "it has it", f.has("3"))
+	testkit.Eventually(t, "it gets what comes", func() bool {
+		joined := false
+		h.followed.with(ChannelTopic+"kept.a", func(s *stream) { joined = s.find(f).cursor == nil })
+		return joined
+	})
+	answered := make(chan struct{})
+	h.Follow(f, "kept.a", Start{After: &first}, 10, func(Followed, error) { close(answered) })
+	<-answered
+	testkit.Eventually(t, "what is earlier is handed out", f.has("2"))
+	say(t, h, "kept.a", "4")
+	testkit.Eventually(t, "what is later comes", f.has("4"))
+	if got := f.text(); got != "3 2 4" {
+		t.Errorf("got %q, want 3 2 4", got)
+	}
+}

@@ -182,7 +182,7 @@ func (s *stream) bringAlong(keep broker.Retention) (begun []*cursor) {
 		} else {
 			s.pending++
 		}
-		f.cursor = &cursor{conn: conn, topic: s.topic, keep: keep, at: at, opened: true}
+		f.cursor = &cursor{conn: conn, topic: s.topic, keep: keep, at: at, from: f.from, opened: true}
 		begun = append(begun, f.cursor)
 	}
 	return begun
@@ -293,7 +293,10 @@ func (s *stream) join(c Conn, at Position, epochs int) bool {
 	if !behind && s.at != at {
 		return false
 	}
-	f.cursor, f.from = nil, at
+	if f.from = at; f.cursor != nil && f.cursor.from.Epoch == at.Epoch {
+		f.from = f.cursor.from // what its cursor handed over is its own as well
+	}
+	f.cursor = nil
 	if behind {
 		f.skip = &at
 		return true // still pending
