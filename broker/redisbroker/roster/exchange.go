@@ -104,9 +104,6 @@ func (d *declarations) failed(w *work, err error) {
 		c.settleReadings(err)
 		d.touchLocked(c.p)
 	}
-	for _, part := range d.parts { // Redis would have taken nothing of the others either
-		part.leave()
-	}
 }
 
 func (d *declarations) refused(err error, keys ...string) {
