@@ -209,9 +209,6 @@ func TestChaos_RedisFailures(t *testing.T) {
 	sidecartest.OnceWithoutRace(t)
 	for _, f := range failures {
 		t.Run(f.name, func(t *testing.T) {
-			if f.missing != "" {
-				t.Skip(f.missing)
-			}
 			t.Parallel()
 			f.run(t)
 		})

@@ -40,8 +40,6 @@ type failure struct {
 	// crowd is how many clients leave while it lasts, and as many come; at most a tenth of
 	// 500 in make test.
 	crowd int
-	// missing is what pushcart lacks for it; "" if nothing.
-	missing string
 	// start's second result breaks Redis for so long. It calls r.broke and r.back.
 	start starter
 }
