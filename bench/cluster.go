@@ -126,15 +126,15 @@ func clusterRatio(o options, standalone, cluster, what, line string) error {
 	return nil
 }
 
-// anew shows in what time after Redis' return a node with 100,000 channels is subscribed to
+// resubscribe shows how long after Redis' return a node with 100,000 channels is subscribed to
 // all of them again, and what that costs it.
-func anew(o options) error {
+func resubscribe(o options) error {
 	one := &redisServer{}
 	if err := one.start(); err != nil {
 		return err
 	}
 	defer one.stop()
-	if err := anewOf(o, "one Redis", []*redisServer{one}, func() error { return nil }); err != nil {
+	if err := resubscribeAt(o, "one Redis", []*redisServer{one}, func() error { return nil }); err != nil {
 		return err
 	}
 	c, err := startCluster()
@@ -142,11 +142,11 @@ func anew(o options) error {
 	if err != nil {
 		return err
 	}
-	return anewOf(o, "a Cluster of 3 primaries", c, c.await)
+	return resubscribeAt(o, "a Cluster of 3 primaries", c, c.await)
 }
 
-// anewOf kills the servers and starts them, which are back when ready returns.
-func anewOf(o options, what string, servers []*redisServer, ready func() error) error {
+// resubscribeAt kills the servers and restarts them; they are back when ready returns.
+func resubscribeAt(o options, what string, servers []*redisServer, ready func() error) error {
 	const clients, each = 1_000, 100
 	s, err := start(o, anonymous, socketLines, "channels: [{match: '**', subscribe: anyone}]", "redis: {addresses: ['"+servers[0].addr+"']}")
 	if err != nil {
@@ -199,7 +199,7 @@ func anewOf(o options, what string, servers []*redisServer, ready func() error) 
 			return fmt.Errorf("up, with %d of %d channels: %w", n, clients*each, err)
 		}
 	}
-	fmt.Printf("%d channels are subscribed to anew at %s within %.2f s of its return (median of %d; %v), for %.2f CPU-s\n",
+	fmt.Printf("%d channels are resubscribed at %s within %.2f s of its return (median of %d; %v), for %.2f CPU-s\n",
 		clients*each, what, median(took), o.rounds, took, median(cpu))
 	return nil
 }

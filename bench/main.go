@@ -28,7 +28,7 @@
 //	go run ./bench told              ends, connects and joins that outlive their node, through Redis
 //	go run ./bench redis-size        what to size a Redis by: bytes and CPU of all that is kept there
 //	go run ./bench cluster           a push through a Cluster of three primaries, beside one Redis: the ratio
-//	go run ./bench anew              100,000 channels subscribed to anew when Redis is back
+//	go run ./bench resubscribe       100,000 channels resubscribed when Redis is back
 //	go run ./bench streams           100,000 streams that somebody is subscribed to; 3 minutes
 //	go run ./bench slow              1,000 clients that stop reading; 8 minutes
 //	go run ./bench soak -time 30m    everything mixed, for a long time
@@ -83,7 +83,7 @@ var measurements = []struct {
 	{"idle-tls", idleTLS, false}, {"idle-json", idleJSON, false}, {"connect", connect, false}, {"ping", ping, false}, {"push", pushes, false},
 	{"broadcast", broadcasts, false}, {"locks", locks, false}, {"fairness", fairness, false}, {"flood", flood, false},
 	{"webhooks", webhooks, false}, {"hang", hang, false}, {"storm", storm, false},
-	{"access-log", accessLog, false}, {"drain", drain, false}, {"rolling", rolling, false}, {"history", history, false}, {"told", told, false}, {"redis-size", redisSize, true}, {"cluster", clusterCost, true}, {"anew", anew, true}, {"streams", manyStreams, true}, {"subscribes", subscribes, false}, {"returns", returns, false}, {"slow", slow, true}, {"soak", soak, true},
+	{"access-log", accessLog, false}, {"drain", drain, false}, {"rolling", rolling, false}, {"history", history, false}, {"told", told, false}, {"redis-size", redisSize, true}, {"cluster", clusterCost, true}, {"resubscribe", resubscribe, true}, {"streams", manyStreams, true}, {"subscribes", subscribes, false}, {"returns", returns, false}, {"slow", slow, true}, {"soak", soak, true},
 }
 
 func run(o options, what string) error {

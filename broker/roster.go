@@ -147,7 +147,7 @@ type RosterWatcher struct {
 	// true of. Those that are not on their way to the backend are to be dropped without
 	// a word.
 	Withdraw func(elsewhere func(entry string) bool)
-	// Buried: this node was declared dead, and what it declared was told as lost. It is
+	// Buried: this node was declared dead, and its connections were reported as lost. It is
 	// to end its connections, to tell nothing of them, and to tell none of the ends it
 	// declared before; the broker has forgotten all that it declared.
 	Buried func()

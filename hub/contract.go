@@ -43,9 +43,9 @@ const (
 	Unsubscribed = registry.Unsubscribed // and undid it
 	// What only followers get of channels with presence, in Presence.
 	Joined  = registry.Joined  // a user's first connection was subscribed
-	Left    = registry.Left    // its last one is no more
+	Left    = registry.Left    // its last connection left
 	Paused  = registry.Paused  // there are too many to tell of each from now on
-	Resumed = registry.Resumed // they are told again; these are the members
+	Resumed = registry.Resumed // joins and leaves are sent again; these are the members
 )
 
 // The outcomes of Send.

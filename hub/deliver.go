@@ -175,7 +175,7 @@ func (h *Hub) deliverApart(d *delivery, t *task, e *envelope.Envelope) {
 	}
 }
 
-// receipt reports to whoever waits for it.
+// receipt sends a receipt to the node that waits for it.
 func (h *Hub) receipt(to envelope.ReturnAddress, n envelope.Receipt) {
 	n.Request, n.Node, n.Messages = to.Request, h.node, 1
 	if to.Node == h.node {

@@ -65,7 +65,7 @@ func (b *backend) distinct(kind string) int {
 	return len(ids)
 }
 
-// deaths are nodes with one Redis and one backend, of which some will die.
+// deaths are nodes that share one Redis and one backend; some will die.
 type deaths struct {
 	*backend
 	yaml  string
@@ -89,7 +89,7 @@ func newDeaths(t *testing.T) *deaths {
 	return d
 }
 
-// settle waits until everybody who is there was told, and for as long as it takes to store
+// settle waits until the backend has heard of every connection, and for as long as it takes to store
 // that: what is a second old is stored.
 func (d *deaths) settle(t *testing.T, connections int) {
 	t.Helper()
@@ -117,7 +117,7 @@ func (d *deaths) within(t *testing.T, after time.Duration, since time.Time, n in
 	}
 }
 
-// TestChaos_ANodeDies: of everything that a killed node had, the backend is told once
+// TestChaos_ANodeDies: the backend hears once of everything that a killed node had
 // that it ended, within 15 s.
 func TestChaos_ANodeDies(t *testing.T) {
 	d := newDeaths(t)

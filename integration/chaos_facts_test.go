@@ -399,7 +399,7 @@ const sudden = 250 * time.Millisecond
 const declared = 2 * time.Second
 
 // unknown says whether nobody but its node knew of a connection: it came while Redis was
-// away, and was told from memory, and its node died before Redis was back, or just after.
+// away, so it was reported from memory, and its node died before Redis was back, or just after.
 func (c *factsChaos) unknown(l *life) bool {
 	broken := l.node.broken
 	return !broken.IsZero() && slices.ContainsFunc(c.away, func(s span) bool {

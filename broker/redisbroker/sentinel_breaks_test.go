@@ -127,7 +127,7 @@ func TestRedisSentinel_TheMasterIsKilledAndComesBack(t *testing.T) {
 	f.awaitHonest(t)
 }
 
-// What the old master took alone is told as a gap, not passed over.
+// Messages that only the old master had are reported as a gap, not skipped silently.
 func TestRedisSentinel_LostWritesAreTold(t *testing.T) {
 	t.Parallel()
 	s := redistest.NewSentinels(t, 1)
@@ -335,7 +335,7 @@ func TestRedis_AddressesThatAreNoSentinels(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	n := newWitnessAt(t, config.Redis{Addresses: []string{server.Addr}, Mode: config.RedisSentinel}, 0)
-	want := server.Addr + ": it is no sentinel"
+	want := server.Addr + ": not a sentinel"
 	if !testkit.Until(func() bool { err := n.Health(); return err != nil && strings.Contains(err.Error(), want) }) {
 		t.Errorf("health says %v, want %q", n.Health(), want)
 	}

@@ -154,7 +154,7 @@ limits: {connections_per_user: 1, per_user_policy: replace}
 	look()
 	nodes[1].Kill() // leases, burial
 	clients := []*client{replaced, ann, again, bob}
-	testkit.Eventually(t, "everything is told, also by the survivor", func() bool {
+	testkit.Eventually(t, "all events arrive, also from the survivor", func() bool {
 		_, gone := bob.identity()
 		missing, _ := a.wrong(clients)
 		return gone && len(missing) == 0

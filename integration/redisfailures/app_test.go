@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// app is told of connections, users, channels and members, and keeps the last that it
+// app gets events of connections, users, channels and members, and keeps the last that it
 // heard of each.
 type app struct {
 	*httptest.Server
@@ -99,7 +99,7 @@ func (a *app) wrong(clients []*client) (missing, twice []string) {
 	}
 	for key := range known {
 		if a.last[key] != there[key] {
-			missing = append(missing, fmt.Sprintf("%s: the app was told %v, it is %v", key, a.last[key], there[key]))
+			missing = append(missing, fmt.Sprintf("%s: the app heard %v, it is %v", key, a.last[key], there[key]))
 		}
 	}
 	return missing, twice

@@ -10,7 +10,7 @@ import (
 	"github.com/pushcart/pushcart/internal/redistest"
 )
 
-// deployment is a Redis as nodes are told of it.
+// deployment is a Redis as the nodes are configured for it.
 type deployment struct {
 	// yaml is their section redis, without the braces.
 	yaml string

@@ -15,7 +15,7 @@ import (
 	"github.com/pushcart/pushcart/internal/testkit"
 )
 
-// promised is within what everything is subscribed anew after Redis is back (SPEC §8).
+// promised is how soon after Redis' return everything is resubscribed (SPEC §8).
 const promised = 2 * time.Second
 
 // room is the channel where all clients are.

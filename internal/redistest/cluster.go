@@ -22,7 +22,7 @@ type Cluster struct {
 	// how it began: a failover changes neither.
 	Primaries []*Server
 	Replicas  [][]*Server
-	// VIPs are, in a NewClusterBehind, the addresses of Servers that clients are told.
+	// VIPs are, in a NewClusterBehind, the addresses of Servers that the Cluster announces.
 	VIPs []*VIP
 }
 

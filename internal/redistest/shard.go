@@ -124,7 +124,7 @@ func (s *Shard) noticed(t testing.TB) {
 	}
 }
 
-// takenOver waits until the replica is the primary for everybody.
+// takenOver waits until everybody sees the replica as the primary.
 func (s *Shard) takenOver(t testing.TB) {
 	t.Helper()
 	WaitPrimary(t, s.Replica)

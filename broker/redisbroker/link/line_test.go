@@ -49,7 +49,7 @@ func silentFirst(t *testing.T, server string) (addr string) {
 }
 
 // A Redis that hung while a connection to it was made was connected to a second time by
-// go-redis, and from then on a goroutine of it tried to connect each second, for ever.
+// go-redis, one of whose goroutines then tried to connect every second, forever.
 func TestLine_AServerThatHungLeavesNothingBehind(t *testing.T) {
 	l, err := New(config.Redis{Addresses: []string{silentFirst(t, redistest.Start(t).Addr)}, Mode: config.RedisStandalone}, "n", metrics.New("", ""), testkit.Logger(io.Discard))
 	if err != nil {

@@ -47,7 +47,7 @@ type Link struct {
 	// policy is how Redis evicts, once that was warned of.
 	policy atomic.Pointer[string]
 
-	mode       string // what it is told to be; "" or auto: what it is found to be
+	mode       string // as configured; "" or auto: ask the server
 	addresses  []string
 	masterName string
 	options    *redis.Options
@@ -158,7 +158,7 @@ func (l *Link) Err() error {
 	return refused
 }
 
-// show tells the gauge, and whoever asks, how all is.
+// show updates the gauge and up from the health of all shards.
 func (l *Link) show() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

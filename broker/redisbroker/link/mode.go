@@ -94,7 +94,7 @@ func (l *Link) checkMode(s *Shard, found string) error {
 	return errOtherMode
 }
 
-// rediscover finds out anew what Redis runs as, after a server was found to run as something
+// rediscover asks again which mode Redis runs in, after a server was found to run as something
 // else. While any delivers nothing changes: one of a cluster may have been started wrongly.
 // What was not behind sentinels and is now wants a restart.
 func (l *Link) rediscover(before *Topology) *Topology {
@@ -108,7 +108,7 @@ func (l *Link) rediscover(before *Topology) *Topology {
 	for _, at := range l.addresses {
 		mode, err := l.modeAt(ctx, at)
 		if err != nil {
-			continue // whoever uses it says so
+			continue // the caller logs it
 		}
 		if mode == config.RedisSentinel || (mode == config.RedisCluster) != before.alone() {
 			return before

@@ -13,7 +13,7 @@ type Shard struct {
 	Health
 	link    *Link
 	address string // "" if it is alone
-	// alone: it serves everything, for ever, wherever it is found.
+	// alone: it always serves everything, wherever it is found.
 	alone  bool
 	finder finder // where it is alone
 	// master: it must be one. Otherwise it shows in what writes are answered.

@@ -68,7 +68,7 @@ func single(node string, s *Shard) *Topology {
 // same says whether both have every partition at the same shard.
 func (t *Topology) same(other *Topology) bool { return other != nil && t.of == other.of }
 
-// alone: there is one shard for everything, for ever.
+// alone: one shard always serves everything.
 func (t *Topology) alone() bool { return t.Shards != nil && t.Shards[0].alone }
 
 // Alone says whether one server has all partitions, as far as is known.

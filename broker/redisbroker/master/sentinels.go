@@ -27,7 +27,7 @@ const (
 // others.
 const silentWait = 100 * time.Millisecond
 
-// Report is told what becomes of the sentinels. Its methods may be called concurrently, and
+// Report hears about sentinels that fail. Its methods may be called concurrently, and
 // must not block.
 type Report interface {
 	// Silent is called whenever a sentinel is asked and does not answer.
@@ -67,7 +67,7 @@ type sentinel struct {
 	silent  atomic.Bool // it did not answer when it was last asked
 }
 
-// NewSentinels returns the sentinels at these addresses, and whoever they know besides.
+// NewSentinels returns the sentinels at these addresses, and the others that they know.
 // Close them.
 func NewSentinels(addresses []string, name string, dial Dial, r Report, g *guard.Guard) *Sentinels {
 	s := &Sentinels{name: name, configured: addresses, dial: dial, report: r, guard: g}
@@ -142,7 +142,7 @@ func (s *Sentinels) ask() error {
 	if best.address == "" || s.name == "" && len(watched(views)) > 1 {
 		return s.nameless(views)
 	}
-	if best.epoch < s.epoch && 2*votes <= len(s.all) { // a majority would be of sentinels that were set up anew
+	if best.epoch < s.epoch && 2*votes <= len(s.all) { // a majority means that the sentinels were set up again
 		return fmt.Errorf("redis.addresses: the sentinels that answer lag behind others: %s names %s", best.from, best.address)
 	}
 	s.master, s.epoch = best.address, best.epoch
@@ -279,7 +279,7 @@ func explain(err error) error {
 		redis.HasErrorPrefix(err, "AUTH "), redis.HasErrorPrefix(err, "invalid password"):
 		return fmt.Errorf("redis.sentinel_username, redis.sentinel_password: %w", err)
 	case redis.HasErrorPrefix(err, "unknown command"):
-		return fmt.Errorf("it is no sentinel: %w", err)
+		return fmt.Errorf("not a sentinel: %w", err)
 	}
 	return err
 }

@@ -50,7 +50,7 @@ func TestSentinels_AFailoverIsFollowedAndTheNewMasterKept(t *testing.T) {
 	want(t, s, third, "")
 }
 
-// All sentinels are set up anew: they begin to count from 0.
+// All sentinels were set up again, so their epochs start from 0.
 func TestSentinels_AMajorityThatBeginsAnewIsBelieved(t *testing.T) {
 	a, b, c := newFake(t, first, 7), newFake(t, first, 7), newFake(t, first, 7)
 	s, _ := ask(t, "main", a, b, c)

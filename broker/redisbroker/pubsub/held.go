@@ -11,7 +11,7 @@ import (
 const heldFor = 20 * time.Millisecond
 
 // held are publications of partitions that move to another server of a Cluster just now:
-// where one needs keys of which some are there already, neither server executes it. They
+// if one needs several keys and only some have moved, neither server executes it. They
 // wait until all are, or their callers give up, and those that come later to the partition
 // wait behind them. Others need not.
 type held struct {

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// moveWait is how long the slot of a partition may move before that is told.
+	// moveWait is how long a partition's slot may be moving before that is logged.
 	moveWait = 3 * time.Second
 	// moveOver is how long nothing was refused when the slot is taken to have arrived: more
 	// than a beat.

@@ -81,7 +81,7 @@ func TestRosterCluster_AServerThatHangsHoldsUpItsOwnNamesOnly(t *testing.T) {
 	}
 }
 
-// While the slot of the leases moves no server takes a beat. That is told when it lasts.
+// While the leases' slot moves, no server accepts a heartbeat. That is logged if it lasts.
 func TestRosterCluster_ASlotThatMovesIsToldWhenItIsStuck(t *testing.T) {
 	t.Parallel()
 	c := redistest.NewCluster(t, 3, 0, redistest.Patient...)
@@ -103,11 +103,11 @@ func TestRosterCluster_ASlotThatMovesIsToldWhenItIsStuck(t *testing.T) {
 	testkit.Eventually(t, "beats are refused", func() bool { return strings.Contains(from.Do(t, "INFO", "errorstats"), "errorstat_TRYAGAIN") })
 	testkit.Eventually(t, "a second passes", func() bool { return time.Since(began) > time.Second })
 	if told := n.log.Has("redis did not accept a heartbeat"); told && time.Since(began) < 3*time.Second {
-		t.Error("it was told at once")
+		t.Error("it was logged at once")
 	}
 	n.log.Await(t, "redis did not accept a heartbeat")
 	if d := time.Since(began); d < 3*time.Second {
-		t.Errorf("it was told after %v", d)
+		t.Errorf("it was logged after %v", d)
 	}
 	c.Move(t, from, to, slot, slot)
 	n.Declare(here("bob"))

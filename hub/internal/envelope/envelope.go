@@ -78,7 +78,7 @@ type ReturnAddress struct {
 }
 
 // Except lists whose connections a push is not for. Where the message is kept, the
-// users are so with it and hold for whoever reads it later; connections are only those
+// users are kept with it, for every later reader; connections are only those
 // that are open.
 type Except struct{ Users, Connections []string }
 

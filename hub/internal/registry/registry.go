@@ -69,11 +69,11 @@ func (r *Registry) AppendConns(dst []Conn, topic string) []Conn {
 	return dst
 }
 
-// Declare applies new rules: the broker is told what they keep and the old ones did not,
-// and the other way round. With anew it has forgotten everything, and is told all of it.
-func (r *Registry) Declare(rules *Rules, anew bool) {
-	r.Users.by(rules, anew)
-	r.Channels.by(rules, anew)
+// Declare applies new rules: it declares to the broker what only they keep, and withdraws
+// what only the old ones kept. With all, the broker forgot everything: all is declared.
+func (r *Registry) Declare(rules *Rules, all bool) {
+	r.Users.by(rules, all)
+	r.Channels.by(rules, all)
 }
 
 // Joins counts the users whose first connection here came to a channel with presence.
